@@ -1,0 +1,46 @@
+"""Files that are either whole or absent: written beside their final name, synced, renamed."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import VaelibError
+
+
+def sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Force a file or a folder's entries to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call ``write(part)`` on a name beside ``path``, then sync and rename; a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        sync(part)
+        os.replace(part, path)
+        sync(path.parent)
+    except OSError as error:
+        raise VaelibError(f"cannot write {path}: {error.strerror or error}; free or change the disk and run again") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, atomically."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_atomic(path, lambda part: part.write_text(text))

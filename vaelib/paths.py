@@ -1,0 +1,21 @@
+"""Where things lie; absolute, so a notebook, a test and the command line agree whatever folder they start in."""
+
+import os
+from pathlib import Path
+
+
+def project_root() -> Path:
+    """Return the checkout this package is installed from, else the current folder."""
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
+
+
+def build_root() -> Path:
+    """Return the folder of everything made: ``$VAELIB_BUILD``, else ``build/`` in the checkout."""
+    return Path(os.environ.get("VAELIB_BUILD") or project_root() / "build").expanduser().resolve()
+
+
+def data_roots() -> list[Path]:
+    """Return the folders searched for data sets: ``$VAELIB_DATA`` (only read), then our own cache."""
+    given = os.environ.get("VAELIB_DATA")
+    return ([Path(given).expanduser().resolve()] if given else []) + [build_root() / "data"]

@@ -1,0 +1,68 @@
+"""Progress with an estimate of the time left: a bar for a person, a handful of lines in a log."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def headless() -> bool:
+    """Return True where bars would only fill a log: papermill (``VAELIB_HEADLESS``) or no terminal."""
+    return bool(os.environ.get("VAELIB_HEADLESS")) or not sys.stderr.isatty()
+
+
+class Progress:
+    """Count ``total`` units of work under a title; ``update(n, note)`` as they are done.
+
+    Quiet for the first two seconds, so short work prints nothing.
+    """
+
+    def __init__(self, total: int, title: str, unit: str = "it"):
+        self.total, self.title, self.unit, self.done = total, title, unit, 0
+        self.start = self.shown = time.monotonic()
+        self.bar = None if headless() else tqdm(total=total, desc=title, unit=unit, delay=2, unit_scale=total > 9999)
+
+    def update(self, n: int = 1, note: str = "") -> None:
+        """Report ``n`` more units done, with an optional short note (the loss, say)."""
+        self.done += n
+        if self.bar is not None:
+            if note:
+                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(n)
+            return
+        now = time.monotonic()
+        spent = now - self.start
+        # About ten lines a job: the interval grows with the job's expected length, and is never under five seconds.
+        if now - self.shown > max(5.0, 0.1 * spent * self.total / max(self.done, 1)):
+            self.shown = now
+            rate = self.done / spent
+            left = (self.total - self.done) / rate if rate else float("inf")
+            print(
+                f"{self.title}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.0f} {self.unit}/s, {left:.0f} s left"
+                + (f" ({note})" if note else ""),
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """End the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def track(items: Iterable[Item], title: str, unit: str = "it", total: int | None = None) -> Iterator[Item]:
+    """Yield from ``items`` under a :class:`Progress`."""
+    with Progress(len(items) if total is None else total, title, unit) as progress:  # type: ignore[arg-type]
+        for item in items:
+            yield item
+            progress.update()
