@@ -1,0 +1,232 @@
+"""The EDM pipeline: what is left alone, what is exact, the law of the draws, and kornia as a second implementation."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vaelib.data.augment import (
+    NAIVE,
+    TUNED_CIFAR,
+    TUNED_MNIST,
+    Augmentation,
+    augmentation,
+    colour_matrix,
+    inverse_affine,
+)
+from vaelib.errors import VaelibError
+
+MANY = 20_000
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(params=[1, 3], ids=["grey", "colour"])
+def x(request) -> torch.Tensor:
+    return torch.rand(64, request.param, 32, 32, generator=gen(7))
+
+
+@pytest.mark.parametrize("method", [NAIVE, TUNED_MNIST, TUNED_CIFAR])
+def test_p_zero_is_the_identity(method, x):
+    assert torch.equal(replace(method, p=0.0)(x, gen()), x)
+
+
+@pytest.mark.parametrize("method", [NAIVE, TUNED_MNIST, TUNED_CIFAR])
+def test_output_is_an_image_and_determined_by_the_generator(method, x):
+    before = x.clone()
+    out = method(x, gen(3))
+    assert out.shape == x.shape
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert torch.equal(x, before)
+    assert torch.equal(out, method(x, gen(3)))
+    assert not torch.equal(out, method(x, gen(4)))
+
+
+@pytest.mark.parametrize("method", [NAIVE, TUNED_MNIST, TUNED_CIFAR, Augmentation(p=0.0)])
+def test_numbers_drawn_do_not_depend_on_the_operations(method):
+    generator, reference = gen(1), gen(1)
+    method(torch.rand(20, 1, 32, 32), generator)
+    NAIVE(torch.rand(20, 3, 32, 32), reference)
+    assert torch.equal(generator.get_state(), reference.get_state())
+
+
+@pytest.mark.parametrize(("field", "dim"), [("xflip", 3), ("yflip", 2)])
+def test_flips_are_exact_and_happen_to_half_of_the_images(field, dim, x):
+    method = Augmentation(**{field: "always"})
+    out, flipped = method(x, gen()), method.draw(len(x), gen()).flip[:, 3 - dim] < 0
+    assert torch.equal(out, torch.where(flipped[:, None, None, None], x.flip(dim), x))
+    rate = (method.draw(MANY, gen()).flip < 0).float().mean(0)[3 - dim]
+    assert rate == pytest.approx(0.5, abs=0.02)
+    rate = (Augmentation(**{field: "p"}).draw(MANY, gen()).flip < 0).float().mean(0)[3 - dim]
+    assert rate == pytest.approx(0.06, abs=0.01)
+
+
+def test_translation_moves_whole_pixels_over_black():
+    x, method = torch.rand(50, 1, 32, 32, generator=gen(5)), Augmentation(p=1.0, translate_max=3)
+    out, shift = method(x, gen()), method.draw(50, gen()).shift.int().tolist()
+    for image, moved, (tx, ty) in zip(x, out, shift, strict=True):
+        padded = torch.nn.functional.pad(image, (3, 3, 3, 3))
+        assert torch.equal(moved, padded[:, 3 - ty : 35 - ty, 3 - tx : 35 - tx])
+
+
+def test_translation_is_uniform_on_the_seven_steps():
+    shift = Augmentation(p=1.0, translate_max=3).draw(MANY, gen()).shift
+    for axis in shift.unbind(1):
+        steps, counts = axis.unique(return_counts=True)
+        assert steps.tolist() == [-3, -2, -1, 0, 1, 2, 3]
+        assert (counts / MANY - 1 / 7).abs().max() < 0.012
+
+
+def test_untouched_images_are_bit_exact(x):
+    method = replace(NAIVE, p=0.05)
+    draws = method.draw(len(x), gen())
+    still = torch.stack([(value == 0).view(len(x), -1).all(1) for value in draws._replace(flip=1 - draws.flip)[:5]])
+    still &= torch.stack([draws.brightness, draws.log2_contrast, draws.hue, draws.log2_saturation]).eq(0).all(0)
+    still = still.all(0)
+    assert 5 < still.sum() < len(x)
+    assert torch.equal(method(x, gen())[still], x[still])
+
+
+def test_images_of_a_batch_are_drawn_apart(x):
+    same = x[:1].expand(64, -1, -1, -1)
+    out = replace(NAIVE, p=1.0)(same, gen())
+    assert len(out.flatten(1).unique(dim=0)) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "std"),
+    [
+        ("log2_scale", 0.2),
+        ("log2_aniso", 0.2),
+        ("brightness", 0.2),
+        ("log2_contrast", 0.25),
+        ("log2_saturation", 0.5),
+    ],
+)
+def test_normal_draws(name, std):
+    value = getattr(NAIVE.draw(MANY, gen()), name)
+    drawn = value[value != 0]
+    assert len(drawn) / MANY == pytest.approx(0.12, abs=0.01)
+    assert drawn.mean() == pytest.approx(0, abs=4 * std / len(drawn) ** 0.5)
+    assert drawn.std() == pytest.approx(std, rel=0.06)
+
+
+@pytest.mark.parametrize(("name", "bound"), [("angle", torch.pi / 18), ("hue", torch.pi / 4)])
+def test_uniform_draws(name, bound):
+    value = getattr(NAIVE.draw(MANY, gen()), name)
+    drawn = value[value != 0]
+    assert len(drawn) / MANY == pytest.approx(0.12, abs=0.01)
+    assert drawn.abs().max() == pytest.approx(bound, rel=0.01)
+    assert drawn.abs().max() <= bound
+    assert drawn.std() == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
+def test_anisotropic_direction_is_drawn_with_its_own_probability():
+    phi = NAIVE.draw(MANY, gen()).aniso_angle
+    assert (phi != 0).float().mean() == pytest.approx(0.5, abs=0.02)
+    assert phi.abs().max() == pytest.approx(torch.pi, rel=0.01)
+
+
+def test_anisotropic_scaling_keeps_the_area_and_stretches_along_its_direction():
+    method = Augmentation(p=1.0, aniso_std=0.2, aniso_rotate_prob=1.0)
+    draws = method.draw(100, gen())
+    linear = inverse_affine(draws)[:, :, :2]
+    torch.testing.assert_close(torch.linalg.det(linear), torch.ones(100))
+    along = torch.stack([draws.aniso_angle.cos(), draws.aniso_angle.sin()], 1)[:, :, None]
+    torch.testing.assert_close(linear @ along, along * (-draws.log2_aniso).exp2()[:, None, None])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Augmentation(p=1.0, rotate_max=180.0),
+        Augmentation(p=1.0, scale_std=0.3),
+        Augmentation(p=1.0, yflip="p", translate_max=3, scale_std=0.2, rotate_max=90.0),
+    ],
+    ids=["rotation", "scale", "flip, shift, scale, rotation"],
+)
+def test_resampling_equals_kornia(method):
+    """kornia's warp_affine takes the forward map in pixel indices; here it is built from its factors R S (F x + t)."""
+    transform = pytest.importorskip("kornia.geometry.transform", reason="kornia not installed")
+    x, draws = torch.rand(30, 1, 32, 32, generator=gen(2)), method.draw(30, gen())
+    cos, sin = draws.angle.cos(), draws.angle.sin()
+    rotation = torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2) * draws.log2_scale.exp2()[:, None, None]
+    forward = torch.eye(3).repeat(30, 1, 1)
+    forward[:, :2, :2] = rotation * draws.flip[:, None, :]
+    forward[:, :2, 2:] = rotation @ draws.shift[:, :, None]
+    centre = torch.tensor([[1.0, 0, 15.5], [0, 1, 15.5], [0, 0, 1]])
+    index = (centre @ forward @ centre.inverse())[:, :2]
+    expected = transform.warp_affine(x, index, (32, 32), mode="bilinear", padding_mode="zeros", align_corners=True)
+    torch.testing.assert_close(method(x, gen()), expected, atol=1e-4, rtol=0)
+
+
+def test_colour_images_are_continued_by_reflection():
+    x = torch.full((40, 3, 32, 32), 0.6)
+    out = Augmentation(p=1.0, translate_max=3, scale_std=0.3, rotate_max=180.0)(x, gen())
+    torch.testing.assert_close(out, x)
+
+
+def test_brightness_and_contrast_of_a_constant_image():
+    """In x̂ = 2x − 1: c (x̂ + b)."""
+    method = Augmentation(p=1.0, brightness_std=0.2, contrast_std=0.25)
+    draws = method.draw(50, gen())
+    for channels in (1, 3):
+        out = method(torch.full((50, channels, 32, 32), 0.3), gen())
+        expected = ((draws.log2_contrast.exp2() * (2 * 0.3 - 1 + draws.brightness) + 1) / 2).clamp(0, 1)
+        torch.testing.assert_close(out, expected[:, None, None, None].expand_as(out))
+
+
+def test_hue_and_saturation_leave_greys_and_the_mean_over_channels():
+    method = Augmentation(p=1.0, hue_max=0.25, saturation_std=0.5)
+    grey = torch.rand(50, 1, 32, 32, generator=gen(1))
+    torch.testing.assert_close(method(grey.expand(-1, 3, -1, -1), gen()), grey.expand(-1, 3, -1, -1))
+    assert torch.equal(method(grey, gen()), grey)
+    colour = 0.4 + 0.2 * torch.rand(50, 3, 1, generator=gen(1))
+    moved = colour_matrix(method.draw(50, gen()))[:, :3, :3] @ colour
+    torch.testing.assert_close(moved.mean(1), colour.mean(1))
+    distance = (colour - colour.mean(1, keepdim=True)).norm(dim=1), (moved - moved.mean(1, keepdim=True)).norm(dim=1)
+    torch.testing.assert_close(distance[1] / distance[0], method.draw(50, gen()).log2_saturation.exp2()[:, None])
+
+
+def test_hue_of_a_third_of_a_turn_permutes_the_channels():
+    draws = Augmentation(p=1.0).draw(1, gen())._replace(hue=torch.tensor([2 * torch.pi / 3]))
+    torch.testing.assert_close(
+        colour_matrix(draws)[0, :3, :3] @ torch.tensor([0.9, 0.5, 0.1]), torch.tensor([0.1, 0.9, 0.5])
+    )
+
+
+def test_binarize_gives_binary_images_and_its_default_greys():
+    x = (torch.rand(64, 1, 32, 32, generator=gen(1)) > 0.5).float()
+    assert set(replace(TUNED_MNIST, p=0.5, binarize=True)(x, gen()).unique().tolist()) == {0.0, 1.0}
+    assert len(replace(TUNED_MNIST, p=0.5)(x, gen()).unique()) > 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("method", [NAIVE, TUNED_CIFAR])
+def test_cuda_gives_the_same_images(method, x):
+    torch.testing.assert_close(method(x.cuda(), gen()).cpu(), method(x, gen()), atol=1e-4, rtol=0)
+
+
+def test_named_sets():
+    assert augmentation("aug_naive", "cifar10") is NAIVE
+    assert augmentation("aug_tuned", "cifar10") is TUNED_CIFAR
+    assert augmentation("aug_tuned", "binary_mnist") is augmentation("aug_tuned", "fashion_mnist") is TUNED_MNIST
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: augmentation("naive", "cifar10"), "aug_naive or aug_tuned"),
+        (lambda: augmentation("aug_tuned", "my/images"), "choose aug_naive"),
+        (lambda: Augmentation(p=1.2), "augmentation p = 1.2"),
+        (lambda: Augmentation(scale_std=-1.0), "scale_std"),
+        (lambda: Augmentation(xflip="yes"), "off, p or always"),
+    ],
+)
+def test_mistakes_name_the_setting(make, words):
+    with pytest.raises(VaelibError, match=words):
+        make()

@@ -1,0 +1,214 @@
+"""The EDM augmentation pipeline, drawn per image (paper's App. E; Karras et al. 2020, 2022).
+
+Every operation happens to an image with probability p, independently; draws are, with coordinates in pixels about the
+image's centre and colours x̂ = 2x − 1 in [−1, 1]:
+
+    flips           a coin of 1/2 (so p/2 of the images are flipped; "with probability 1": half of them)
+    translation     t_x, t_y uniform on {−t_max, ..., t_max}
+    scaling         s = 2^w, w ~ N(0, σ_scale²)
+    rotation        θ uniform on ±rotate_max degrees
+    anisotropic     a = 2^w, w ~ N(0, σ_aniso²): stretched by a along φ and by 1/a across it; φ uniform on ±π with
+                    probability aniso_rotate_prob, else 0
+    brightness      x̂ + w, w ~ N(0, σ_brightness²)
+    contrast        c x̂, c = 2^w, w ~ N(0, σ_contrast²)
+    hue             rotation about the grey axis by an angle uniform on ±π hue_max        (three channels only)
+    saturation      distance to the grey axis times 2^w, w ~ N(0, σ_saturation²)          (three channels only)
+
+The tables' ranges "[0, 0.2]" are the standard deviations above. The geometric operations make one affine map, x_out =
+A R S (F x_in + t), and one resampling; the colours one affine map of x. An image nothing happened to comes out bit
+for bit, and so do flips and translations of its pixels.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import VaelibError
+
+SQRT3 = math.sqrt(3.0)
+
+
+class Draws(NamedTuple):
+    """One batch's draws, each (B,) or (B, 2) on the CPU; a neutral value where the operation was not drawn."""
+
+    flip: Tensor  # (B, 2), +1 or −1 for x and y
+    shift: Tensor  # (B, 2), pixels
+    log2_scale: Tensor
+    angle: Tensor  # radians
+    log2_aniso: Tensor
+    aniso_angle: Tensor  # φ, radians
+    brightness: Tensor
+    log2_contrast: Tensor
+    hue: Tensor  # radians
+    log2_saturation: Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths of the EDM pipeline and the probability ``p`` of each operation; call it on a batch in [0, 1].
+
+    A flip is "off", drawn with probability "p", or "always" drawn (unless p = 0, which turns everything off).
+    ``binarize`` is a named variant for binary data: round the result at 0.5; by default Bernoulli sees the greys
+    between. Raises VaelibError for p outside [0, 1] and for negative strengths.
+    """
+
+    p: float = 0.12
+    xflip: Literal["off", "p", "always"] = "off"
+    yflip: Literal["off", "p", "always"] = "off"
+    translate_max: int = 0
+    scale_std: float = 0.0
+    rotate_max: float = 0.0
+    aniso_std: float = 0.0
+    aniso_rotate_prob: float = 0.0
+    brightness_std: float = 0.0
+    contrast_std: float = 0.0
+    hue_max: float = 0.0
+    saturation_std: float = 0.0
+    binarize: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("xflip", "yflip"):
+                if value not in ("off", "p", "always"):
+                    raise VaelibError(f"augmentation {field.name} = {value!r} must be off, p or always")
+            elif not 0 <= value <= (1 if field.name in ("p", "aniso_rotate_prob") else math.inf):
+                raise VaelibError(f"augmentation {field.name} = {value} must be >= 0, and a probability at most 1")
+
+    def draw(self, batch: int, generator: torch.Generator) -> Draws:
+        """Return the draws of ``batch`` images; how many numbers it takes depends on ``batch`` alone."""
+        uniform = torch.rand(batch, 18, generator=generator)
+        normal = torch.randn(batch, 5, generator=generator)
+        flips = [{"off": 0.0, "p": self.p, "always": float(self.p > 0)}[flip] for flip in (self.xflip, self.yflip)]
+        # Columns 0-10: is it drawn? x flip, y flip, translation, scale, aniso, brightness, contrast, saturation,
+        # rotation, hue, φ. Columns 11-17: coins of the flips, t_x, t_y; rotation, hue, φ.
+        drawn = (uniform[:, :11] < torch.tensor([*flips, *[self.p] * 8, self.aniso_rotate_prob])).float()
+        scale, aniso, brightness, contrast, saturation = (normal * drawn[:, 3:8] * self._stds()).unbind(1)
+        angle, hue, phi = ((2 * uniform[:, 15:] - 1) * drawn[:, 8:] * self._angles()).unbind(1)
+        return Draws(
+            flip=1 - 2 * drawn[:, :2] * (uniform[:, 11:13] < 0.5),
+            shift=((uniform[:, 13:15] * (2 * self.translate_max + 1)).floor() - self.translate_max) * drawn[:, 2:3],
+            log2_scale=scale,
+            angle=angle,
+            log2_aniso=aniso,
+            aniso_angle=phi,
+            brightness=brightness,
+            log2_contrast=contrast,
+            hue=hue,
+            log2_saturation=saturation,
+        )
+
+    def _stds(self) -> Tensor:
+        stds = self.scale_std, self.aniso_std, self.brightness_std, self.contrast_std, self.saturation_std
+        return torch.tensor(stds)
+
+    def _angles(self) -> Tensor:
+        return torch.tensor([math.radians(self.rotate_max), math.pi * self.hue_max, math.pi])
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return ``x`` (B, C, H, H), floats in [0, 1] on any device, augmented; draws from a CPU ``generator``.
+
+        Outside the image lies black for one channel (as around MNIST), its reflection for three.
+        """
+        draws = self.draw(len(x), generator)
+        inverse = inverse_affine(draws)
+        inverse[:, :, 2] *= 2 / x.shape[-1]  # grid_sample's unit is half the side
+        moved = (inverse != torch.eye(2, 3)).any(2).any(1).nonzero()[:, 0]
+        out = x
+        if len(moved):
+            where = moved.to(x.device)
+            grid = F.affine_grid(inverse[moved].to(x), [len(moved), *x.shape[1:]], align_corners=False)
+            padding = "zeros" if x.shape[1] == 1 else "reflection"
+            warped = F.grid_sample(x[where], grid, padding_mode=padding, align_corners=False)
+            out = x.index_copy(0, where, warped)
+        out = recolour(out, draws) if self.brightness_std or self.contrast_std or x.shape[1] == 3 else out
+        return (out >= 0.5).to(x) if self.binarize else out.clamp(0, 1)
+
+
+def inverse_affine(draws: Draws) -> Tensor:
+    """Return (B, 2, 3): x_in = F (S⁻¹ R⁻¹ A⁻¹ x_out − t) = F S⁻¹ R⁻¹ A⁻¹ x_out − F t, pixels about the centre.
+
+    A⁻¹ is symmetric with eigenvalue 1/a along φ and a across it: m I + d [[cos 2φ, sin 2φ], [sin 2φ, −cos 2φ]] with
+    m = (1/a + a)/2, d = (1/a − a)/2; exactly I for a = 1.
+    """
+    a = draws.log2_aniso.exp2()
+    m, d = (1 / a + a) / 2, (1 / a - a) / 2
+    dc, ds = d * (2 * draws.aniso_angle).cos(), d * (2 * draws.aniso_angle).sin()
+    size = (-draws.log2_scale).exp2()
+    cos, sin = size * draws.angle.cos(), size * draws.angle.sin()  # R⁻¹ S⁻¹ = [[cos, sin], [−sin, cos]]
+    rows = [cos * (m + dc) + sin * ds, cos * ds + sin * (m - dc), cos * ds - sin * (m + dc), cos * (m - dc) - sin * ds]
+    linear = torch.stack(rows, 1).view(-1, 2, 2)
+    return draws.flip[:, :, None] * torch.cat([linear, -draws.shift[:, :, None]], 2)
+
+
+def colour_matrix(draws: Draws) -> Tensor:
+    """Return (B, 4, 4): (r, g, b, 1) in [0, 1] to (saturation · hue · contrast · brightness)(r, g, b, 1).
+
+    With P the projection on the grey axis v = (1, 1, 1)/√3, Q = I − P and K the cross product with v, hue and
+    saturation are P + s (cos h Q + sin h K); they leave greys alone, so that c (x̂ + b) keeps its simple offset.
+    """
+    grey = torch.full((3, 3), 1 / 3)
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / SQRT3
+    contrast, saturation = draws.log2_contrast.exp2(), draws.log2_saturation.exp2()
+    along, around = saturation * draws.hue.cos(), saturation * draws.hue.sin()
+    linear = grey + along[:, None, None] * (torch.eye(3) - grey) + around[:, None, None] * cross
+    matrix = torch.eye(4).repeat(len(contrast), 1, 1)
+    matrix[:, :3, :3] = contrast[:, None, None] * linear
+    matrix[:, :3, 3] = _offset(draws, contrast)[:, None]
+    return matrix
+
+
+def _offset(draws: Draws, contrast: Tensor) -> Tensor:
+    """Return o of x ↦ c x + o, the map x̂ ↦ c (x̂ + b) with x̂ = 2x − 1."""
+    return contrast * (draws.brightness - 1) / 2 + 0.5
+
+
+def recolour(x: Tensor, draws: Draws) -> Tensor:
+    """Return ``x`` (B, C, H, W) under each image's colour map; one channel has neither hue nor saturation."""
+    if x.shape[1] == 1:
+        contrast = draws.log2_contrast.exp2()
+        gain, offset = (v.to(x)[:, None, None, None] for v in (contrast, _offset(draws, contrast)))
+        return torch.addcmul(offset, x, gain)
+    matrix = colour_matrix(draws).to(x)
+    return torch.baddbmm(matrix[:, :3, 3:], matrix[:, :3, :3], x.flatten(2)).view_as(x)
+
+
+# Table 8, the naive set for images in general; Table 9, tuned to (Fashion)MNIST; Table 10, tuned to CIFAR-10.
+NAIVE = Augmentation(
+    xflip="p",
+    translate_max=3,
+    scale_std=0.2,
+    rotate_max=10.0,
+    aniso_std=0.2,
+    aniso_rotate_prob=0.5,
+    brightness_std=0.2,
+    contrast_std=0.25,
+    hue_max=0.25,
+    saturation_std=0.5,
+)
+TUNED_MNIST = Augmentation(translate_max=3, scale_std=0.15, rotate_max=10.0, aniso_std=0.15, aniso_rotate_prob=0.4)
+TUNED_CIFAR = Augmentation(
+    xflip="always", yflip="p", scale_std=0.2, rotate_max=180.0, aniso_std=0.2, aniso_rotate_prob=0.5
+)
+TUNED = {"binary_mnist": TUNED_MNIST, "fashion_mnist": TUNED_MNIST, "cifar10": TUNED_CIFAR}
+
+
+def augmentation(method: str, dataset: str) -> Augmentation:
+    """Return the paper's augmentation: "aug_naive" (Table 8) or "aug_tuned" (Tables 9, 10); p = 0.12.
+
+    Another b is ``dataclasses.replace(augmentation(...), p=0.1)``. Raises VaelibError for an unknown method, and for
+    a data set the paper has tuned none for.
+    """
+    if method == "aug_naive":
+        return NAIVE
+    if method != "aug_tuned":
+        raise VaelibError(f"augmentation method = {method!r} is unknown; choose aug_naive or aug_tuned")
+    if dataset not in TUNED:
+        raise VaelibError(
+            f"method aug_tuned exists for {', '.join(TUNED)}, not for dataset {dataset!r}; choose aug_naive"
+        )
+    return TUNED[dataset]

@@ -1,0 +1,137 @@
+"""Data sets as the rest of the library sees them: uint8 tensors (N, C, 32, 32), train and test apart.
+
+MNIST's and FashionMNIST's 28x28 images are zero-padded by 2 pixels a side. BinaryMNIST is MNIST rounded: with
+x in {0, ..., 255} / 255, a pixel is 1 where x > 0.5 (at rest 255), else 0, deterministically.
+"""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import paths
+from ..errors import VaelibError
+from . import own, sources
+from .splits import Raw, stratified
+
+DATASETS = ("fashion_mnist", "binary_mnist", "cifar10")
+SOURCES = {
+    "fashion_mnist": ("auto",),
+    "binary_mnist": ("auto", "full", "mnist-5k"),
+    "cifar10": ("auto", "original", "lossless_4k", "jpeg"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images (N, C, 32, 32) uint8 and labels (N,) int64, and what they are.
+
+    ``source`` says it for people ("MNIST, bit-exact train, first 3,000 of 10,000 test images"). ``exact``: the
+    published set, whole and bit for bit. ``binary``: every pixel is 0 or 255.
+    """
+
+    train: torch.Tensor
+    test: torch.Tensor
+    train_labels: torch.Tensor
+    test_labels: torch.Tensor
+    name: str
+    source: str
+    exact: bool
+    binary: bool
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Return the names :func:`load_dataset` knows (it takes the paths of an ImageFolder and of an .npz, too)."""
+    return DATASETS
+
+
+def pad(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images (N, H, W) or (N, H, W, C) as contiguous (N, C, 32, 32), zeros around the centre."""
+    images = (images[..., None] if images.ndim == 3 else images).transpose(0, 3, 1, 2)
+    missing = [own.SIDE - size for size in images.shape[2:]]
+    around = [(size // 2, size - size // 2) for size in missing]
+    return np.ascontiguousarray(np.pad(images, [(0, 0), (0, 0), *around]))
+
+
+def binarise(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images rounded at 0.5 in [0, 1]: 0 or 255."""
+    return np.where(images >= 128, np.uint8(255), np.uint8(0))
+
+
+def _is_binary(images: np.ndarray) -> bool:
+    return bool(np.isin(images, (0, 255)).all())
+
+
+def subset(labels: np.ndarray, n: int | None, seed: int, setting: str) -> np.ndarray:
+    """Return the indices of a seeded, stratified subset of ``n`` (None: all, in the file's order)."""
+    if n is None:
+        return np.arange(len(labels))
+    if not 1 <= n <= len(labels):
+        raise VaelibError(f"{setting} = {n:,} must lie between 1 and the {len(labels):,} images there are; lower it")
+    return stratified(labels, n, seed, "subset", ("n_train", "n_test").index(setting))
+
+
+def _read(name: str, source: str, roots: list[Path], download: bool) -> Raw:
+    """Return what ``name`` stands for, unpadded, whole."""
+    allowed = SOURCES.get(name, ("auto",))
+    if source not in allowed:
+        raise VaelibError(f"source = {source!r} is unknown for {name}; choose one of {', '.join(allowed)}")
+    if name == "fashion_mnist":
+        return sources.fashion_mnist(roots, download)
+    if name == "binary_mnist":
+        return sources.mnist(roots, source, download)
+    if name == "cifar10":
+        return sources.cifar10(roots, source, download)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return own.image_folder(path)
+    if path.suffix == ".npz" and path.is_file():
+        return own.npz(path)
+    close = difflib.get_close_matches(name, DATASETS, n=1)
+    hint = f"did you mean {close[0]}?" if close else "check the spelling"
+    raise VaelibError(
+        f"dataset = {name!r} is unknown; choose one of {', '.join(DATASETS)}, "
+        f"or the path of a folder of class folders or of an .npz; {hint}"
+    )
+
+
+def load_dataset(
+    name: str,
+    *,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
+    source: str = "auto",
+    roots: list[Path] | None = None,
+    download: bool = True,
+) -> ImageData:
+    """Return a data set, fetched if need be: train and test are disjoint, subsets stratified and nested per class.
+
+    Arguments: ``name`` one of :func:`dataset_names`, or the path of an ImageFolder or an .npz; ``n_train``,
+    ``n_test`` sizes (None: all); ``seed`` of the subsets; ``source`` binary_mnist: auto | full | mnist-5k, cifar10:
+    auto | original | lossless_4k | jpeg; ``roots`` folders searched (the last is the cache that downloads go to).
+    Raises VaelibError: unknown name or source, n too large, damaged or missing files.
+    """
+    if roots is None:
+        roots = paths.data_roots()
+        if len(roots) > 1 and not roots[0].is_dir():
+            raise VaelibError(f"VAELIB_DATA = {roots[0]} is no folder; correct it or unset it")
+    raw = _read(name, source, roots, download)
+    known = name in DATASETS
+    pick = subset(raw.train_labels, n_train, seed, "n_train"), subset(raw.test_labels, n_test, seed, "n_test")
+    train, test = (pad(images[index]) for images, index in zip((raw.train, raw.test), pick, strict=True))
+    if name == "binary_mnist":
+        train, test = binarise(train), binarise(test)
+    labels = (raw.train_labels[pick[0]], raw.test_labels[pick[1]])
+    return ImageData(
+        train=torch.from_numpy(train),
+        test=torch.from_numpy(test),
+        train_labels=torch.from_numpy(labels[0].astype(np.int64)),
+        test_labels=torch.from_numpy(labels[1].astype(np.int64)),
+        name=name if known else Path(name).stem,
+        source=raw.source + (", rounded at 0.5" if name == "binary_mnist" else ""),
+        exact=raw.exact,
+        binary=name == "binary_mnist" or (not known and all(_is_binary(images) for images in (train, test))),
+    )

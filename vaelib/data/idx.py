@@ -1,0 +1,42 @@
+"""IDX, the file format of MNIST and FashionMNIST: magic ``00 00 08 d``, ``d`` big-endian sizes, then bytes.
+
+Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits", file formats.
+"""
+
+import gzip
+import hashlib
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import VaelibError
+
+
+def broken(path: Path, found: str, expected: str) -> VaelibError:
+    """Return the error for a data file that is not what its name says."""
+    return VaelibError(f"{path}: expected {expected}, found {found}; replace or delete this file and run again")
+
+
+def read_idx(path: Path, ndim: int) -> tuple[np.ndarray, str]:
+    """Return an IDX file's uint8 array of ``ndim`` dimensions and the MD5 of its unpacked bytes.
+
+    A gzip file is known by its first bytes, whatever its name. Raises VaelibError for a truncated or foreign file.
+    """
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise broken(path, f"a damaged one ({error})", "a whole gzip file") from error
+    start = 4 + 4 * ndim
+    if len(content) < start or content[:4] != bytes([0, 0, 8, ndim]):
+        expected = f"an IDX file of unsigned bytes in {ndim} dimensions (magic 00 00 08 0{ndim})"
+        raise broken(path, f"{len(content):,} bytes that open with {content[:4].hex(' ') or 'nothing'}", expected)
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", ndim, 4))
+    size = start + math.prod(shape)
+    if len(content) != size:
+        raise broken(path, f"{len(content):,} bytes (truncated or foreign)", f"{size:,} bytes for shape {shape}")
+    array = np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return array, hashlib.md5(content, usedforsecurity=False).hexdigest()
