@@ -1,0 +1,29 @@
+"""Shared by all tests: one thread (so that bits repeat), the ``--slow`` switch, and a build folder of each test's own."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also run tests that take minutes")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow; run with --slow (make test SLOW=1)"))
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def build_folder(tmp_path, monkeypatch):
+    """Point ``$VAELIB_BUILD`` at an empty folder, so that no test reads or leaves anything in the checkout."""
+    monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "build"))
+    return tmp_path / "build"

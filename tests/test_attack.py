@@ -1,0 +1,118 @@
+"""The encoder attack: never out of its box, upwards, the known optimum of a linear encoder, pairs on their own."""
+
+import pytest
+import torch
+
+from vaelib.errors import VaelibError
+from vaelib.gaps import attack_encoder, symmetric_kl
+from vaelib.models import FullyConnectedVAE, Posterior
+from vaelib.models.linear import LinearGaussianVAE
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(0)
+    return FullyConnectedVAE(d_z=4, hidden=32)
+
+
+@pytest.fixture(scope="module")
+def x():
+    draws = torch.Generator().manual_seed(1)
+    levels = torch.rand((5, 1, 1, 1), generator=draws)
+    return 0.1 + 0.8 * levels * torch.rand((5, 1, 32, 32), generator=draws)
+
+
+def growth(vae, x, x_a):
+    """SKL of every pair, (restarts, B)."""
+    with torch.no_grad():
+        clean = vae.encode(x)
+        return torch.stack([symmetric_kl(vae.encode(attacked), clean) for attacked in x_a])
+
+
+def test_symmetric_kl_against_torch_distributions():
+    draws = torch.Generator().manual_seed(0)
+    q, p = (
+        Posterior(torch.randn((6, 3), generator=draws), 0.1 + torch.rand((6, 3), generator=draws)) for _ in range(2)
+    )
+    a, b = torch.distributions.Normal(*q), torch.distributions.Normal(*p)
+    kl = torch.distributions.kl_divergence
+    torch.testing.assert_close(symmetric_kl(q, p), 0.5 * (kl(a, b) + kl(b, a)).sum(1))
+    assert torch.equal(symmetric_kl(q, q), torch.zeros(6))
+
+
+@pytest.mark.parametrize("gradient", ["raw", "sign"])
+@pytest.mark.parametrize("radius", [0.05, 0.2])
+def test_ball_and_pixel_range_are_never_left(vae, x, gradient, radius):
+    x_a = attack_encoder(vae, x, radius=radius, steps=7, lr=50.0, restarts=3, gradient=gradient)
+    assert x_a.shape == (3, *x.shape)
+    assert (x_a - x).abs().max() <= radius + 1e-6
+    assert (x_a.flatten(2).amin(2) >= x.flatten(1).amin(1)).all()
+    assert (x_a.flatten(2).amax(2) <= x.flatten(1).amax(1)).all()
+
+
+@pytest.mark.parametrize("gradient", ["raw", "sign"])
+def test_the_attack_climbs_from_a_random_start(vae, x, gradient):
+    start = attack_encoder(vae, x, steps=0, restarts=4, gradient=gradient)
+    end = attack_encoder(vae, x, steps=30, lr=1.0 if gradient == "raw" else 0.02, restarts=4, gradient=gradient)
+    assert (growth(vae, x, start) > 0).all()
+    assert (growth(vae, x, end) > growth(vae, x, start)).all()
+    assert not torch.equal(start[0], start[1])
+
+
+def test_linear_encoder_is_driven_to_the_corner_of_the_box(x):
+    """With d_z = 1, SKL = (aᵀε)² / (2 s²): its maximum over the box is at one of two corners, by the signs of a."""
+    weight = torch.randn((1024, 1), generator=torch.Generator().manual_seed(3)) / 30
+    vae = LinearGaussianVAE(weight, torch.full((1024,), 0.5), 0.1, (1, 32, 32))
+    low, high = x.flatten(1).amin(1, keepdim=True), x.flatten(1).amax(1, keepdim=True)
+    flat, a = x.flatten(1), vae.encoder_weight[0]
+    lower, upper = torch.maximum(flat - 0.1, low) - flat, torch.minimum(flat + 0.1, high) - flat
+    up = torch.where(a > 0, upper, lower) @ a
+    down = torch.where(a > 0, lower, upper) @ a
+    optimum = torch.maximum(up.square(), down.square()) / (2 * vae.encoder_sigma.square())
+    reached = growth(vae, x, attack_encoder(vae, x, restarts=12)).amax(0)
+    torch.testing.assert_close(reached, optimum, rtol=1e-3, atol=0)
+
+
+def test_pairs_are_independent_of_their_batch(vae, x):
+    whole = attack_encoder(vae, x, steps=10, restarts=3)
+    torch.testing.assert_close(attack_encoder(vae, x, steps=10, restarts=3, chunk=2), whole)
+    torch.testing.assert_close(attack_encoder(vae, x[[3, 1]], steps=10, restarts=3, indices=[3, 1]), whole[:, [3, 1]])
+    torch.testing.assert_close(attack_encoder(vae, x, steps=10, restarts=1), whole[:1])
+    assert torch.equal(attack_encoder(vae, x, steps=10, restarts=3), whole)
+    assert not torch.allclose(attack_encoder(vae, x, steps=10, restarts=3, seed=1), whole)
+
+
+def test_a_step_too_long_is_halved_after_twenty_idle_ones():
+    """SKL = sin²(10 u) / 2 of the mean change u over P = 64 pixels peaks at 1/2 with curvature -100.
+
+    Ascent on u is stable at the peak only if η · 100 / 64 < 2: at 3 it swings about it, at 3/2 it settles.
+    """
+
+    class Wave(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("sigma", torch.ones(1, 1))
+
+        def encode(self, x):
+            return Posterior(torch.sin(10 * (x.flatten(1).mean(1, keepdim=True) - 0.5)), self.sigma.expand(len(x), 1))
+
+    x = torch.full((1, 1, 8, 8), 0.5)
+    x[..., 0, 0], x[..., 0, 1] = 0, 1
+    settings = {"radius": 0.4, "restarts": 4, "lr": 3 * 64 / 100}
+    swinging, settled = (growth(Wave(), x, attack_encoder(Wave(), x, steps=n, **settings)) for n in (20, 80))
+    assert swinging.max() < 0.49
+    torch.testing.assert_close(settled, torch.full((4, 1), 0.5), rtol=1e-3, atol=0)
+
+
+def test_the_model_is_left_as_it_was(vae, x):
+    vae.train()
+    attack_encoder(vae, (255 * x).to(torch.uint8), steps=2, restarts=1)
+    assert vae.training
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in vae.parameters())
+
+
+def test_mistakes_are_named(vae, x):
+    with pytest.raises(VaelibError, match="raw, sign"):
+        attack_encoder(vae, x, gradient="fgsm")
+    with pytest.raises(VaelibError, match="positive"):
+        attack_encoder(vae, x, radius=0.0)

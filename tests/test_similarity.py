@@ -1,0 +1,115 @@
+"""MS-SSIM: its axioms, and two public implementations as oracles where they run (pytorch-msssim needs 161 pixels)."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vaelib.errors import VaelibError
+from vaelib.gaps import ms_ssim
+from vaelib.gaps.similarity import VARIANTS, WEIGHTS
+
+
+def pictures(n: int, channels: int = 1, size: int = 32) -> torch.Tensor:
+    draws = torch.Generator().manual_seed(channels)
+    smooth = F.interpolate(torch.rand((n, channels, 5, 5), generator=draws), size=size, mode="bicubic")
+    return (smooth + 0.05 * torch.randn(smooth.shape, generator=draws)).clamp(0, 1)
+
+
+def noisy(x: torch.Tensor, strength: float) -> torch.Tensor:
+    return (x + strength * torch.randn(x.shape, generator=torch.Generator().manual_seed(9))).clamp(0, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_axioms(variant, channels):
+    x = pictures(6, channels)
+    y = noisy(x, 0.1)
+    torch.testing.assert_close(ms_ssim(x, x, variant), torch.ones(6))
+    torch.testing.assert_close(ms_ssim(x, y, variant), ms_ssim(y, x, variant))
+    falling = torch.stack([ms_ssim(x, noisy(x, strength), variant) for strength in (0.02, 0.05, 0.1, 0.2, 0.4)])
+    assert (falling.diff(dim=0) < 0).all()
+    assert falling.min() > 0
+    torch.testing.assert_close(ms_ssim(x[2:3], y[2:3], variant), ms_ssim(x, y, variant)[2:3])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_flat_and_opposite_images(variant):
+    black, white = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+    torch.testing.assert_close(ms_ssim(black, black, variant), torch.ones(1))
+    assert ms_ssim(black, white, variant) < 0.5
+    x = pictures(3)
+    assert torch.equal(ms_ssim(x, 1 - x, variant), torch.zeros(3))  # negative covariance is clipped
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_standard_core_equals_pytorch_msssim(channels):
+    from pytorch_msssim import ms_ssim as oracle
+
+    x = pictures(4, channels, 192)
+    for strength in (0.02, 0.2):
+        y = noisy(x, strength)
+        expected = oracle(x, y, data_range=1.0, size_average=False)
+        torch.testing.assert_close(ms_ssim(x, y, "wang2003_upsampled"), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_upsampled_equals_pytorch_msssim_of_the_enlarged_image():
+    from pytorch_msssim import ms_ssim as oracle
+
+    x = pictures(4)
+    y = noisy(x, 0.1)
+    larger = (F.interpolate(image, scale_factor=6, mode="bicubic") for image in (x, y))
+    expected = oracle(*larger, data_range=1.0, size_average=False)
+    torch.testing.assert_close(ms_ssim(x, y, "wang2003_upsampled"), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_standard_core_is_near_torchmetrics():
+    """torchmetrics pads by reflection and crops, so its means over pixels are those of the valid window: equal too."""
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as oracle
+
+    x = pictures(4, 1, 192)
+    y = noisy(x, 0.1)
+    expected = oracle(x, y, data_range=1.0, reduction="none", normalize="relu")
+    torch.testing.assert_close(ms_ssim(x, y, "wang2003_upsampled"), expected, rtol=1e-3, atol=1e-3)
+
+
+def plain_kuzina2022(x: torch.Tensor, y: torch.Tensor, power: int) -> float:
+    """One image of one channel, written out with a full two-dimensional window in float64."""
+    x, y, product = x.double(), y.double(), 1.0
+    for level in range(5):
+        taps = min(14, x.shape[-1])
+        line = [torch.tensor(-((i - taps // 2) ** 2) / 4.5).exp().item() for i in range(taps)]
+        window = torch.outer(torch.tensor(line), torch.tensor(line)).double()
+        window = (window / window.sum()).view(1, 1, taps, taps)
+        mx, my, xx, yy, xy = (F.conv2d(t.view(1, 1, *x.shape), window) for t in (x, y, x * x, y * y, x * y))
+        cs = (2 * (xy - mx * my) + 0.0009) / (xx + yy - mx**2 - my**2 + 0.0009)
+        ssim = cs * (2 * mx * my + 0.0001) / (mx**2 + my**2 + 0.0001)
+        if level < 4:
+            product *= max(cs.mean().item(), 0) ** WEIGHTS[level]
+        else:
+            product *= max(ssim.mean().item(), 0) ** (power * WEIGHTS[level])
+        x, y = (F.avg_pool2d(t[None], 2)[0] for t in (x, y))
+    return product
+
+
+@pytest.mark.parametrize(("variant", "power"), [("kuzina2022", 4), ("kuzina2022_fixed", 1)])
+def test_kuzina2022_against_a_plain_transcription(variant, power):
+    x = pictures(3)
+    y = noisy(x, 0.2)
+    expected = [plain_kuzina2022(a[0], b[0], power) for a, b in zip(x, y, strict=True)]
+    torch.testing.assert_close(ms_ssim(x, y, variant), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_bytes_floats_and_gradients():
+    x = (pictures(3) * 255).round().to(torch.uint8)
+    y = noisy(x.float() / 255, 0.1).requires_grad_(True)
+    result = ms_ssim(x, y)
+    assert torch.equal(result, ms_ssim(x.float() / 255, y))
+    assert not result.requires_grad
+
+
+def test_mistakes_are_named():
+    x = pictures(1)
+    with pytest.raises(VaelibError, match="kuzina2022, kuzina2022_fixed, wang2003_upsampled"):
+        ms_ssim(x, x, "standard")
+    with pytest.raises(ValueError, match="differ in shape"):
+        ms_ssim(x, x[..., 1:])

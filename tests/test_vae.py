@@ -1,0 +1,127 @@
+"""The VAE, its training loop and its training distributions."""
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from vaelib.data import NAIVE
+from vaelib.errors import NonFiniteLoss, VaelibError
+from vaelib.models import Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, elbo
+from vaelib.training.distributions import TrainingDistribution
+from vaelib.training.vae import VAEState, train_vae
+
+
+def images(n=50, channels=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(n, channels, 32, 32, generator=generator) * 255).to(torch.uint8)
+
+
+def small(seed=0, **options):
+    torch.manual_seed(seed)
+    return FullyConnectedVAE(d_z=4, hidden=24, **options)
+
+
+def test_parameter_count_is_the_papers_network():
+    def layer(a, b):
+        return a * b + b
+
+    expected = layer(1024, 512) + 2 * layer(512, 512) + layer(512, 32) + layer(16, 512) + layer(512, 1024)
+    assert sum(p.numel() for p in FullyConnectedVAE().parameters()) == expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "likelihood"),
+    [(1, Bernoulli()), (3, Bernoulli()), (1, Gaussian()), (3, Gaussian()), (1, MixtureOfLogistics(3))],
+)
+def test_shapes(channels, likelihood):
+    vae, x = small(channels=channels, likelihood=likelihood), torch.rand(7, channels, 32, 32)
+    q = vae.encode(x)
+    assert q.mu.shape == q.sigma.shape == (7, 4)
+    assert (q.sigma > 0).all()
+    assert likelihood.mean(vae.decode(q.mu)).shape == x.shape
+    assert elbo(vae, x, torch.randn(7, 4)).shape == elbo(vae, x, torch.randn(3, 7, 4)).shape == (7,)
+
+
+def test_posterior_is_torchs_normal():
+    q = Posterior(torch.randn(6, 4, dtype=torch.float64), torch.rand(6, 4, dtype=torch.float64) + 0.1)
+    normal, z = Normal(q.mu, q.sigma), torch.randn(6, 4, dtype=torch.float64)
+    torch.testing.assert_close(q.log_prob(z), normal.log_prob(z).sum(1))
+    prior = Normal(torch.zeros_like(q.mu), torch.ones_like(q.mu))
+    torch.testing.assert_close(q.kl(), kl_divergence(normal, prior).sum(1))
+
+
+def test_several_samples_average():
+    vae, x, eps = small(), torch.rand(5, 1, 32, 32), torch.randn(3, 5, 4)
+    torch.testing.assert_close(elbo(vae, x, eps), torch.stack([elbo(vae, x, e) for e in eps]).mean(0))
+
+
+def test_latents_and_pixels_stay_float32_under_autocast():
+    vae, x = small(), torch.rand(5, 1, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        q = vae.encode(x)
+        assert vae.encoder[0](x.flatten(1)).dtype == torch.bfloat16
+        assert q.mu.dtype == q.sigma.dtype == vae.decode(q.mu).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("pool", "size"), [(10, 4), (7, 7), (6, 20)])
+def test_every_pass_shows_each_image_once(pool, size):
+    marked = torch.arange(pool, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    stream = TrainingDistribution(marked, n_train=pool)
+    seen = torch.cat([stream.batch(step, size)[:, 0, 0, 0] * 255 for step in range(3 * pool)]).round().int()
+    for number in range(len(seen) // pool):
+        assert sorted(seen[number * pool : (number + 1) * pool].tolist()) == list(range(pool))
+
+
+def test_algorithm_2_uses_the_whole_bank_before_it_repeats():
+    """The printed slice overlaps itself and skips data; ours shows k·N different images in k effective epochs."""
+    bank = torch.arange(200, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    stream = TrainingDistribution(bank, n_train=20)
+    assert stream.steps(10, 5) == 40
+    seen = torch.cat([stream.batch(step, 5)[:, 0, 0, 0] for step in range(40)])
+    assert len(seen.unique()) == 200
+
+
+def test_batches_depend_on_the_step_alone():
+    one, other = (TrainingDistribution(images(), 50, seed=3, augmentation=NAIVE) for _ in range(2))
+    for step in (0, 1, 2, 9):
+        one.batch(step, 8)
+    torch.testing.assert_close(one.batch(30, 8), other.batch(30, 8), rtol=0, atol=0)
+    assert not torch.equal(one.batch(30, 8), TrainingDistribution(images(), 50, seed=4).batch(30, 8))
+
+
+def test_an_empty_pool_is_refused():
+    with pytest.raises(VaelibError, match="n_train"):
+        TrainingDistribution(images(0), 10)
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_training_raises_the_elbo(amp):
+    state, stream = VAEState(small(), lr=1e-3), TrainingDistribution(images(64) // 2, 64)
+    epochs = list(train_vae(state, stream, epochs=20, batch_size=16, amp=amp))
+    assert [e.number for e in epochs] == list(range(1, 21))
+    assert epochs[-1].elbo > epochs[0].elbo + 1000
+
+
+def test_resumed_training_is_bit_identical():
+    def train(state, epochs):
+        stream = TrainingDistribution(images(), 50, augmentation=NAIVE)
+        for _ in train_vae(state, stream, epochs=epochs, batch_size=8, amp=True):
+            pass
+        return state
+
+    straight = train(VAEState(small()), 6)
+    first = train(VAEState(small()), 3)
+    saved = {name: tensor.clone() for name, tensor in first.tensors().items()}
+    second = VAEState(small(seed=9))
+    second.load(saved, 3)
+    train(second, 6)
+    for name, tensor in straight.tensors().items():
+        assert torch.equal(tensor, second.tensors()[name]), name
+
+
+def test_a_non_finite_elbo_stops_training():
+    vae = small()
+    with torch.no_grad():
+        vae.decoder[-1].bias[0] = float("nan")
+    with pytest.raises(NonFiniteLoss, match="epoch 1: try a lower lr"):
+        list(train_vae(VAEState(vae), TrainingDistribution(images(), 50), epochs=2, batch_size=10))

@@ -1,0 +1,25 @@
+r"""The three gaps that measure how far a VAE overfits (Section 2 of the paper), larger is worse:
+
+    generalization   G_g = E_{x ~ D_train}[ELBO(x)] - E_{x ~ D_test}[ELBO(x)]                          (Eq. 3)
+    amortization     G_a = E_{x ~ D_test}[ELBO*(x)] - E_{x ~ D_test}[ELBO(x)] ≥ 0                      (Eq. 4)
+    robustness       G_r = E_{x_a} E_{x_r ~ D_test}{MS-SSIM[x_r, x_a] - MS-SSIM[x̃_r, x̃_a]}             (Eq. 5)
+
+G_g and G_a are in nats per image, G_r has no unit.
+"""
+
+from .attack import attack_encoder, symmetric_kl
+from .bounds import OptimizedPosterior, evaluate_elbo, optimize_posterior
+from .robustness import RobustnessGap, robustness_gap, stratified
+from .similarity import ms_ssim
+
+__all__ = [
+    "OptimizedPosterior",
+    "RobustnessGap",
+    "attack_encoder",
+    "evaluate_elbo",
+    "ms_ssim",
+    "optimize_posterior",
+    "robustness_gap",
+    "stratified",
+    "symmetric_kl",
+]

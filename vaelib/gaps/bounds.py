@@ -1,0 +1,240 @@
+r"""Two lower bounds on log p(x): the encoder's, ELBO(x), and the best one its decoder allows, ELBO*(x) (Eqs. 2 and 4).
+
+    ELBO(x)  = E_{z ~ q(z|x)}[log p(x|z)] - KL(q(z|x) ‖ p(z))            q(z|x) from the encoder
+    ELBO*(x) = max over (μ, σ) of the same with q = N(μ, diag σ²)        the decoder frozen (Cremer et al. 2018)
+
+The KL term is exact; the expectation is an average over noise that is a function of (seed, purpose, image index), so a
+model always gets the same score whatever the batch size, and two posteriors are compared under common noise.
+Everything is in nats per image, in float32, with the model in eval mode.
+
+ELBO* needs care in three places. (1) Selection and report use different noise: each image's best point is picked under
+one set, and both bounds are then scored under a fresh one, or the maximum over candidates would flatter ELBO*.
+(2) ELBO* is a maximum over a set that holds the encoder's own posterior, so an image whose candidate scores worse than
+that under the fresh noise keeps the encoder's, and its gap is exactly 0. This tilts the mean gap upwards by less than
+the Monte Carlo error of the images whose gap is about 0. (3) Unconverged images are flagged, never dropped.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import VaelibError
+from ..models.vae import Posterior, elbo_at
+from ..rng import normal
+
+NOISE_BLOCK = 100  # images that share a generator; part of what "the same noise" means, so not a setting
+PATIENCE = 3  # blocks in a row without improvement after which an image has converged
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Return images in [0, 1]: bytes are divided by 255, floats are left alone."""
+    return images if images.is_floating_point() else images.float() / 255
+
+
+def device_of(vae: nn.Module) -> torch.device:
+    """Return where the model lives (its first parameter's or buffer's device)."""
+    return next(chain(vae.parameters(), vae.buffers())).device
+
+
+@contextmanager
+def evaluating(vae: nn.Module) -> Iterator[torch.device]:
+    """Hold the model in eval mode and float32 (no autocast), then give its mode back; yields its device."""
+    device, training = device_of(vae), vae.training
+    vae.eval()
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield device
+    finally:
+        vae.train(training)
+
+
+def antithetic(draws: Tensor, samples: int) -> Tensor:
+    """Return ``samples`` of (draws, -draws) along the first axis: pairs cancel the odd part of an integrand."""
+    return draws if samples == 1 else torch.cat([draws, -draws])[:samples]
+
+
+def image_noise(start: int, stop: int, samples: int, d_z: int, seed: int, purpose: str) -> Tensor:
+    """Return the noise of images ``start`` to ``stop``, (samples, stop - start, d_z): image j's is always the same."""
+    first, last = start // NOISE_BLOCK, -(-stop // NOISE_BLOCK)
+    shape = (NOISE_BLOCK, -(-samples // 2), d_z)
+    draws = torch.cat([normal(shape, seed, purpose, block) for block in range(first, last)])
+    return antithetic(draws[start - first * NOISE_BLOCK : stop - first * NOISE_BLOCK].transpose(0, 1), samples)
+
+
+def evaluate_elbo(vae: nn.Module, images: Tensor, seed: int = 0, samples: int = 1, batch_size: int = 1000) -> Tensor:
+    """Return the ELBO of every image under the encoder's posterior (Eq. 2), (N,) on the CPU, nats per image.
+
+    Arguments:
+        images: (N, C, H, W), uint8 or floats in [0, 1], on any device.
+        samples: of z an image; the paper's ancestors take 1.
+        batch_size: images decoded at once; changes memory, never the noise.
+
+    Raises:
+        VaelibError: no images.
+    """
+    _check_images(images)
+    scores = []
+    with evaluating(vae) as device, torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            x = as_float(images[start : start + batch_size].to(device))
+            eps = image_noise(start, start + len(x), samples, vae.d_z, seed, "elbo").to(device)
+            scores.append(elbo_at(vae, vae.encode(x), x, eps))
+        return torch.cat(scores).cpu()
+
+
+class OptimizedPosterior(NamedTuple):
+    """The per-image optimum q* = N(mu, diag sigma²), (N, d_z) each, and both bounds (N,), all on the CPU.
+
+    ``elbo`` and ``elbo_star`` share one set of fresh noise; ``converged`` (N,) is False where ``max_steps`` came first;
+    ``steps`` is the largest number of steps that an image took.
+    """
+
+    mu: Tensor
+    sigma: Tensor
+    elbo: Tensor
+    elbo_star: Tensor
+    converged: Tensor
+    steps: int
+
+    @property
+    def gap(self) -> Tensor:
+        """The amortization gap ELBO* - ELBO of each image (Eq. 4), (N,) nats, never negative."""
+        return self.elbo_star - self.elbo
+
+
+def optimize_posterior(
+    vae: nn.Module,
+    images: Tensor,
+    *,
+    seed: int = 0,
+    lr: float = 0.1,
+    samples: int = 2,
+    block: int = 20,
+    max_steps: int = 1000,
+    tol: float = 1e-3,
+    eval_samples: int = 16,
+    final_samples: int = 64,
+    chunk: int = 500,
+) -> OptimizedPosterior:
+    """Return ELBO* of every image (Eq. 4; Cremer et al. 2018): Adam on (μ, softplus⁻¹σ) from the encoder's output.
+
+    The defaults come within 1 % of the gap found with five times the work (fully connected; Gaussian, Bernoulli).
+
+    Arguments:
+        images: (N, C, H, W), uint8 or floats in [0, 1].
+        lr: Adam's first step size; divided by 3 for an image after each block that did not improve it.
+        samples: of z an image and step, in antithetic pairs.
+        block: steps between two scorings of the candidates.
+        max_steps: the most steps an image may take.
+        tol: a block improved an image if its best ELBO rose by more than tol · (1 + |ELBO|); after three blocks in
+            a row without improvement the image has converged and leaves the batch.
+        eval_samples, final_samples: of z an image, to select the best candidate and for the report.
+        chunk: images optimised at once; changes memory, never the noise.
+
+    Raises:
+        VaelibError: no images.
+    """
+    _check_images(images)
+    parts = []
+    with evaluating(vae) as device, torch.no_grad():
+        for start in range(0, len(images), chunk):
+            x = as_float(images[start : start + chunk].to(device))
+            own = vae.encode(x)
+            select, fresh = (
+                image_noise(start, start + len(x), count, vae.d_z, seed, purpose).to(device)
+                for count, purpose in ((eval_samples, "select"), (final_samples, "report"))
+            )
+            best, converged, steps = _optimize(vae, x, own, select, seed, lr, samples, block, max_steps, tol)
+            elbo, star = (_score(vae, q, x, fresh, samples) for q in (own, best))
+            worse = (star < elbo).unsqueeze(1)
+            best = Posterior(*(torch.where(worse, mine, other) for mine, other in zip(own, best, strict=True)))
+            parts.append((*best, elbo, torch.maximum(star, elbo), converged, steps))
+    *tensors, steps = zip(*parts, strict=True)
+    return OptimizedPosterior(*(torch.cat(part).cpu() for part in tensors), max(steps))
+
+
+def _check_images(images: Tensor) -> None:
+    if not len(images):
+        raise VaelibError("images = an empty set has no ELBO; give at least one image")
+
+
+def _score(vae: nn.Module, q: Posterior, x: Tensor, eps: Tensor, group: int) -> Tensor:
+    """Return the ELBO averaged over ``eps`` (S, B, d_z), decoding ``group`` samples at a time to bound memory."""
+    return torch.stack([elbo_at(vae, q, x, part) * len(part) for part in eps.split(group)]).sum(0) / len(eps)
+
+
+class _Climb:
+    """Adam on (μ, ρ) of a batch of images, each on its own: σ = softplus(ρ), a learning rate and a best point an image.
+
+    Adam acts on each number alone and every step's noise is shared by all images, so an image's path does not depend on
+    its neighbours, and converged ones can leave the batch.
+    """
+
+    def __init__(self, start: Posterior, lr: float):
+        # softplus⁻¹(σ) = σ + log(1 - e^-σ)
+        self.q = torch.cat([start.mu, start.sigma + torch.log(-torch.expm1(-start.sigma))], 1)
+        self.first, self.second = torch.zeros_like(self.q), torch.zeros_like(self.q)
+        self.lr = torch.full_like(self.q[:, :1], lr)
+        self.steps = 0
+
+    def posterior(self) -> Posterior:
+        mu, rho = self.q.chunk(2, 1)
+        return Posterior(mu, F.softplus(rho))
+
+    def step(self, objective: Callable[[Posterior], Tensor]) -> None:
+        """Take one Adam step (Kingma & Ba 2015) up the gradient of ``objective``."""
+        self.q.requires_grad_(True)
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(objective(self.posterior()).sum(), self.q)
+        self.q = self.q.detach()
+        self.steps += 1
+        self.first.lerp_(gradient, 0.1)
+        self.second.lerp_(gradient.square(), 0.001)
+        first, second = self.first / (1 - 0.9**self.steps), self.second / (1 - 0.999**self.steps)
+        self.q = self.q + self.lr * first / (second.sqrt() + 1e-8)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop every image but those of ``rows``."""
+        self.q, self.first, self.second, self.lr = (t[rows] for t in (self.q, self.first, self.second, self.lr))
+
+
+def _optimize(
+    vae: nn.Module,
+    x: Tensor,
+    own: Posterior,
+    select: Tensor,
+    seed: int,
+    lr: float,
+    samples: int,
+    block: int,
+    max_steps: int,
+    tol: float,
+) -> tuple[Posterior, Tensor, int]:
+    """Climb from ``own`` on one chunk; return the best posteriors under ``select``, who converged, and the steps."""
+    climb = _Climb(own, lr)
+    best, record = torch.cat(own, 1), _score(vae, own, x, select, samples)
+    active = torch.arange(len(x), device=x.device)
+    idle = torch.zeros_like(active)  # blocks in a row without improvement
+    converged = torch.zeros_like(active, dtype=torch.bool)
+    while climb.steps < max_steps and len(active):
+        images = x[active]
+        for _ in range(min(block, max_steps - climb.steps)):
+            draws = normal((-(-samples // 2), 1, vae.d_z), seed, "climb", climb.steps, x.device)
+            eps = antithetic(draws, samples).expand(-1, len(images), -1)
+            climb.step(lambda q, images=images, eps=eps: elbo_at(vae, q, images, eps))
+        found, before = climb.posterior(), record[active]
+        gain = _score(vae, found, images, select[:, active], samples) - before
+        best[active] = torch.where((gain > 0).unsqueeze(1), torch.cat(found, 1), best[active])
+        record[active] = before + gain.clamp(min=0)
+        idle = torch.where(gain > tol * (1 + before.abs()), 0, idle + 1)
+        climb.lr = torch.where((idle > 0).unsqueeze(1), climb.lr / 3, climb.lr)
+        converged[active] = idle >= PATIENCE
+        rows = (idle < PATIENCE).nonzero().squeeze(1)  # the only wait for the device, once a block
+        climb.keep(rows)
+        active, idle = active[rows], idle[rows]
+    return Posterior(*best.chunk(2, 1)), converged, climb.steps
