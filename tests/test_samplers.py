@@ -1,0 +1,152 @@
+"""Heun's sampler against closed-form Gaussian data, and the bank's promise that image i is always the same image."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from vaelib.errors import VaelibError
+from vaelib.models.denoiser import build_denoiser
+from vaelib.samplers import Bank, fill_bank, heun_sample, sample_images, time_steps
+from vaelib.samplers.bank import shard_path
+
+torch.set_num_threads(1)
+MEAN, SCALE = 0.3, 0.5
+
+
+def gaussian_denoiser(x, sigma):
+    """E[y | x] for y ~ N(MEAN, SCALE²), x = y + σn."""
+    variance = sigma.view(-1, *[1] * (x.ndim - 1)) ** 2
+    return MEAN + SCALE**2 / (SCALE**2 + variance) * (x - MEAN)
+
+
+def exact(noise, sigma_max=80.0):
+    """The ODE's solution at t = 0 from x = σ_max · noise: x − MEAN shrinks by SCALE / √(SCALE² + σ_max²)."""
+    return MEAN + (sigma_max * noise - MEAN) * SCALE / math.sqrt(SCALE**2 + sigma_max**2)
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    """A tiny U-Net in bfloat16 whose output layer is not zero, so that the images depend on it."""
+    torch.manual_seed(0)
+    net = build_denoiser(1, width=16, multipliers=(1, 1), blocks=1, attention=(), dropout=0.0, space_to_depth=4)
+    torch.nn.init.normal_(net.network.unet.conv_out.weight, std=0.2)
+    return net
+
+
+@pytest.mark.parametrize("rho", [1.0, 7.0])
+def test_time_steps_run_from_sigma_max_to_sigma_min_then_zero(rho):
+    times = time_steps(18, rho=rho)
+    assert len(times) == 19
+    assert times[0] == pytest.approx(80.0)
+    assert times[-2] == pytest.approx(0.002)
+    assert times[-1] == 0.0
+    assert all(a > b for a, b in pairwise(times))
+    roots = np.array(times[:-1]) ** (1 / rho)
+    np.testing.assert_allclose(np.diff(roots), np.diff(roots)[0], rtol=1e-9)
+
+
+def test_time_steps_refuse_a_single_step():
+    with pytest.raises(ValueError, match="at least 2"):
+        time_steps(1)
+
+
+def test_heun_calls_the_network_2n_minus_1_times():
+    calls = []
+
+    def counted(x, sigma):
+        calls.append(sigma.shape)
+        return gaussian_denoiser(x, sigma)
+
+    heun_sample(counted, torch.randn(3, 2), steps=18)
+    assert calls == [(3,)] * 35
+
+
+def test_heuns_measured_order_is_two():
+    noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    errors = []
+    for steps in (40, 80, 160, 320):
+        # σ_min ≪ SCALE: the last step is Euler's, and its error must not be the one measured.
+        x0 = heun_sample(gaussian_denoiser, noise, steps=steps, sigma_min=1e-4)
+        errors.append((x0 - exact(noise)).abs().max().item())
+    orders = [math.log2(a / b) for a, b in pairwise(errors)]
+    assert orders[-1] == pytest.approx(2.0, abs=0.1), (errors, orders)
+
+
+def test_samples_have_the_moments_of_gaussian_data():
+    noise = torch.randn(200_000, 1, generator=torch.Generator().manual_seed(0))
+    x0 = heun_sample(gaussian_denoiser, noise, steps=200)
+    assert x0.dtype == noise.dtype
+    assert x0.mean().item() == pytest.approx(MEAN, abs=5e-3)
+    assert x0.std().item() == pytest.approx(SCALE, rel=5e-3)
+    # The exact map is affine, so the moments follow from agreement image by image.
+    torch.testing.assert_close(x0, exact(noise), atol=2e-3, rtol=0)
+
+
+def test_an_image_does_not_depend_on_order_or_company(denoiser):
+    sampling = {"seed": 3, "channels": 1, "steps": 3, "batch_size": 8}
+    whole = sample_images(denoiser, range(20), **sampling)
+    assert whole.shape == (20, 1, 32, 32)
+    assert whole.dtype == torch.uint8
+    assert len({image.numpy().tobytes() for image in whole}) == 20
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(sample_images(denoiser, order, **sampling), whole[order])
+    alone = torch.cat([sample_images(denoiser, [i], **sampling) for i in range(20)])
+    assert torch.equal(alone, whole)
+    assert not torch.equal(sample_images(denoiser, range(20), **sampling | {"seed": 4}), whole)
+
+
+def test_binarized_images_are_the_same_images_thresholded(denoiser):
+    sampling = {"channels": 1, "steps": 3, "batch_size": 8}
+    grey = sample_images(denoiser, range(4), **sampling)
+    binary = sample_images(denoiser, range(4), binarize=True, **sampling)
+    assert torch.equal(binary == 255, grey >= 128)
+    assert set(binary.unique().tolist()) == {0, 255}
+
+
+@pytest.mark.parametrize("shard_size", [3, 7, 20])
+def test_a_bank_is_the_same_in_shards_of_any_size(denoiser, tmp_path, shard_size):
+    sampling = {"channels": 1, "steps": 2, "batch_size": 8}
+    counts = list(fill_bank(tmp_path, denoiser, 10, shard_size=shard_size, **sampling))
+    assert counts[-1] == 10
+    bank = Bank(tmp_path)
+    expected = sample_images(denoiser, range(10), **sampling)
+    assert len(bank) == 10
+    assert torch.equal(bank.images(), expected)
+    assert torch.equal(bank.images(2, 9), expected[2:9])
+
+
+def test_filling_again_remakes_only_what_is_missing_or_cut_short(denoiser, tmp_path):
+    sampling = {"channels": 1, "steps": 2, "batch_size": 4}
+    list(fill_bank(tmp_path, denoiser, 9, shard_size=3, shards=[2, 0, 1], **sampling))
+    expected = Bank(tmp_path).images()
+    kept = shard_path(tmp_path, 0).stat().st_mtime_ns
+    torn = shard_path(tmp_path, 1)
+    torn.write_bytes(torn.read_bytes()[:-100])
+    with pytest.raises(VaelibError, match="fill it again"):
+        Bank(tmp_path)
+    shard_path(tmp_path, 2).unlink()
+    list(fill_bank(tmp_path, denoiser, 9, shard_size=3, **sampling))
+    assert torch.equal(Bank(tmp_path).images(), expected)
+    assert shard_path(tmp_path, 0).stat().st_mtime_ns == kept
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_bank_says_when_it_is_empty_or_too_small(denoiser, tmp_path):
+    with pytest.raises(VaelibError, match="no images"):
+        Bank(tmp_path)
+    list(fill_bank(tmp_path, denoiser, 2, shard_size=2, channels=1, steps=2, batch_size=4))
+    with pytest.raises(VaelibError, match="bank of 2"):
+        Bank(tmp_path).images(0, 3)
+
+
+def test_no_tensor_of_the_sampler_stays_on_the_cpu():
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            net = build_denoiser(3, width=32, multipliers=(1, 2), blocks=1, attention=(16,), amp=False).eval()
+        x0 = heun_sample(net, torch.randn(2, 3, 32, 32, device="cuda"), steps=2)
+    assert x0.device.type == "cuda"
+    assert x0.shape == (2, 3, 32, 32)

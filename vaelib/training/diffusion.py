@@ -1,0 +1,155 @@
+r"""Training the diffusion teacher (Karras et al. 2022; the settings of the paper's Appendix D).
+
+A step draws a batch y, levels ln σ ~ N(−1.2, 1.2²) and noise, and descends the mean of λ(σ) ‖D(y + n; σ) − y‖² with
+Adam, its rate rising linearly over the first ``lr_rampup`` images. Sampling uses the exponential moving average
+
+    θ̄ ← β θ̄ + (1 − β) θ,   β = 2^{−batch / h},   h = min(ema_halflife, ema_rampup · images seen).
+
+All random draws of step s come from (seed, "diffusion", s): on the CPU, a resumed training ends in the same bits.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from .. import rng
+from ..errors import NonFiniteLoss
+from ..models.denoiser import EDMDenoiser, edm_loss, noise_levels
+
+
+class DiffusionStep(NamedTuple):
+    """Progress of a training: images seen so far, and the mean loss per pixel since the last report."""
+
+    images_seen: int
+    loss: float
+
+
+class DiffusionState:
+    """A denoiser, its moving average (``average``), its Adam state and the images seen: what a checkpoint holds."""
+
+    def __init__(self, denoiser: EDMDenoiser):
+        self.denoiser = denoiser
+        self.images_seen = 0
+        self.decay = 0.0
+        self.ema = AveragedModel(denoiser, multi_avg_fn=self._average, use_buffers=True)
+        self.optimizer = torch.optim.Adam(denoiser.parameters(), fused=True)
+
+    @property
+    def average(self) -> EDMDenoiser:
+        """The denoiser with averaged weights θ̄, to sample from."""
+        return self.ema.module
+
+    def _average(self, averages: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
+        torch._foreach_lerp_(averages, current, 1 - self.decay)
+
+    def to(self, device: str | torch.device) -> "DiffusionState":
+        """Move weights, averages and Adam's moments to ``device``."""
+        self.denoiser.to(device)
+        self.average.to(device)
+        for moments in self.optimizer.state.values():
+            moments.update({name: value.to(device) for name, value in moments.items()})
+        return self
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return copies of everything as flat, contiguous CPU tensors, as safetensors wants them."""
+        flat = {f"model/{name}": value for name, value in self.denoiser.state_dict().items()}
+        flat |= {f"ema/{name}": value for name, value in self.average.state_dict().items()}
+        for name, parameter in self.denoiser.named_parameters():
+            flat |= {f"{key}/{name}": value for key, value in self.optimizer.state.get(parameter, {}).items()}
+        return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in flat.items()}
+
+    def meta(self) -> dict[str, int]:
+        """Return what is not a tensor."""
+        return {"images_seen": self.images_seen}
+
+    def load(self, tensors: dict[str, Tensor], meta: dict) -> "DiffusionState":
+        """Restore what ``tensors()`` and ``meta()`` returned; raises RuntimeError on another network's."""
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.denoiser.load_state_dict(under("model/"))
+        self.average.load_state_dict(under("ema/"))
+        moments = {key: under(f"{key}/") for key in ("step", "exp_avg", "exp_avg_sq")}
+        for name, parameter in self.denoiser.named_parameters():
+            if name in moments["step"]:
+                self.optimizer.state[parameter] = {
+                    "step": moments["step"][name].to(parameter.device, copy=True),
+                    # empty_like keeps the parameter's memory layout, which the fused kernel relies on.
+                    "exp_avg": torch.empty_like(parameter).detach().copy_(moments["exp_avg"][name]),
+                    "exp_avg_sq": torch.empty_like(parameter).detach().copy_(moments["exp_avg_sq"][name]),
+                }
+        self.images_seen = int(meta["images_seen"])
+        self.ema.n_averaged.fill_(len(moments["step"]) > 0)  # only its being zero matters: the first update copies
+        return self
+
+
+def _batch_loss(denoiser: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    """Return the mean loss of a random batch (drawn with replacement) of uint8 ``images`` on their device."""
+    device = images.device
+    y = images[torch.randint(len(images), (batch_size,), device=device)].float() / 127.5 - 1
+    sigma = noise_levels(torch.randn(batch_size, device=device))
+    return edm_loss(denoiser, y, sigma, torch.randn_like(y)).mean()
+
+
+def train_denoiser(
+    denoiser: EDMDenoiser,
+    images: Tensor,
+    *,
+    n_images: int = 200_000_000,
+    batch_size: int = 512,
+    lr: float = 1e-3,
+    lr_rampup: int = 10_000_000,
+    ema_halflife: int = 500_000,
+    ema_rampup: float = 0.05,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    amp: bool = True,
+    state: DiffusionState | None = None,
+    report_every: int | None = None,
+) -> Iterator[DiffusionStep]:
+    """Train on uint8 ``images`` (N, C, 32, 32) until ``n_images`` are seen; a generator that the caller drives.
+
+    Yields a :class:`DiffusionStep` every ``report_every`` images (default: 2 %) and at the end; checkpoints are taken
+    there, from the ``state`` that the caller passed (and may have loaded). The defaults are EDM's for CIFAR-10.
+    Raises NonFiniteLoss. Each step reseeds torch's global generator, from which dropout draws too.
+    """
+    state = DiffusionState(denoiser) if state is None else state
+    if state.denoiser is not denoiser:
+        raise ValueError("state belongs to another denoiser")
+    state.to(device if device is not None else next(denoiser.parameters()).device)
+    denoiser.amp = state.average.amp = amp
+    denoiser.train()
+    images = images.to(next(denoiser.parameters()).device)
+    every = max((report_every or n_images // 50) // batch_size, 1)
+    total, steps = torch.zeros((), device=images.device), 0
+    while state.images_seen < n_images:
+        step = state.images_seen // batch_size
+        torch.manual_seed(rng.derive(seed, "diffusion", step))
+        state.optimizer.param_groups[0]["lr"] = lr * min(state.images_seen / max(lr_rampup, 1), 1.0)
+        loss = _batch_loss(denoiser, images, batch_size)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        state.optimizer.step()
+        state.images_seen += batch_size
+        state.decay = 0.5 ** (batch_size / min(ema_halflife, ema_rampup * state.images_seen))
+        state.ema.update_parameters(denoiser)
+        total, steps = total + loss.detach(), steps + 1
+        if (step + 1) % every == 0 or state.images_seen >= n_images:
+            yield _report(state.images_seen, total, steps)
+            total, steps = torch.zeros_like(total), 0
+
+
+def _report(images_seen: int, total: Tensor, steps: int) -> DiffusionStep:
+    """Read the accumulated loss: the loop's only wait for the device. One non-finite step makes the sum non-finite."""
+    mean = total.item() / steps
+    if not math.isfinite(mean):
+        raise NonFiniteLoss(
+            f"the teacher's loss became {mean} by image {images_seen:,}; lower teacher_lr (halve it) or set amp=false, "
+            "then run again: it goes on from the last checkpoint"
+        )
+    return DiffusionStep(images_seen, mean)
