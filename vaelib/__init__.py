@@ -1,0 +1,66 @@
+r"""Generalization in variational autoencoders: the companion library of Xiao, Zenn & Bamler (TMLR 12/2024).
+
+The paper's symbols and their names here:
+
+===============================  ==============================  =================================================
+on paper                         in code                         where
+===============================  ==============================  =================================================
+:math:`x`, :math:`x_r`           ``x``, ``images``               floats in [0, 1] in a batch, uint8 at rest
+:math:`z`, :math:`d_z`           ``z``, ``vae.d_z``              latents and their number
+:math:`q_\phi(z|x)`              ``vae.encode(x)``               :class:`Posterior` (``mu``, ``sigma``)
+:math:`p_\theta(x|z)`            ``vae.likelihood``              :class:`Bernoulli`, :class:`Gaussian`, ...
+:math:`g_\theta(z)`              ``vae.decode(z)``               the likelihood's parameters
+ELBO (2)                         :func:`elbo`                    nats per image
+:math:`G_g` (3)                  :func:`evaluate_elbo`, twice    D_train minus D_test
+:math:`G_a` (4)                  :func:`optimize_posterior`      ``.gap``
+:math:`G_r` (5)                  :func:`robustness_gap`          ``.gap``; attack (10): :func:`attack_encoder`
+Eqs. (7)-(9)                     :class:`TrainingDistribution`   normal, DMaaPx, augmented
+:math:`p_{\rm DM}(x')`           :class:`EDMDenoiser`            :func:`heun_sample`, :func:`sample_images`
+k                                ``k``                           the bank holds k·N samples
+===============================  ==============================  =================================================
+
+``vaelib.runs`` makes and keeps whole experiments; ``vaelib.report`` draws figures and judges the paper's claims.
+"""
+
+from .data import Augmentation, ImageData, augmentation, load_dataset
+from .errors import NonFiniteLoss, VaelibError
+from .gaps import attack_encoder, evaluate_elbo, ms_ssim, optimize_posterior, robustness_gap
+from .models import VAE, Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, build_likelihood, elbo
+from .models.denoiser import EDMDenoiser, build_denoiser
+from .samplers import heun_sample, sample_images
+from .training.diffusion import DiffusionState, train_denoiser
+from .training.distributions import TrainingDistribution
+from .training.vae import VAEState, train_vae
+from .version import __version__
+
+__all__ = [
+    "VAE",
+    "Augmentation",
+    "Bernoulli",
+    "DiffusionState",
+    "EDMDenoiser",
+    "FullyConnectedVAE",
+    "Gaussian",
+    "ImageData",
+    "MixtureOfLogistics",
+    "NonFiniteLoss",
+    "Posterior",
+    "TrainingDistribution",
+    "VAEState",
+    "VaelibError",
+    "__version__",
+    "attack_encoder",
+    "augmentation",
+    "build_denoiser",
+    "build_likelihood",
+    "elbo",
+    "evaluate_elbo",
+    "heun_sample",
+    "load_dataset",
+    "ms_ssim",
+    "optimize_posterior",
+    "robustness_gap",
+    "sample_images",
+    "train_denoiser",
+    "train_vae",
+]

@@ -35,7 +35,9 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(part, path)
         sync(path.parent)
     except OSError as error:
-        raise VaelibError(f"cannot write {path}: {error.strerror or error}; free or change the disk and run again") from error
+        raise VaelibError(
+            f"cannot write {path}: {error.strerror or error}; free or change the disk and run again"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -37,8 +37,8 @@ class Progress:
             return
         now = time.monotonic()
         spent = now - self.start
-        # About ten lines a job: the interval grows with the job's expected length, and is never under five seconds.
-        if now - self.shown > max(5.0, 0.1 * spent * self.total / max(self.done, 1)):
+        # About ten lines a job, but a sign of life every minute.
+        if now - self.shown > max(5.0, min(60.0, 0.1 * spent * self.total / max(self.done, 1))):
             self.shown = now
             rate = self.done / spent
             left = (self.total - self.done) / rate if rate else float("inf")

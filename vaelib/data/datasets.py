@@ -65,8 +65,8 @@ def _is_binary(images: np.ndarray) -> bool:
 
 
 def subset(labels: np.ndarray, n: int | None, seed: int, setting: str) -> np.ndarray:
-    """Return the indices of a seeded, stratified subset of ``n`` (None: all, in the file's order)."""
-    if n is None:
+    """Return the indices of a seeded, stratified subset of ``n`` (all of them, or None: in the file's order)."""
+    if n is None or n == len(labels):
         return np.arange(len(labels))
     if not 1 <= n <= len(labels):
         raise VaelibError(f"{setting} = {n:,} must lie between 1 and the {len(labels):,} images there are; lower it")

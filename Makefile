@@ -1,0 +1,103 @@
+# The table of contents: `make help`.
+#
+#   make                                          environment, data, headline result, report
+#   make all DATASET=binary_mnist                 every figure for another data set
+#   make all LIKELIHOOD=mol PROFILE=gpu           another likelihood, another budget
+
+SHELL         := bash
+.SHELLFLAGS   := -eu -o pipefail -c
+.DEFAULT_GOAL := headline
+.DELETE_ON_ERROR:
+.SECONDARY:
+.NOTPARALLEL: # every run fills the machine by itself; `make -j2` is safe and no faster
+MAKEFLAGS     += --no-builtin-rules
+
+PROFILE    ?= laptop
+DATASET    ?= fashion_mnist
+LIKELIHOOD ?= default
+SLOW       ?=
+
+# An active virtual or conda environment is used; without one, .venv is made.
+ENV    := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),$(CURDIR)/.venv)
+PYTHON := $(ENV)/bin/python
+READY  := $(ENV)/.vaelib-ready
+VAELIB := $(PYTHON) -m vaelib
+
+export VAELIB_BUILD ?= $(CURDIR)/build
+B      := $(VAELIB_BUILD)/$(PROFILE)
+SRC    := $(VAELIB_BUILD)/src
+TAG    := $(notdir $(basename $(DATASET)))$(if $(filter-out default,$(LIKELIHOOD)),-$(LIKELIHOOD))
+NAMES  := $(patsubst notebooks/%.py,%,$(sort $(wildcard notebooks/[0-9]*.py)))
+LIB    := $(shell find vaelib -type f -not -name '*.pyc')
+
+.PHONY: help setup headline all smoke report claims plan sync check test bench doctor lab clean FORCE
+
+help:     ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+headline: $(B)/notebooks/03_three_gaps.$(TAG).ipynb $(B)/report.html  ## (default) the three gaps of four training methods, and the report
+
+all: $(NAMES:%=$(B)/notebooks/%.$(TAG).ipynb) $(B)/report.html  ## every notebook, figure and table for DATASET, LIKELIHOOD, PROFILE
+
+smoke:    ## every notebook at a size that takes seconds; proves the pipeline, claims nothing
+	@$(MAKE) --no-print-directory all PROFILE=smoke
+
+setup: $(READY)  ## install everything into .venv (or into the environment that is active)
+
+$(READY): pyproject.toml
+	@mkdir -p $(VAELIB_BUILD)/logs
+	@test -x $(PYTHON) || { command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed as python3"; exit 1; }; python3 -m venv $(ENV); }
+	@echo "installing into $(ENV) (a few minutes and about 7 GB, most of it torch's CUDA build; README: a CPU build instead)"
+	@$(PYTHON) -m pip install --progress-bar off -e '.[all]' > $(VAELIB_BUILD)/logs/setup.log 2>&1 \
+	  || { tail -n 15 $(VAELIB_BUILD)/logs/setup.log; echo "installing failed: see $(VAELIB_BUILD)/logs/setup.log"; exit 1; }
+	@touch $@
+
+# Copies that change only when the text does: a checkout or a save in JupyterLab must not restart a long run.
+$(SRC)/%.py: notebooks/%.py FORCE
+	@mkdir -p $(@D); cmp -s $< $@ || cp $< $@
+$(SRC)/lib.sum: FORCE
+	@mkdir -p $(@D); cat $(LIB) | cksum | cmp -s - $@ || cat $(LIB) | cksum > $@
+FORCE:
+
+$(B)/notebooks/%.$(TAG).ipynb: $(SRC)/%.py $(SRC)/lib.sum | $(READY)
+	@mkdir -p $(@D) $(B)/logs
+	@echo "$* [$(PROFILE), $(DATASET)$(if $(filter-out default,$(LIKELIHOOD)), with $(LIKELIHOOD))]"
+	@$(VAELIB) notebook run $* --out $@ --html $(@:.ipynb=.html) \
+	  -p profile=$(PROFILE) -p dataset=$(DATASET) -p likelihood=$(LIKELIHOOD) 2>&1 | tee $(B)/logs/$*.$(TAG).log \
+	  || { echo "$* failed: see $(B)/logs/$*.$(TAG).log; what is finished is kept, make goes on from there"; exit 1; }
+
+$(B)/report.html: $(wildcard $(B)/notebooks/*.ipynb) $(NAMES:%=$(SRC)/%.py) $(SRC)/lib.sum | $(READY)
+	@$(VAELIB) report --profile $(PROFILE)
+
+report: $(READY)  ## rebuild the report from the tables and figures made so far
+	@$(VAELIB) report --profile $(PROFILE)
+
+claims: $(READY)  ## judge the paper's claims by the tables made so far
+	@$(VAELIB) claims --profile $(PROFILE)
+
+plan: $(READY)  ## what would be computed, what is there already, and how long the rest takes
+	@$(VAELIB) plan --profile $(PROFILE) --dataset $(DATASET) --likelihood $(LIKELIHOOD)
+
+doctor: $(READY)  ## what this machine has, and what each missing thing costs
+	@$(VAELIB) doctor
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	@$(PYTHON) -m jupyter lab notebooks
+
+sync: $(READY)  ## write each notebooks/*.ipynb from its .py
+	@$(VAELIB) notebook sync
+
+check: $(READY)  ## lint, formatting, notebook pairs and rules
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(VAELIB) notebook check
+
+test: $(READY)  ## all tests, every notebook in smoke included (SLOW=1: the long ones too)
+	@$(PYTHON) -m pytest $(if $(SLOW),--slow)
+
+bench: $(READY)  ## time the hot paths against this machine's own ceilings
+	@$(PYTHON) -m tests.benchmarks
+
+clean:    ## delete results, keep downloaded data and the environment
+	@rm -rf $(VAELIB_BUILD)/{smoke,laptop,gpu,paper,store,src,logs}

@@ -1,0 +1,113 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 0. Watch a VAE overfit, and measure it
+#
+# **You will see**, in about two minutes: a variational autoencoder that fits its training images ever better and the
+# test images ever worse; the three gaps of Sec. 2 that measure this; and what more data would do about it. That is the
+# question of the paper: *can synthetic data stand in for the data we do not have?* (Notebook 03 answers it.)
+
+# %% tags=["parameters"]
+profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
+likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
+seed = 0  # of the network, the order of the images and the noise
+
+# %%
+import torch
+from IPython.display import Markdown
+
+from vaelib import gaps
+from vaelib.data import load_dataset
+from vaelib.models import FullyConnectedVAE, build_likelihood
+from vaelib.report import pages, pictures, tour
+from vaelib.runs import load_profile, protocol
+from vaelib.training.distributions import TrainingDistribution
+
+# %% [markdown]
+# ## A small training set and a network that can memorise it
+#
+# The encoder $f_\phi$ maps an image $x$ to a Gaussian $q_\phi(z|x)$ over 16 latents, the decoder $g_\theta$ maps latents
+# back to a distribution over images. Both are trained to raise the ELBO of Eq. (2),
+# $\mathbb E_{q_\phi(z|x)}[\log p_\theta(x|z)] - \mathrm{KL}(q_\phi(z|x)\,\|\,p(z))$, here on only a few hundred images.
+
+# %%
+budget = load_profile(profile, "tour")
+many = load_dataset(dataset, n_train=10 * budget.n_train, n_test=budget.n_test, seed=seed)
+few = load_dataset(dataset, n_train=budget.n_train, n_test=budget.n_test, seed=seed)
+name = protocol(dataset).likelihood if likelihood == "default" else likelihood
+pictures.image_rows({"training": few.train[:10], "test": few.test[:10]}, few.source)
+
+# %% [markdown]
+# ## Train it twice: on N images, and on ten times as many
+#
+# Both runs take the same number of gradient steps; an *effective epoch* is N images for either. The second run is what
+# everybody would like to have and nobody has: more real data.
+
+# %%
+runs, vaes = {}, {}
+for title, images in {f"N = {len(few.train):,}": few.train, f"10 N = {len(many.train):,}": many.train}.items():
+    torch.manual_seed(seed)
+    vae = FullyConnectedVAE(channels=images.shape[1], likelihood=build_likelihood(name))
+    stream = TrainingDistribution(images, len(few.train), seed=seed)
+    runs[title] = tour.fit(vae, stream, few.train, few.test, budget, seed, title)
+    vaes[title] = vae
+
+# %% [markdown]
+# ## Gap one: generalization
+#
+# Dashed is the ELBO on the N training images, solid the ELBO on test images; their distance is $G_g$ of Eq. (3). With N
+# images the test ELBO soon turns and falls: the model is overfitting.
+
+# %%
+pages.saved(pictures.elbo_curves(runs, tour.colours(runs), few.source), profile, "tour_overfitting")
+
+# %% [markdown]
+# ## Gap two: amortization
+#
+# Is the decoder to blame, or the encoder? Give each test image the best posterior $q^*(z|x)$ that can be found for it,
+# with the decoder frozen. What the ELBO gains is the encoder's fault: $G_a$ of Eq. (4).
+
+# %%
+some = few.test[: budget.amortization_images]
+best = {title: gaps.optimize_posterior(vae, some, max_steps=budget.amortization_steps) for title, vae in vaes.items()}
+pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.gap} for title, b in best.items()})
+
+# %% [markdown]
+# ## Gap three: robustness
+#
+# A change to the input that is hardly visible, chosen to move $q_\phi(z|x)$ as far as possible (Eq. 10), and the
+# reconstruction becomes another thing. The similarity (MS-SSIM) lost on the way is $G_r$ of Eq. (5).
+
+# %%
+shown = few.test[:8].float() / 255
+rows = tour.attacked(vaes, shown, protocol(dataset).attack_radius, budget, seed)
+pages.saved(pictures.image_rows(rows, "attacked test images and their reconstructions"), profile, "tour_attack")
+
+# %%
+pages.means(tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), budget, seed))
+
+# %% [markdown]
+# ## What this means
+#
+# More real data shrinks all three gaps, but there is no more real data. The paper's proposal is to *make* it: fit a
+# diffusion model to the N images, draw as many samples as needed, and train the VAE on those (DMaaPx).
+#
+# **What to try next.** Notebook 03 runs that comparison, with augmentation as the rival. Here: another `seed`, or
+# `dataset = "binary_mnist"`.
+
+# %%
+Markdown(pages.machine_note())

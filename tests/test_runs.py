@@ -1,0 +1,328 @@
+"""Settings, store, engine and tables, on a toy data set that needs no download."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+
+from vaelib import runs
+from vaelib.errors import VaelibError
+from vaelib.runs import Data, Store, VAERun, load_profile, parse_overrides, three_gaps
+from vaelib.runs.engine import missing
+from vaelib.runs.experiments import spaced
+from vaelib.runs.stages import make
+from vaelib.runs.store import load_array, load_tensors, save_tensors
+from vaelib.runs.tables import merge_table
+
+TINY = {
+    "n_train": 40,
+    "n_test": 16,
+    "seeds": 1,
+    "epochs": 4,
+    "hidden": 16,
+    "batch_size": 10,
+    "teacher_images": 400,
+    "teacher_batch_size": 20,
+    "shard_size": 25,
+    "amortization_images": 10,
+    "amortization_steps": 20,
+    "attack_images": 5,
+}
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """Return the path of a small data set of two classes."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    images = (rng.random((80, 28, 28)) * 80 + 100 * labels[:, None, None]).astype(np.uint8)
+    path = tmp_path / "toy.npz"
+    np.savez(path, images=images, labels=labels)
+    return str(path)
+
+
+def data(**changes):
+    return Data(**({"name": "toy", "n_train": 4, "n_test": 2, "label": "toy", "digest": "0"} | changes))
+
+
+# --- settings -----------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_frozen_and_strict():
+    with pytest.raises(ValidationError):
+        VAERun(data=data(), epoch=3)
+    with pytest.raises(ValidationError):
+        data().seed = 1
+
+
+def test_the_key_names_settings_and_history():
+    one = VAERun(data=data())
+    assert one.key == VAERun(data=data()).key
+    changed = [VAERun(data=data(), lr=2e-3), VAERun(data=data(digest="1")), VAERun(data=data(), seed=1)]
+    assert len({one.key, *(run.key for run in changed)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"epoch": 3}, "epoch is no setting of a profile; did you mean epochs?"),
+        ({"zebra": 3}, "allowed: amortization_images"),
+        ({"epochs": 0}, "epochs = 0: input should be greater than or equal to 1"),
+        ({"teacher": "huge"}, "teacher = 'huge': input should be 'small' or 'edm'"),
+    ],
+)
+def test_a_wrong_override_is_one_plain_line(overrides, message):
+    with pytest.raises(VaelibError) as error:
+        load_profile("smoke", overrides=overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_profiles_form_a_ladder_and_the_last_is_the_papers():
+    names = runs.profile_names()
+    assert names == ["smoke", "laptop", "gpu", "paper"]
+    work = [p.epochs * (p.n_train or 60_000) for p in map(load_profile, names)]
+    assert work == sorted(work)
+    paper = load_profile("paper")
+    assert (paper.epochs, paper.seeds, paper.k, paper.sampler_steps) == (1000, 3, 1000, 18)
+    with pytest.raises(VaelibError, match="choose one of smoke, laptop, gpu, paper"):
+        load_profile("phone")
+
+
+def test_overrides_are_parsed_as_yaml():
+    assert parse_overrides(["epochs=20", "amp=false", "lr=2e-3"]) == {"epochs": 20, "amp": False, "lr": "2e-3"}
+    with pytest.raises(VaelibError, match="name=value"):
+        parse_overrides(["epochs"])
+    assert load_profile("smoke", overrides=parse_overrides(["lr=2e-3"])).lr == 2e-3
+
+
+@pytest.mark.parametrize(("last", "points"), [(200, 4), (3, 10), (1, 1), (1000, 7)])
+def test_spaced_points_rise_to_the_last(last, points):
+    values = spaced(last, points)
+    assert list(values) == sorted(set(values))
+    assert values[-1] == last
+    assert values[0] >= 1
+    assert len(values) <= points
+
+
+def test_the_headline_compares_four_methods_under_the_papers_protocol(toy, monkeypatch):
+    monkeypatch.setattr("vaelib.runs.experiments.resolve_data", lambda *a, **k: data(name="binary_mnist", n_test=100))
+    chosen = three_gaps("laptop", "binary_mnist")
+    assert chosen.likelihood == "bernoulli"
+    assert {run.vae.method for run in chosen.runs} == {"normal", "dmaapx", "aug_tuned", "aug_naive"}
+    assert {run.vae.seed for run in chosen.runs} == {0, 1, 2}
+    banks = {run.vae.bank.key for run in chosen.runs if run.vae.bank}
+    assert len(banks) == 1
+    assert all(run.vae.bank.binarize for run in chosen.runs if run.vae.bank)
+    assert {(run.attack_images, run.attack_steps, run.attack_radius) for run in chosen.runs} == {(50, 50, 0.1)}
+
+
+def test_mistakes_in_an_experiment_are_named_before_anything_is_made(toy):
+    with pytest.raises(VaelibError, match="n_train = 999"):
+        three_gaps("smoke", toy, overrides={"n_train": 999})
+    with pytest.raises(VaelibError, match="choose default, bernoulli, gaussian or mol"):
+        three_gaps("smoke", toy, "poisson")
+    with pytest.raises(VaelibError, match="fashion_mnist"):
+        three_gaps("smoke", "fashion_minst")
+
+
+# --- store --------------------------------------------------------------------------------------------------------
+
+
+def filled(store, artifact, content=b"abc"):
+    with store.making(artifact) as folder:
+        (folder / "a.bin").write_bytes(content)
+    return store.folder(artifact)
+
+
+def test_an_artifact_is_whole_or_absent(tmp_path):
+    store, artifact = Store(tmp_path), data()
+    with pytest.raises(RuntimeError, match="killed"), store.making(artifact) as folder:
+        (folder / "a.bin").write_bytes(b"half")
+        raise RuntimeError("killed")
+    assert not store.has(artifact)
+    folder = filled(store, artifact)
+    assert store.has(artifact)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["settings"] == artifact.model_dump(mode="json")
+    assert {"torch", "commit", "device"} <= set(manifest["code"])
+    with store.making(artifact) as again:
+        assert again is None
+
+
+@pytest.mark.parametrize("damage", ["alter", "cut", "delete"])
+def test_damage_is_found_and_named(tmp_path, damage):
+    store, artifact = Store(tmp_path), data()
+    path = filled(store, artifact) / "a.bin"
+    {"alter": lambda: path.write_bytes(b"abd"), "cut": lambda: path.write_bytes(b"a"), "delete": path.unlink}[damage]()
+    assert "a.bin" in store.complaints(artifact)[0]
+    if damage != "alter":  # equal size: only `vaelib verify` reads every byte
+        with pytest.raises(VaelibError, match="delete .* and run again"):
+            store.require(artifact)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "other", "files": {}}'])
+def test_a_foreign_manifest_is_refused(tmp_path, text):
+    store, artifact = Store(tmp_path), data()
+    (filled(store, artifact) / "manifest.json").write_text(text)
+    with pytest.raises(VaelibError, match=r"manifest\.json .* delete"):
+        store.has(artifact)
+
+
+def test_a_missing_artifact_says_how_to_make_it(tmp_path):
+    with pytest.raises(VaelibError, match="make it with `vaelib run`"):
+        Store(tmp_path).require(data())
+
+
+def _hold(root, started, finish):
+    with Store(root).making(data()) as folder:
+        started.set()
+        finish.wait(30)
+        (folder / "a.bin").write_bytes(b"first")
+
+
+def test_two_processes_make_an_artifact_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    started, finish = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path, started, finish))
+    other.start()
+    assert started.wait(60)
+    finish.set()
+    with Store(tmp_path).making(data()) as folder:
+        assert folder is None
+    other.join()
+    assert (Store(tmp_path).folder(data()) / "a.bin").read_bytes() == b"first"
+
+
+def test_checkpoints_round_trip_and_refuse_strangers(tmp_path):
+    path, tensors = tmp_path / "state.safetensors", {"a": torch.randn(3), "b": torch.arange(4)}
+    save_tensors(path, tensors, {"epochs": 3})
+    loaded, meta = load_tensors(path)
+    assert meta == {"epochs": 3}
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(VaelibError, match="not a readable checkpoint"):
+        load_tensors(path)
+
+
+def test_a_pickle_is_refused(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(VaelibError, match="not a readable array"):
+        load_array(path)
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(VaelibError, match="No space left"), store.making(data()):
+        raise OSError(28, os.strerror(28))
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_experiment_then_nothing_left_to_do(toy, tmp_path):
+    chosen = three_gaps("smoke", toy, overrides=TINY)
+    store = Store(tmp_path / "store")
+    runs.run(chosen.runs, store=store, workers=0)
+    assert missing(chosen.runs, store) == []
+    assert not list((tmp_path / "store").glob("*/*.work"))
+    table = runs.write_tables(chosen, store)["three_gaps"]
+    assert sorted(table["method"]) == ["aug_naive", "dmaapx", "normal"]
+    assert (table["amortization_gap"] >= 0).all()
+    torch.testing.assert_close(
+        torch.tensor(table["generalization_gap"].to_numpy()),
+        torch.tensor((table["elbo_train"] - table["elbo_test"]).to_numpy()),
+    )
+    before = time.monotonic()
+    runs.run(chosen.runs, store=store)  # would start workers, were anything missing
+    assert time.monotonic() - before < 2
+
+
+def test_workers_give_the_same_bits(toy, tmp_path):
+    chosen = three_gaps("smoke", toy, overrides=TINY)
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    runs.run(chosen.runs, store=here, workers=0)
+    runs.run(chosen.runs, store=there, workers=2)
+    for artifact in missing(chosen.runs, Store(tmp_path / "nothing")):
+        ours, theirs = here.manifest(artifact)["files"], there.manifest(artifact)["files"]
+        assert ours == theirs, artifact.kind
+
+
+def test_a_failed_run_leaves_the_independent_rest_done(toy, tmp_path):
+    chosen = three_gaps("smoke", toy, overrides=TINY | {"lr": 1e18})
+    store = Store(tmp_path / "store")
+    with pytest.raises(VaelibError, match="try a lower lr"):
+        runs.run(chosen.runs, store=store, workers=1)
+    banks = [run.vae.bank for run in chosen.runs if run.vae.bank]
+    assert all(store.has(bank) for bank in banks)
+    assert not any(store.has(run.vae) for run in chosen.runs)
+
+
+COMMAND = [sys.executable, "-m", "vaelib", "run", "three_gaps", "--profile", "smoke", "--workers", "0"]
+
+
+def command(toy, build, **popen):
+    settings = TINY | {"epochs": 40, "teacher_images": 2_000}
+    options = [item for name, value in settings.items() for item in ("--set", f"{name}={value}")]
+    env = os.environ | {"VAELIB_BUILD": str(build), "VAELIB_CHECKPOINT_SECONDS": "0", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*COMMAND, "--dataset", toy, *options], env=env, stdout=subprocess.DEVNULL, **popen)
+
+
+def test_kill_9_then_resume_is_bit_identical(toy, tmp_path):
+    assert command(toy, tmp_path / "straight").wait() == 0
+    killed_in = set()
+    for kind in ("teacher", "bank", "vae", "gaps"):
+        process = command(toy, tmp_path / "killed")
+        while process.poll() is None:
+            if list((tmp_path / "killed/store" / kind).glob("*.work/checkpoint/*.*")) or (
+                kind == "bank" and list((tmp_path / "killed/store/bank").glob("*.work/shard*"))
+            ):
+                process.send_signal(signal.SIGKILL)
+                killed_in.add(kind)
+                break
+            time.sleep(0.002)
+        process.wait()
+    assert killed_in >= {"teacher", "vae"}
+    assert command(toy, tmp_path / "killed").wait() == 0
+    made = [
+        {
+            str(path.relative_to(tmp_path / build)): path.read_bytes()
+            for path in (tmp_path / build).rglob("*")
+            if path.suffix in (".safetensors", ".npy", ".csv") or path.name == "curve.json"
+        }
+        for build in ("straight", "killed")
+    ]
+    assert made[0] == made[1]
+    assert len(made[0]) > 10
+
+
+def test_an_unknown_setting_on_the_command_line_is_one_line(tmp_path):
+    done = subprocess.run([*COMMAND, "--set", "epoch=3"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "vaelib: epoch is no setting of a profile; did you mean epochs?\n"
+
+
+# --- tables -------------------------------------------------------------------------------------------------------
+
+
+def test_one_build_never_erases_anothers_rows(tmp_path):
+    path = tmp_path / "three_gaps.csv"
+    one = pd.DataFrame({"dataset": ["a", "a"], "likelihood": ["mol", "mol"], "value": [1, 2]})
+    other = pd.DataFrame({"dataset": ["b"], "likelihood": ["mol"], "value": [3]})
+    merge_table(path, one)
+    merge_table(path, other)
+    merge_table(path, one.assign(value=9)[:1])
+    assert sorted(pd.read_csv(path)["value"]) == [3, 9]
+    path.write_text("nonsense\n1\n")
+    with pytest.raises(VaelibError, match="delete it and run again"):
+        merge_table(path, one)

@@ -1,0 +1,214 @@
+"""The command line: every verb is a few lines over a library function."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import paths
+from .errors import VaelibError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+notebook = typer.Typer(no_args_is_help=True, help="Run the notebooks headlessly; keep each .ipynb equal to its .py.")
+app.add_typer(notebook, name="notebook")
+
+ExperimentArgument = Annotated[str, typer.Argument(help="which experiment")]
+ProfileOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper: how much is computed")]
+DatasetOption = Annotated[str, typer.Option(help="fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz")]
+LikelihoodOption = Annotated[
+    str, typer.Option(help="bernoulli, gaussian, mol, or default: the paper's for the data set")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="override a profile's setting: name=value")]
+
+
+def _experiment(name: str, profile: str, dataset: str, likelihood: str, overrides: list[str] | None):
+    from .runs import EXPERIMENTS, parse_overrides
+
+    if name not in EXPERIMENTS:
+        raise VaelibError(f"experiment {name!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name](profile, dataset, likelihood, parse_overrides(overrides or []))
+
+
+@app.command()
+def fetch(dataset: DatasetOption = "fashion_mnist", source: str = "auto") -> None:
+    """Get a data set, check it, and say what it is."""
+    from .data import load_dataset
+
+    data = load_dataset(dataset, source=source)
+    print(f"{data.name}: {data.source}; {len(data.train):,} training and {len(data.test):,} test images")
+
+
+@app.command()
+def plan(
+    experiment: ExperimentArgument = "three_gaps",
+    profile: ProfileOption = "laptop",
+    dataset: DatasetOption = "fashion_mnist",
+    likelihood: LikelihoodOption = "default",
+    overrides: SetOption = None,
+) -> None:
+    """List the runs behind an experiment, what is already there, and roughly how long the rest takes."""
+    from .runs import Store, missing
+    from .runs.engine import cost
+
+    chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
+    everything, todo = missing(chosen.runs, Store(Path(os.devnull))), missing(chosen.runs, Store())
+    kinds = list(dict.fromkeys(artifact.kind for artifact in everything))
+    print(f"{experiment}, profile {profile}: {chosen.data.name} ({chosen.data.label}), likelihood {chosen.likelihood}")
+    for kind in kinds:
+        ours, open_ = ([a for a in some if a.kind == kind] for some in (everything, todo))
+        print(
+            f"  {kind:8} {len(ours):3} runs, {len(ours) - len(open_):3} made, to do: {sum(map(cost, open_)) / 60:6.1f} core-minutes"
+        )
+    cores = len(os.sched_getaffinity(0))
+    print(
+        f"  in all about {sum(map(cost, todo)) / 60 / cores:.0f} minutes on this machine's {cores} cores (a rough guess)"
+    )
+
+
+@app.command()
+def run(
+    experiment: ExperimentArgument = "three_gaps",
+    profile: ProfileOption = "laptop",
+    dataset: DatasetOption = "fashion_mnist",
+    likelihood: LikelihoodOption = "default",
+    overrides: SetOption = None,
+    workers: Annotated[int | None, typer.Option(help="processes; default one a core or GPU; 0: none but this")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="tcp://host:port of a running Dask scheduler")] = None,
+    device: str = "auto",
+) -> None:
+    """Make every run of an experiment and write its tables; what is there already is kept."""
+    from .runs import run as run_graph
+    from .runs import tables_folder, write_tables
+
+    chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
+    title = f"{experiment} {dataset}"
+    run_graph(chosen.runs, workers=workers, scheduler=scheduler, device=device, title=title)
+    write_tables(chosen)
+    print(f"{title}: {len(chosen.runs)} runs are in; tables are in {_shown(tables_folder(profile))}")
+
+
+@app.command()
+def verify() -> None:
+    """Recompute the checksum of everything in the store."""
+    import json
+
+    from .progress import track
+    from .runs.store import MANIFEST, Store, folder_complaints
+
+    wrong = []
+    folders = Store().finished()
+    for folder in track(folders, "verify", "artifacts"):
+        try:
+            wrong += folder_complaints(folder, json.loads((folder / MANIFEST).read_text())["files"])
+        except (ValueError, KeyError):
+            wrong.append(f"{folder / MANIFEST} is not a readable manifest")
+    if wrong:
+        raise VaelibError(
+            f"{len(wrong)} of the store's files are damaged: {'; '.join(wrong)}; delete their folders and run again"
+        )
+    print(f"{len(folders)} artifacts, all as they were made")
+
+
+@app.command()
+def claims(profile: ProfileOption = "laptop") -> None:
+    """Judge the paper's claims by the tables made so far; print the ledger and write claims.json."""
+    from .report.claims import format_claims, judge_build
+
+    print(format_claims(judge_build(paths.build_root() / profile, profile)))
+
+
+@app.command()
+def report(profile: ProfileOption = "laptop") -> None:
+    """Write the self-contained report.html of a profile from its tables and figures."""
+    from .report.claims import judge_build
+    from .report.html import write_report
+
+    folder = paths.build_root() / profile
+    judge_build(folder, profile)
+    print(f"report: {_shown(write_report(folder))}")
+
+
+@notebook.command("run")
+def notebook_run(
+    name: Annotated[str, typer.Argument(help="the notebook's name, for example 03_three_gaps")],
+    out: Annotated[Path, typer.Option(help="where the executed notebook goes")],
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value")] = None,
+    html: Annotated[Path | None, typer.Option(help="also render it here")] = None,
+) -> None:
+    """Execute a notebook with parameters; its output lands only if every cell ran."""
+    from .report import notebooks
+    from .runs import parse_overrides
+
+    source = paths.project_root() / "notebooks" / f"{name}.py"
+    if not source.exists():
+        names = ", ".join(sorted(path.stem for path in source.parent.glob("[0-9]*.py")))
+        raise VaelibError(f"there is no notebook {name}; choose one of {names}")
+    done = notebooks.run(source, out.resolve(), parse_overrides(parameter or []))
+    if html:
+        notebooks.to_html(done, html.resolve())
+    print(f"notebook: {_shown(done)}")
+
+
+@notebook.command("sync")
+def notebook_sync() -> None:
+    """Write every .ipynb from its .py (always in this direction)."""
+    from .report import notebooks
+
+    changed = notebooks.sync()
+    print("\n".join(f"wrote {name}" for name in changed) or "all pairs are in step")
+
+
+@notebook.command("check")
+def notebook_check() -> None:
+    """Fail if a pair is out of step or a notebook breaks the house rules."""
+    from .report import notebooks
+
+    wrong = [f"{name} is out of step with its .py: run `make sync`" for name in notebooks.sync(check=True)]
+    for path in sorted((paths.project_root() / "notebooks").glob("[0-9]*.py")):
+        wrong += notebooks.lint(path)
+    if wrong:
+        raise VaelibError("\n  ".join(["the notebooks need mending:", *wrong]))
+    print("notebooks: pairs in step, rules kept")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, and what each missing thing costs."""
+    import shutil
+
+    import torch
+
+    from .data import dataset_names
+    from .runs.store import provenance
+
+    for name, value in provenance().items():
+        print(f"{name:12} {value}")
+    print(f"{'cores':12} {len(os.sched_getaffinity(0))}")
+    build = paths.build_root()
+    build.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(build).free / 2**30
+    print(
+        f"{'build':12} {_shown(build)}, {free:.0f} GiB free"
+        + ("" if free > 10 else ": little; set VAELIB_BUILD elsewhere")
+    )
+    for root in paths.data_roots():
+        held = (
+            ", ".join(sorted(p.name for p in root.iterdir()))
+            if root.is_dir()
+            else "not there yet: `vaelib fetch` fills it"
+        )
+        print(f"{'data':12} {_shown(root)}: {held}")
+    print(f"{'data sets':12} {', '.join(dataset_names())}, a folder of images, an .npz")
+    if not torch.cuda.is_available():
+        print(f"{'no GPU':12} profiles smoke and laptop run in minutes; gpu and paper want one")
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    print(f"{'browser':12} {'found' if browser else 'none found: only the browser tests need one'}")
+
+
+def _shown(path: Path) -> str:
+    """Return a path as a person in this folder would type it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

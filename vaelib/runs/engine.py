@@ -1,0 +1,262 @@
+"""Running a graph of artifacts on both cores, all GPUs, or a cluster: ``dask.distributed`` and nothing of our own.
+
+Every task is :func:`vaelib.runs.stages.make`, idempotent by its key, so a lost worker or a killed process costs the
+time since its last checkpoint. Upstream artifacts are made first; what is in the store is skipped, and if all of it
+is, no worker is started.
+"""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from ..errors import VaelibError
+from ..progress import Progress
+from .settings import Artifact, Bank, Data, Gaps, Teacher, VAERun
+from .stages import make, make_shard
+from .store import Store
+
+TOPIC = "vaelib-progress"
+# Dask's workers give freed memory back at once (MALLOC_TRIM_THRESHOLD_=65536); a training loop that frees and asks for
+# the same megabytes at every step then spends half its time in page faults. 32 MiB is the largest threshold glibc takes.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TOP_PAD_": str(2**26)}
+# Seconds on one core of the machine this was written on: only the order of starting and the estimate of the time left
+# depend on these, never a result.
+IMAGES_PER_SECOND = {"vae": 6_500, "teacher": 450, "evaluations": 2_500}
+
+
+def cost(artifact: Artifact) -> float:
+    """Return a rough price in single-core seconds, for the progress bar and for starting the longest path first."""
+    if isinstance(artifact, Teacher):
+        return artifact.images / IMAGES_PER_SECOND["teacher"]
+    if isinstance(artifact, Bank):
+        return artifact.size * (2 * artifact.steps - 1) / IMAGES_PER_SECOND["evaluations"]
+    if isinstance(artifact, VAERun):
+        return artifact.epochs * artifact.data.n_train / IMAGES_PER_SECOND["vae"]
+    if isinstance(artifact, Gaps):
+        return len(artifact.vae.snapshots) * (artifact.amortization_images or artifact.vae.data.n_test) / 50
+    return 1.0
+
+
+def missing(wanted: Sequence[Artifact], store: Store) -> list[Artifact]:
+    """Return what has to be made for ``wanted``, upstream first, each once."""
+    found: dict[str, Artifact] = {}
+
+    def visit(artifact: Artifact) -> None:
+        if artifact.key not in found and not store.has_manifest(artifact):
+            for one in _needs(artifact):
+                visit(one)
+            found[artifact.key] = artifact
+
+    for artifact in wanted:
+        visit(artifact)
+    return list(found.values())
+
+
+def _needs(artifact: Artifact) -> list[Artifact]:
+    """Return the direct upstream artifacts, and theirs that the stage reads too (the data set)."""
+    direct = artifact.upstream()
+    return direct + [deep for one in direct for deep in _needs(one) if isinstance(deep, Data)]
+
+
+def run(
+    wanted: Sequence[Artifact],
+    *,
+    store: Store | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
+    title: str = "runs",
+) -> None:
+    """Make all of ``wanted`` and what they need; return when they are in the store.
+
+    Arguments:
+        workers: processes; default one a core, or one a GPU. 0 makes everything in this process, one after another.
+        scheduler: address of a running Dask scheduler (``tcp://host:8786``) whose workers see the same store.
+
+    Raises:
+        VaelibError: runs failed; the independent rest has been finished.
+    """
+    store = store or Store()
+    todo = missing(wanted, store)
+    if not todo:
+        return
+    if workers == 0:
+        _run_here(todo, store, device, title)
+    else:
+        with _client(workers, scheduler) as client:
+            _run_on(client, todo, store, device, title)
+
+
+def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
+    with _Board(todo, title) as board:
+        for artifact in todo:
+            make(artifact, store, device, lambda share, note, a=artifact: board.tell(a.key, a.kind, share, note))
+            board.tell(artifact.key, artifact.kind, 1.0, "")
+
+
+@contextlib.contextmanager
+def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """Yield a Dask client: of a running scheduler, or of a cluster that lives as long as the call."""
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=15)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise VaelibError(
+                f"scheduler = {scheduler} does not answer ({error}); check the address, tcp://host:port"
+            ) from None
+        with client:
+            yield client
+        return
+    gpus = torch.cuda.device_count()
+    count = workers or gpus or len(os.sched_getaffinity(0))
+    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    cluster = LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        memory_limit=None,  # the runs know their size; a worker killed at a guess would only lose work
+        silence_logs=logging.CRITICAL,
+        env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} | KEEP_MEMORY,
+    )
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
+    from distributed import as_completed
+
+    futures: dict[str, Any] = {}
+    with _Board(todo, title) as board:
+        client.subscribe_topic(TOPIC, lambda event: board.tell(*event[1]))
+        path = _path_lengths(todo)
+        for artifact in todo:
+            after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
+            options = {"priority": path[artifact.key], "pure": False}
+            if isinstance(artifact, Bank):
+                after = [
+                    client.submit(
+                        _shard, artifact, number, store, device, after, key=f"shard-{artifact.key}-{number}", **options
+                    )
+                    for number in range(artifact.shards)
+                ]
+            futures[artifact.key] = client.submit(
+                _task, artifact, store, device, after, key=f"{artifact.kind}-{artifact.key}", **options
+            )
+        names = {futures[artifact.key]: artifact for artifact in todo}
+        failures: dict[str, str] = {}  # dependants fail with their upstream's text, so each cause is told once
+        for future in as_completed(list(names)):
+            artifact = names[future]
+            if future.status == "error":
+                failures.setdefault(str(future.exception()), f"{artifact.kind} {artifact.key}")
+            else:
+                board.finish(artifact.key)
+        client.unsubscribe_topic(TOPIC)
+    if failures:
+        lines = "; ".join(f"{name}: {text}" for text, name in failures.items())
+        raise VaelibError(
+            f"{len(failures)} of {len(todo)} runs failed ({lines}); the rest is done: mend it and run again"
+        )
+
+
+def _path_lengths(todo: Sequence[Artifact]) -> dict[str, float]:
+    """Return, for each artifact, the price of the longest chain of runs that begins with it: the priority to start by."""
+    after: dict[str, float] = {}
+    for artifact in reversed(todo):
+        length = after.get(artifact.key, 0.0) + cost(artifact)
+        after[artifact.key] = length
+        for one in _needs(artifact):
+            after[one.key] = max(after.get(one.key, 0.0), length)
+    return after
+
+
+def _limit_threads() -> None:
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads and torch.get_num_threads() != int(threads):
+        torch.set_num_threads(int(threads))
+
+
+def _teller(name: str, kind: str):
+    """Return a report function that sends at most two messages a second to whoever watches."""
+    from distributed import get_worker
+
+    worker, last = get_worker(), 0.0
+
+    def tell(share: float, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            worker.log_event(TOPIC, [name, kind, share, note])
+
+    return tell
+
+
+def _task(artifact: Artifact, store: Store, device: str, _: list) -> str:
+    """Run on a worker: make one artifact, once more if it fails for a reason that is not the user's to mend."""
+    _limit_threads()
+    report = _teller(artifact.key, artifact.kind)
+    try:
+        make(artifact, store, device, report)
+    except VaelibError:
+        raise
+    except Exception:
+        logging.getLogger(__name__).exception("%s %s failed, trying once more", artifact.kind, artifact.key)
+        make(artifact, store, device, report)
+    return artifact.key
+
+
+def _shard(bank: Bank, number: int, store: Store, device: str, _: list) -> int:
+    _limit_threads()
+    make_shard(bank, number, store, device, _teller(f"{bank.key}/{number}", "bank"))
+    return number
+
+
+class _Board:
+    """One bar for the whole graph, weighted by price, naming what is under way."""
+
+    def __init__(self, todo: Sequence[Artifact], title: str):
+        self.prices = {artifact.key: cost(artifact) for artifact in todo}
+        self.shards = {artifact.key: artifact.shards for artifact in todo if isinstance(artifact, Bank)}
+        self.shares: dict[str, float] = {}
+        self.notes: dict[str, str] = {}
+        self.shown = 0
+        self.finished: set[str] = set()
+        self.bar = Progress(1000, f"{title} ({len(todo)} to make)", "‰")
+
+    def tell(self, name: str, kind: str, share: float, note: str) -> None:
+        """Record that a task is ``share`` done; a bank's shards are told apart by a ``/number``."""
+        key, _, shard = name.partition("/")
+        self.shares[name] = share / self.shards[key] if shard else share
+        self.notes[name] = f"{kind} {share:.0%}" + (f" {note}" if note else "")
+        if share >= 1:
+            self.notes.pop(name)
+        self._show()
+
+    def finish(self, key: str) -> None:
+        """Record that an artifact is in the store."""
+        self.shares[key] = 1.0
+        self.finished.add(key)
+        self.notes.pop(key, None)
+        self._show()
+
+    def _show(self) -> None:
+        done = dict.fromkeys(self.prices, 0.0)
+        for name, share in list(self.shares.items()):
+            done[name.partition("/")[0]] += share
+        share = sum(min(done[key], 1.0) * price for key, price in self.prices.items()) / sum(self.prices.values())
+        now = int(1000 * share)
+        self.bar.update(max(0, now - self.shown), ", ".join(list(self.notes.values())[-3:]))
+        self.shown = max(now, self.shown)
+
+    def __enter__(self) -> "_Board":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()

@@ -1,0 +1,127 @@
+"""Profiles: one ladder of budgets over the same code, from CI to a cluster, and what each data set fixes."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from pydantic import Field
+
+from ..errors import VaelibError
+from .settings import LikelihoodName, Settings, checked
+
+
+class Protocol(NamedTuple):
+    """What the paper fixes for a data set (Tables 2 and 3)."""
+
+    likelihood: LikelihoodName
+    attack_images: int
+    attack_steps: int
+    attack_radius: float
+    binarize: bool = False
+
+
+PROTOCOLS = {
+    "binary_mnist": Protocol("bernoulli", 50, 50, 0.1, binarize=True),
+    "fashion_mnist": Protocol("gaussian", 50, 50, 0.1),
+    "cifar10": Protocol("gaussian", 20, 100, 0.05),
+}
+OWN_IMAGES = Protocol("gaussian", 50, 50, 0.1)
+
+
+def protocol(dataset: str) -> Protocol:
+    """Return a data set's protocol; own images are treated like FashionMNIST."""
+    return PROTOCOLS.get(dataset, OWN_IMAGES)
+
+
+class Profile(Settings):
+    """A budget. Defaults are the paper's values; ``None`` means all images, or what Table 2 says of the data set."""
+
+    name: str = "paper"
+    seeds: int = Field(3, ge=1, description="VAEs a method; seeds 0, 1, ...")
+    # data
+    n_train: int | None = Field(None, ge=2)
+    n_test: int | None = Field(None, ge=2)
+    source: str = Field("auto", description="which copy of the data set")
+    # VAE
+    latents: int = Field(16, ge=1)
+    hidden: int = Field(512, ge=1)
+    sigma: float = Field(0.03, gt=0)
+    mixtures: int = Field(10, ge=1)
+    epochs: int = Field(1000, ge=1, description="effective epochs")
+    batch_size: int = Field(64, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    amp: bool = True
+    evaluations: int = Field(100, ge=1, description="points of the ELBO curves")
+    gap_points: int = Field(10, ge=1, description="points of the G_a and G_r curves")
+    augment_probability: float = Field(0.12, ge=0, le=1)
+    # teacher and bank
+    teacher: Literal["small", "edm"] = "edm"
+    teacher_width: int = Field(128, ge=8)
+    teacher_images: int = Field(200_000_000, ge=1)
+    teacher_batch_size: int = Field(512, ge=1)
+    teacher_lr: float = Field(1e-3, gt=0)
+    teacher_lr_rampup: int = Field(10_000_000, ge=0)
+    teacher_ema_halflife: int = Field(500_000, ge=1)
+    teacher_dropout: float = Field(0.13, ge=0, lt=1)
+    k: int = Field(1000, ge=1, description="the bank holds k·n_train samples")
+    sampler_steps: int = Field(18, ge=2)
+    sampler_sigma_min: float = Field(0.002, gt=0)
+    sampler_sigma_max: float = Field(80.0, gt=0)
+    sampler_batch_size: int = Field(100, ge=1)
+    shard_size: int = Field(5_000, ge=1)
+    binarize_bank: bool | None = Field(None, description="threshold the samples at 0.5; None: as the data are")
+    # gaps
+    amortization_images: int | None = Field(None, ge=2)
+    amortization_samples: int = Field(2, ge=1)
+    amortization_steps: int = Field(1000, ge=1)
+    amortization_lr: float = Field(0.1, gt=0)
+    attack_images: int | None = Field(None, ge=1)
+    attack_restarts: int = Field(10, ge=1)
+    attack_steps: int | None = Field(None, ge=1)
+    attack_radius: float | None = Field(None, gt=0)
+    attack_gradient: Literal["raw", "sign"] = "raw"
+    similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
+    reconstruction: Literal["sample", "mean"] = "sample"
+
+
+@cache
+def _budgets() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text())
+
+
+def profile_names() -> list[str]:
+    """Return the profiles, cheapest first."""
+    return list(_budgets())
+
+
+def load_profile(
+    name: str = "laptop", variant: str = "", overrides: Mapping[str, Any] | None = None
+) -> Profile:
+    """Return the profile ``name`` as it applies to a likelihood or notebook, with some settings overridden.
+
+    Raises:
+        VaelibError: unknown profile, unknown setting, or a value out of range.
+    """
+    budgets = _budgets()
+    if name not in budgets:
+        raise VaelibError(f"profile = {name!r} is unknown; choose one of {', '.join(budgets)}")
+    values = {k: v for k, v in budgets[name].items() if not isinstance(v, dict)}
+    values |= budgets[name].get(variant, {})
+    return checked(Profile, {"name": name} | values | dict(overrides or {}), "a profile")
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """Return ``["epochs=20", "amp=false"]`` as ``{"epochs": 20, "amp": False}``.
+
+    Raises:
+        VaelibError: an item without ``=``.
+    """
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise VaelibError(f"--set {pair}: write name=value, for example --set epochs=20")
+        values[name.strip()] = yaml.safe_load(value)
+    return values

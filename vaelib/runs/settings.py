@@ -1,0 +1,172 @@
+"""Settings: frozen, strict, and the whole identity of everything that is made.
+
+Each artifact (data set, teacher, bank, VAE, gaps) has one record here. A record holds the records it is made from, so
+its :attr:`~Artifact.key` (a hash of its settings) names the whole history. Defaults are the paper's values; a
+misspelt name is an error.
+"""
+
+import difflib
+import hashlib
+import json
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import VaelibError
+
+Method = Literal["normal", "dmaapx", "aug_tuned", "aug_naive"]
+LikelihoodName = Literal["bernoulli", "gaussian", "mol"]
+
+
+class Settings(BaseModel):
+    """A frozen record that refuses unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Artifact(Settings):
+    """Settings of something kept in the store.
+
+    Attributes:
+        kind: its folder in the store.
+        version: raised by hand when the code's results for equal settings change.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @property
+    def key(self) -> str:
+        """Return the hash of kind, version and settings; upstream records are part of the settings."""
+        content = json.dumps([self.kind, self.version, self.model_dump(mode="json")], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:20]
+
+    def upstream(self) -> list["Artifact"]:
+        """Return the artifacts this one is made from."""
+        return [value for _, value in self if isinstance(value, Artifact)]
+
+
+class Data(Artifact):
+    """A prepared data set: uint8 train and test images of 32×32, one memory-mappable file a split.
+
+    Made by :func:`vaelib.runs.stages.resolve_data`, which looks at the images and fills in what they are: ``digest``
+    hashes them, so other bytes (a lossy copy, a part of a test set) are another artifact and never mistaken for these.
+    """
+
+    kind: ClassVar[str] = "data"
+    name: str
+    n_train: int = Field(ge=1)
+    n_test: int = Field(ge=1)
+    seed: int = 0
+    source: str = "auto"
+    label: str = Field(description="what the images are, for every figure's footer")
+    channels: int = Field(1, ge=1)
+    digest: str
+
+
+class Network(Settings):
+    """The VAE's architecture and likelihood (Appendix B.1)."""
+
+    latents: int = Field(16, ge=1)
+    hidden: int = Field(512, ge=1)
+    likelihood: LikelihoodName = "gaussian"
+    sigma: float = Field(0.03, gt=0, description="of the Gaussian likelihood")
+    mixtures: int = Field(10, ge=1, description="of the mixture of logistics")
+
+
+class Teacher(Artifact):
+    """A diffusion model fitted to D_train (Appendix D; EDM's settings for CIFAR-10 without augmentation)."""
+
+    kind: ClassVar[str] = "teacher"
+    data: Data
+    network: Literal["small", "edm"] = "edm"
+    width: int = Field(128, ge=8)
+    dropout: float = Field(0.13, ge=0, lt=1)
+    images: int = Field(200_000_000, ge=1, description="training images seen")
+    batch_size: int = Field(512, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    lr_rampup: int = Field(10_000_000, ge=0, description="images over which the learning rate rises")
+    ema_halflife: int = Field(500_000, ge=1, description="images")
+    amp: bool = True
+    seed: int = 0
+
+
+class Bank(Artifact):
+    """k·N samples of a teacher: one seed an image, in shards."""
+
+    kind: ClassVar[str] = "bank"
+    teacher: Teacher
+    size: int = Field(500_000, ge=1)
+    steps: int = Field(18, ge=2, description="Heun steps; 2·steps - 1 network evaluations an image")
+    sigma_min: float = Field(0.002, gt=0)
+    sigma_max: float = Field(80.0, gt=0)
+    binarize: bool = False
+    shard_size: int = Field(5_000, ge=1)
+    batch_size: int = Field(100, ge=1, description="part of an image's identity: kernels round by batch size")
+    amp: bool = True
+    seed: int = 0
+
+    @property
+    def shards(self) -> int:
+        """Return the number of shards."""
+        return -(-self.size // self.shard_size)
+
+
+class VAERun(Artifact):
+    """One VAE trained by one method with one seed; weights are kept at ``snapshots``, ELBOs at ``evaluations``."""
+
+    kind: ClassVar[str] = "vae"
+    data: Data
+    network: Network = Network()
+    method: Method = "normal"
+    bank: Bank | None = Field(None, description="the samples of p_DM that dmaapx trains on")
+    augment_probability: float = Field(0.12, ge=0, le=1, description="b of Appendix E")
+    epochs: int = Field(1000, ge=1, description="effective epochs")
+    batch_size: int = Field(64, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    amp: bool = True
+    evaluations: tuple[int, ...] = (1000,)
+    snapshots: tuple[int, ...] = (1000,)
+    seed: int = 0
+
+
+class Gaps(Artifact):
+    """The amortization and robustness gaps of one VAE at its snapshots (Eqs. 4 and 5, Table 2)."""
+
+    kind: ClassVar[str] = "gaps"
+    vae: VAERun
+    amortization_images: int | None = Field(None, ge=2, description="test images that get their own q*; None: all")
+    amortization_samples: int = Field(2, ge=1)
+    amortization_steps: int = Field(1000, ge=1, description="at most")
+    amortization_lr: float = Field(0.1, gt=0)
+    attack_images: int = Field(50, ge=1, description="n_r")
+    attack_restarts: int = Field(10, ge=1, description="n_a")
+    attack_steps: int = Field(50, ge=1)
+    attack_radius: float = Field(0.1, gt=0, description="δ")
+    attack_lr: float = Field(1.0, gt=0, description="η")
+    attack_gradient: Literal["raw", "sign"] = "raw"
+    similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
+    reconstruction: Literal["sample", "mean"] = "sample"
+    seed: int = 0
+
+
+def plain_errors(error: ValidationError, allowed: list[str], what: str) -> VaelibError:
+    """Return pydantic's complaint as one line: the setting, what is wrong, the nearest allowed name."""
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(allowed))}"
+            lines.append(f"{name} is no setting of {what}; {hint}")
+        else:
+            lines.append(f"{name} = {item['input']!r}: {item['msg'].lower()}")
+    return VaelibError("; ".join(lines))
+
+
+def checked(model: type[Settings], values: dict[str, Any], what: str) -> Any:
+    """Return ``model(**values)`` with mistakes as one-line :class:`VaelibError`."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise plain_errors(error, list(model.model_fields), what) from None

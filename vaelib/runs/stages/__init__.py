@@ -1,0 +1,59 @@
+"""How each artifact is made: one function a kind, all idempotent and resumable.
+
+A stage gets its settings and a :class:`~vaelib.runs.stages.context.Context`; it writes its files into
+``context.folder``, keeps checkpoints below it, and reads upstream artifacts through ``context.store``.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..settings import Artifact, Bank, Data, Gaps, Teacher, VAERun
+from ..store import SCRATCH, Store
+from .context import Context, pick_device
+from .data import make_data, resolve_data
+from .diffusion import fill_shards, load_teacher, make_bank, make_teacher
+from .gaps import make_gaps
+from .vae import build_vae, load_vae, make_vae, training_distribution
+
+STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
+    Data: make_data,
+    Teacher: make_teacher,
+    Bank: make_bank,
+    VAERun: make_vae,
+    Gaps: make_gaps,
+}
+
+
+def make(
+    settings: Artifact,
+    store: Store,
+    device: str = "auto",
+    report: Callable[[float, str], None] = lambda share, note: None,
+) -> Path:
+    """Make one artifact whose upstream is there, or find it made; return its folder."""
+    with store.making(settings) as folder:
+        if folder is not None:
+            (folder / SCRATCH).mkdir(exist_ok=True)
+            STAGES[type(settings)](settings, Context(store, folder, pick_device(device), report))
+    return store.folder(settings)
+
+
+def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Callable[[float, str], None]) -> None:
+    """Sample one shard of a bank ahead of :func:`make`, which then finds it there."""
+    folder = store.work_folder(settings)
+    if not store.has(settings):
+        folder.mkdir(parents=True, exist_ok=True)
+        fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
+
+
+__all__ = [
+    "STAGES",
+    "build_vae",
+    "load_teacher",
+    "load_vae",
+    "make",
+    "make_shard",
+    "resolve_data",
+    "training_distribution",
+]

@@ -1,0 +1,67 @@
+"""What a stage works with: its folder, its device, its checkpoints and a way to report progress."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import VaelibError
+from ..settings import Data
+from ..store import SCRATCH, Store, load_array, load_tensors, save_tensors
+
+CHECKPOINT_SECONDS = float(os.environ.get("VAELIB_CHECKPOINT_SECONDS", 20))
+
+
+@dataclass
+class Context:
+    """What a stage works with.
+
+    Attributes:
+        store: where upstream artifacts are.
+        folder: the stage's own work folder.
+        device: where to compute.
+        report: called with (share done in [0, 1], a short note).
+    """
+
+    store: Store
+    folder: Path
+    device: torch.device
+    report: Callable[[float, str], None]
+    saved: float = field(default_factory=time.monotonic)
+
+    def split(self, data: Data, name: str) -> Tensor:
+        """Return a split (``train``, ``test``, ``train_labels``, ``test_labels``) on the context's device."""
+        return torch.from_numpy(np.array(load_array(self.store.require(data) / f"{name}.npy"))).to(self.device)
+
+    def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any], force: bool = False) -> None:
+        """Save a checkpoint if the last one is old enough for writing it to cost under 2 % of the time."""
+        if force or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            save_tensors(self.folder / SCRATCH / "state.safetensors", tensors(), meta)
+            self.saved = time.monotonic()
+
+    def resume(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the last checkpoint, or None."""
+        path = self.folder / SCRATCH / "state.safetensors"
+        return load_tensors(path, "cpu") if path.exists() else None
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device called ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        VaelibError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise VaelibError(f"device = {name}: this machine has no CUDA device; use device = cpu or auto")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise VaelibError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None

@@ -1,0 +1,95 @@
+"""The teacher and its bank of samples (Appendix D)."""
+
+from typing import Any
+
+import torch
+
+from ... import files, rng
+from ...models.denoiser import EDMDenoiser, build_denoiser
+from ...samplers.bank import fill_bank
+from ...training.diffusion import DiffusionState, train_denoiser
+from ..settings import Bank, Teacher
+from ..store import Store, load_tensors, save_tensors
+from .context import Context
+
+
+def build_teacher(settings: Teacher) -> EDMDenoiser:
+    """Return the teacher's untrained network; its weights are a function of the seed."""
+    small = {
+        # A U-Net for a laptop: it sees 4×4 blocks of pixels as channels, so its widest level has 8×8 positions.
+        "multipliers": (1, 1),
+        "blocks": 1,
+        "attention": (),
+        "space_to_depth": 4,
+        "norm_groups": max(1, settings.width // 16),
+    }
+    shape: dict[str, Any] = small if settings.network == "small" else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.derive(settings.seed, "teacher"))
+        return build_denoiser(
+            settings.data.channels, width=settings.width, dropout=settings.dropout, amp=settings.amp, **shape
+        )
+
+
+def make_teacher(settings: Teacher, context: Context) -> None:
+    """Train the denoiser; keep the moving average of its weights."""
+    denoiser = build_teacher(settings).to(context.device)
+    state = DiffusionState(denoiser)
+    losses: list[list[float]] = []
+    if (saved := context.resume()) is not None:
+        state.load(*saved)
+        losses = saved[1]["losses"]
+    loop = train_denoiser(
+        denoiser,
+        context.split(settings.data, "train"),
+        n_images=settings.images,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        lr_rampup=settings.lr_rampup,
+        ema_halflife=settings.ema_halflife,
+        seed=settings.seed,
+        amp=settings.amp,
+        state=state,
+        device=context.device,
+    )
+    for images, loss in loop:
+        losses.append([images, loss])
+        context.checkpoint(state.tensors, {**state.meta(), "losses": losses})
+        context.report(images / settings.images, f"loss {loss:.3f}")
+    save_tensors(context.folder / "weights.safetensors", state.average.state_dict())
+    files.write_json(context.folder / "losses.json", losses)
+
+
+def load_teacher(settings: Teacher, store: Store, device: torch.device) -> EDMDenoiser:
+    """Return the trained teacher (moving average of its weights), ready to sample."""
+    denoiser = build_teacher(settings)
+    denoiser.load_state_dict(load_tensors(store.require(settings) / "weights.safetensors")[0])
+    return denoiser.to(device).eval()
+
+
+def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
+    """Sample some of the bank's shards; those already there are kept."""
+    teacher = load_teacher(settings.teacher, context.store, context.device)
+    teacher.amp = settings.amp
+    total = min(settings.size, len(shards) * settings.shard_size)
+    for done in fill_bank(
+        context.folder,
+        teacher,
+        settings.size,
+        shard_size=settings.shard_size,
+        shards=shards,
+        channels=settings.teacher.data.channels,
+        seed=settings.seed,
+        steps=settings.steps,
+        sigma_min=settings.sigma_min,
+        sigma_max=settings.sigma_max,
+        batch_size=settings.batch_size,
+        binarize=settings.binarize,
+        device=context.device,
+    ):
+        context.report(done / total, f"{done:,} images")
+
+
+def make_bank(settings: Bank, context: Context) -> None:
+    """Fill whatever shards are missing."""
+    fill_shards(settings, context, list(range(settings.shards)))

@@ -1,0 +1,73 @@
+"""The amortization and robustness gaps of a trained VAE (Eqs. 4 and 5)."""
+
+import json
+from typing import Any
+
+from torch import Tensor
+
+from ... import files, gaps
+from ...models import VAE
+from ..settings import Gaps
+from ..store import SCRATCH
+from .context import Context
+from .vae import load_vae, mean_and_error
+
+
+def _amortization(settings: Gaps, vae: VAE, images: Tensor) -> dict[str, tuple[float, float]]:
+    best = gaps.optimize_posterior(
+        vae,
+        images,
+        seed=settings.seed,
+        lr=settings.amortization_lr,
+        samples=settings.amortization_samples,
+        max_steps=settings.amortization_steps,
+    )
+    return {
+        "elbo_star_test": mean_and_error(best.elbo_star),
+        "elbo_test_subset": mean_and_error(best.elbo),
+        "amortization_gap": mean_and_error(best.elbo_star - best.elbo),
+        "unconverged": (float((~best.converged).sum()), 0.0),
+    }
+
+
+def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dict[str, tuple[float, float]]:
+    attacked = gaps.robustness_gap(
+        vae,
+        images,
+        labels,
+        n_images=settings.attack_images,
+        restarts=settings.attack_restarts,
+        steps=settings.attack_steps,
+        radius=settings.attack_radius,
+        lr=settings.attack_lr,
+        gradient=settings.attack_gradient,
+        variant=settings.similarity,
+        reconstruction=settings.reconstruction,
+        seed=settings.seed,
+    )
+    return {
+        "input_similarity": mean_and_error(attacked.input_similarity),
+        "reconstruction_similarity": mean_and_error(attacked.reconstruction_similarity),
+        "robustness_gap": mean_and_error(attacked.gap),
+        "clean_floor": mean_and_error(attacked.floor),
+    }
+
+
+def make_gaps(settings: Gaps, context: Context) -> None:
+    """Measure G_a and G_r at each of the VAE's snapshots."""
+    test, labels = context.split(settings.vae.data, "test"), context.split(settings.vae.data, "test_labels")
+    chosen = gaps.stratified(labels, settings.amortization_images or len(test), settings.seed)
+    progress = context.folder / SCRATCH / "curve.json"
+    curve: list[dict[str, Any]] = json.loads(progress.read_text()) if progress.exists() else []
+    done = {row["effective_epoch"] for row in curve}
+    for count, epoch in enumerate(settings.vae.snapshots, 1):
+        if epoch not in done:
+            vae = load_vae(settings.vae, context.store, epoch, context.device)
+            measured = _amortization(settings, vae, test[chosen.to(test.device)])
+            measured |= _robustness(settings, vae, test, labels)
+            curve += [
+                {"effective_epoch": epoch, "quantity": q, "value": v, "se": se} for q, (v, se) in measured.items()
+            ]
+            files.write_json(progress, curve)
+        context.report(count / len(settings.vae.snapshots), f"epoch {epoch}")
+    files.write_json(context.folder / "curve.json", curve)

@@ -1,0 +1,222 @@
+"""The artifact store: a folder an artifact, named by the hash of its settings, whole or absent.
+
+``<root>/<kind>/<key>/`` holds files and ``manifest.json`` (settings, upstream keys, versions, device, wall time and a
+SHA-256 a file). It is filled as ``<key>.work/``, synced, and renamed when complete; ``.work`` also keeps the
+checkpoints, so whatever was killed goes on from there. Nothing read back is ever unpickled.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .. import files, paths
+from ..errors import VaelibError
+from ..version import __version__
+from .settings import Artifact
+
+MANIFEST = "manifest.json"
+SCRATCH = "checkpoint"
+
+
+class Store:
+    """Artifacts under one root; ``$VAELIB_BUILD/store`` unless given."""
+
+    def __init__(self, root: Path | None = None):
+        self.root = Path(root or paths.build_root() / "store")
+
+    def folder(self, artifact: Artifact) -> Path:
+        """Return where the finished artifact lies (or would)."""
+        return self.root / artifact.kind / artifact.key
+
+    def has(self, artifact: Artifact) -> bool:
+        """Return True if the artifact is finished; every file is there in its full size."""
+        return self.has_manifest(artifact) and not self.complaints(artifact, deep=False)
+
+    def has_manifest(self, artifact: Artifact) -> bool:
+        """Return True if the artifact was finished once."""
+        return (self.folder(artifact) / MANIFEST).exists()
+
+    def manifest(self, artifact: Artifact) -> dict[str, Any]:
+        """Return the manifest.
+
+        Raises:
+            VaelibError: it is not JSON, or belongs to other settings.
+        """
+        path = self.folder(artifact) / MANIFEST
+        try:
+            content = json.loads(path.read_text())
+            key = content["key"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise VaelibError(
+                f"{path} is not a readable manifest ({error}); delete {path.parent} and run again"
+            ) from None
+        if key != artifact.key:
+            raise VaelibError(f"{path} belongs to other settings; delete {path.parent} and run again")
+        return content
+
+    def complaints(self, artifact: Artifact, deep: bool = True) -> list[str]:
+        """Return what is wrong with a finished artifact; see :func:`folder_complaints`."""
+        return folder_complaints(self.folder(artifact), self.manifest(artifact)["files"], deep)
+
+    def require(self, artifact: Artifact) -> Path:
+        """Return the folder of a finished artifact.
+
+        Raises:
+            VaelibError: absent or damaged.
+        """
+        if not self.has_manifest(artifact):
+            raise VaelibError(f"{artifact.kind} {artifact.key} is not in {self.root}; make it with `vaelib run`")
+        wrong = self.complaints(artifact, deep=False)
+        if wrong:
+            raise VaelibError(f"{wrong[0]}; delete {self.folder(artifact)} and run again")
+        return self.folder(artifact)
+
+    @contextlib.contextmanager
+    def making(self, artifact: Artifact) -> Iterator[Path | None]:
+        """Hold the artifact's lock and yield its work folder, or None if it is already there; publish on success.
+
+        Two processes that want the same artifact make it once: the second waits, then finds it. A dead holder's lock
+        vanishes with it.
+        """
+        final = self.folder(artifact)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with open(final.parent / f".{artifact.key}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.has_manifest(artifact):
+                self.require(artifact)
+                yield None
+                return
+            work = self.work_folder(artifact)
+            work.mkdir(exist_ok=True)
+            start = time.monotonic()
+            try:
+                yield work
+                self._publish(artifact, work, final, time.monotonic() - start)
+            except OSError as error:
+                raise VaelibError(
+                    f"cannot write {artifact.kind} {artifact.key} under {self.root}: {error.strerror or error}; free some "
+                    "disk or set VAELIB_BUILD to another folder, then run again: it goes on from its checkpoint"
+                ) from error
+
+    def work_folder(self, artifact: Artifact) -> Path:
+        """Return the folder an unfinished artifact grows in."""
+        return self.folder(artifact).with_name(f"{artifact.key}.work")
+
+    def _publish(self, artifact: Artifact, work: Path, final: Path, seconds: float) -> None:
+        shutil.rmtree(work / SCRATCH, ignore_errors=True)
+        names = sorted(
+            str(path.relative_to(work)) for path in work.rglob("*") if path.is_file() and path.name != MANIFEST
+        )
+        for name in names:
+            files.sync(work / name)
+        manifest = {
+            "kind": artifact.kind,
+            "key": artifact.key,
+            "version": artifact.version,
+            "settings": artifact.model_dump(mode="json"),
+            "upstream": {one.kind: one.key for one in artifact.upstream()},
+            "code": provenance(),
+            "seconds": round(seconds, 2),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "files": {n: {"bytes": (work / n).stat().st_size, "sha256": files.sha256(work / n)} for n in names},
+        }
+        files.write_json(work / MANIFEST, manifest)
+        shutil.rmtree(final, ignore_errors=True)  # without a manifest it is nobody's
+        os.replace(work, final)
+        files.sync(final.parent)
+
+    def finished(self) -> list[Path]:
+        """Return the folders of all finished artifacts."""
+        return sorted(path.parent for path in self.root.glob(f"*/*/{MANIFEST}") if path.parent.suffix != ".work")
+
+
+def folder_complaints(folder: Path, listed: dict[str, dict[str, Any]], deep: bool = True) -> list[str]:
+    """Return which of a manifest's files are missing, resized or (``deep``) altered."""
+    wrong = []
+    for name, facts in listed.items():
+        path = folder / name
+        if not path.exists():
+            wrong.append(f"{path} is missing")
+        elif path.stat().st_size != facts["bytes"] or (deep and files.sha256(path) != facts["sha256"]):
+            wrong.append(f"{path} was altered after it was made")
+    return wrong
+
+
+@cache
+def provenance() -> dict[str, str]:
+    """Return versions, commit and device: what a reader needs to trust or repeat a result."""
+    packages = ("torch", "numpy", "diffusers")
+    versions = {name: metadata.version(name) for name in packages if _installed(name)}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
+    return {"vaelib": __version__, "commit": commit(), "python": platform.python_version(), "device": device} | versions
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@cache
+def commit() -> str:
+    """Return the checkout's short commit, with ``+`` if files differ from it; ``none`` outside a checkout."""
+    git = ["git", "-C", str(paths.project_root())]
+    try:
+        text = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+        clean = not subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return text.strip() + ("" if clean else "+")
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> None:
+    """Write tensors as safetensors, atomically; ``meta`` is kept as JSON in the header."""
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"meta": json.dumps(meta or {})}
+    files.write_atomic(path, lambda part: save_file(flat, str(part), metadata=header))
+
+
+def load_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read :func:`save_tensors`.
+
+    Raises:
+        VaelibError: the file is truncated or something else.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            meta = json.loads((file.metadata() or {}).get("meta", "{}"))
+        return load_file(str(path), device=str(device)), meta
+    except (OSError, SafetensorError, ValueError) as error:
+        raise VaelibError(f"{path} is not a readable checkpoint ({error}); delete it and run again") from None
+
+
+def load_array(path: Path) -> np.ndarray:
+    """Memory-map an ``.npy`` file; pickled content is refused.
+
+    Raises:
+        VaelibError: the file is truncated or something else.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise VaelibError(f"{path} is not a readable array ({error}); delete its folder and run again") from None
