@@ -49,10 +49,10 @@ def plan(
 ) -> None:
     """List the runs behind an experiment, what is already there, and roughly how long the rest takes."""
     from .runs import Store, missing
-    from .runs.engine import cost
+    from .runs.engine import all_artifacts, cost
 
     chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
-    everything, todo = missing(chosen.runs, Store(Path(os.devnull))), missing(chosen.runs, Store())
+    everything, todo = all_artifacts(chosen.runs), missing(chosen.runs, Store())
     kinds = list(dict.fromkeys(artifact.kind for artifact in everything))
     print(f"{experiment}, profile {profile}: {chosen.data.name} ({chosen.data.label}), likelihood {chosen.likelihood}")
     for kind in kinds:

@@ -16,10 +16,23 @@ def headless() -> bool:
     return bool(os.environ.get("VAELIB_HEADLESS")) or not sys.stderr.isatty()
 
 
+def duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    >>> duration(75), duration(5), duration(float("inf"))
+    ('1 min 15 s', '5 s', 'unknown time')
+    """
+    if seconds == float("inf"):
+        return "unknown time"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 class Progress:
     """Count ``total`` units of work under a title; ``update(n, note)`` as they are done.
 
-    Quiet for the first two seconds, so short work prints nothing.
+    Quiet for the first seconds, so short work prints nothing. With the unit ``"%"`` only the share is shown.
     """
 
     def __init__(self, total: int, title: str, unit: str = "it"):
@@ -41,12 +54,10 @@ class Progress:
         if now - self.shown > max(5.0, min(60.0, 0.1 * spent * self.total / max(self.done, 1))):
             self.shown = now
             rate = self.done / spent
-            left = (self.total - self.done) / rate if rate else float("inf")
-            print(
-                f"{self.title}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.0f} {self.unit}/s, {left:.0f} s left"
-                + (f" ({note})" if note else ""),
-                flush=True,
-            )
+            left = spent * (self.total - self.done) / self.done if self.done else float("inf")
+            count = f"{self.done / self.total:.0%}" if self.unit == "%" else f"{self.done:,}/{self.total:,} {self.unit}"
+            speed = "" if self.unit == "%" else f" at {rate:,.0f} {self.unit}/s"
+            print(f"{self.title}: {count}{speed}, {duration(left)} left" + (f" ({note})" if note else ""), flush=True)
 
     def close(self) -> None:
         """End the bar."""

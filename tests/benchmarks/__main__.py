@@ -122,7 +122,10 @@ def main() -> None:
     ]
     for name, value, unit in rows:
         print(f"{name:45} {value:12,.2f} {unit}")
-    table = {"one thread": {name: {"value": value, "unit": unit} for name, value, unit in rows}, "machine": provenance()}
+    table = {
+        "one thread": {name: {"value": value, "unit": unit} for name, value, unit in rows},
+        "machine": provenance(),
+    }
     files.write_json(paths.build_root() / "benchmarks.json", table)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,11 @@ from .store import Store
 TOPIC = "vaelib-progress"
 # Dask's workers give freed memory back at once (MALLOC_TRIM_THRESHOLD_=65536); a training loop that frees and asks for
 # the same megabytes at every step then spends half its time in page faults. 32 MiB is the largest threshold glibc takes.
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TOP_PAD_": str(2**26)}
+KEEP_MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
 # Seconds on one core of the machine this was written on: only the order of starting and the estimate of the time left
 # depend on these, never a result.
 IMAGES_PER_SECOND = {"vae": 6_500, "teacher": 450, "evaluations": 2_500}
@@ -42,12 +46,12 @@ def cost(artifact: Artifact) -> float:
     return 1.0
 
 
-def missing(wanted: Sequence[Artifact], store: Store) -> list[Artifact]:
-    """Return what has to be made for ``wanted``, upstream first, each once."""
+def all_artifacts(wanted: Sequence[Artifact], skip: Callable[[Artifact], bool] = lambda _: False) -> list[Artifact]:
+    """Return ``wanted`` and everything they are made from, upstream first, each once; ``skip`` ends a branch."""
     found: dict[str, Artifact] = {}
 
     def visit(artifact: Artifact) -> None:
-        if artifact.key not in found and not store.has_manifest(artifact):
+        if artifact.key not in found and not skip(artifact):
             for one in _needs(artifact):
                 visit(one)
             found[artifact.key] = artifact
@@ -55,6 +59,11 @@ def missing(wanted: Sequence[Artifact], store: Store) -> list[Artifact]:
     for artifact in wanted:
         visit(artifact)
     return list(found.values())
+
+
+def missing(wanted: Sequence[Artifact], store: Store) -> list[Artifact]:
+    """Return what has to be made for ``wanted``, upstream first, each once."""
+    return all_artifacts(wanted, store.has_manifest)
 
 
 def _needs(artifact: Artifact) -> list[Artifact]:
@@ -228,7 +237,7 @@ class _Board:
         self.notes: dict[str, str] = {}
         self.shown = 0
         self.finished: set[str] = set()
-        self.bar = Progress(1000, f"{title} ({len(todo)} to make)", "‰")
+        self.bar = Progress(1000, f"{title} ({len(todo)} to make)", "%")
 
     def tell(self, name: str, kind: str, share: float, note: str) -> None:
         """Record that a task is ``share`` done; a bank's shards are told apart by a ``/number``."""

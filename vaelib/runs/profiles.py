@@ -96,9 +96,7 @@ def profile_names() -> list[str]:
     return list(_budgets())
 
 
-def load_profile(
-    name: str = "laptop", variant: str = "", overrides: Mapping[str, Any] | None = None
-) -> Profile:
+def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str, Any] | None = None) -> Profile:
     """Return the profile ``name`` as it applies to a likelihood or notebook, with some settings overridden.
 
     Raises:

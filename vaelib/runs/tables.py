@@ -14,6 +14,7 @@ import pandas as pd
 
 from .. import files, paths
 from ..errors import VaelibError
+from .engine import all_artifacts
 from .experiments import Experiment
 from .settings import Gaps
 from .store import Store
@@ -96,11 +97,30 @@ def read_table(path: Path) -> pd.DataFrame:
         raise VaelibError(f"{path} is not a readable table ({error}); delete it and run again") from None
 
 
+def record_build(experiment: Experiment, store: Store) -> None:
+    """Note in ``build/<profile>/build.json`` where this experiment's numbers come from; the report shows it."""
+    path = tables_folder(experiment.profile.name).parent / "build.json"
+    manifests = [store.manifest(one) for one in all_artifacts(experiment.runs)]
+    seconds = sum(manifest["seconds"] for manifest in manifests)
+    code = manifests[-1]["code"]
+    record = {
+        "data": experiment.data.label,
+        "training and test images": f"{experiment.data.n_train:,} and {experiment.data.n_test:,}",
+        "seeds": list(range(experiment.profile.seeds)),
+        "artifacts": len(manifests),
+        "time in all": f"{seconds / 60:.1f} process-minutes",
+        "finished": max(manifest["finished"] for manifest in manifests),
+    }
+    content = json.loads(path.read_text()) if path.exists() else {}
+    files.write_json(path, content | {f"{experiment.dataset}, {experiment.likelihood}": record | code})
+
+
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:
-    """Write ``three_gaps.csv`` and ``curves.csv`` of a finished experiment; return this experiment's own rows."""
+    """Write ``three_gaps.csv``, ``curves.csv`` and ``build.json`` of a finished experiment; return its own rows."""
     store = store or Store()
     folder = tables_folder(experiment.profile.name)
     own = {"three_gaps": three_gaps_table(experiment.runs, store), "curves": curves(experiment.runs, store)}
     for name, table in own.items():
         merge_table(folder / f"{name}.csv", table)
+    record_build(experiment, store)
     return own

@@ -1,0 +1,135 @@
+"""Notebooks: pairs in step, house rules, and a runner that is strict and leaves all or nothing."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from vaelib.errors import VaelibError
+from vaelib.report.notebooks import clean_text, lint, run, sync, to_html
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
+HEADER = """# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+"""
+PARAMETERS = '# %% tags=["parameters"]\nprofile = "laptop"  # budget\ndataset = "fashion_mnist"\nepochs: int = 3\n\n'
+# Kernels and their event loops warn about sockets and loops of their own making.
+kernel = pytest.mark.filterwarnings("default")
+
+
+def notebook(folder, body, parameters=PARAMETERS, header=HEADER, name="01_x.py"):
+    path = folder / name
+    path.write_text(header + parameters + body)
+    return path
+
+
+def test_pairs_are_in_step_and_keep_the_rules():
+    assert sync(check=True) == []
+    assert [line for path in NOTEBOOKS for line in lint(path)] == []
+
+
+def test_sync_writes_one_way_the_same_bytes(tmp_path):
+    source = notebook(tmp_path, "# %%\nprint(1)\n\n# %%\nprint(1)\n")
+    assert sync(check=True, folder=tmp_path) == ["01_x.ipynb"]
+    assert not (tmp_path / "01_x.ipynb").exists()
+    assert sync(folder=tmp_path) == ["01_x.ipynb"]
+    first = (tmp_path / "01_x.ipynb").read_bytes()
+    assert sync(check=True, folder=tmp_path) == []
+    (tmp_path / "01_x.ipynb").unlink()
+    sync(folder=tmp_path)
+    assert (tmp_path / "01_x.ipynb").read_bytes() == first == clean_text(source).encode()
+    cells = nbformat.reads(first.decode(), 4).cells
+    assert len({cell.id for cell in cells}) == len(cells) == 3  # two equal cells, two ids
+    source.write_text(source.read_text() + "\n# %%\nprint(2)\n")
+    assert sync(check=True, folder=tmp_path) == ["01_x.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"header": ""}, "no kernel python3"),
+        ({"parameters": ""}, "0 cells tagged"),
+        ({"parameters": PARAMETERS * 2}, "2 cells tagged"),
+        ({"parameters": PARAMETERS.replace("laptop", "paper")}, "must open with profile = 'laptop'"),
+        ({"parameters": PARAMETERS.replace("dataset =", "data = 1\ndataset =")}, "must open with"),
+        ({"parameters": PARAMETERS.replace("= 3", "= 2 + len('a')")}, "plain literals"),
+        ({"body": "# %%\n" + "x = 1\n" * 11}, "11 lines of code"),
+        ({"body": "# %%\nimport os\n" + "x = 1\n" * 15}, "16 lines of code"),
+        ({"body": "# %%\ndef f():\n" + "    x = 1\n" * 5}, "move it to the library"),
+    ],
+)
+def test_lint_names_each_broken_rule(tmp_path, kwargs, message):
+    wrong = lint(notebook(tmp_path, **({"body": ""} | kwargs)))
+    assert len(wrong) == 1
+    assert message in wrong[0]
+
+
+def test_lint_allows_what_the_rules_allow(tmp_path):
+    body = (
+        "# %%\nimport os\n" + "x = 1\n" * 14 + "\n# %%\n# a comment\n" + "x = 1\n" * 10 + "\n# %%\n%matplotlib inline\n"
+    )
+    assert lint(notebook(tmp_path, body)) == []
+    assert lint(notebook(tmp_path, body, '# %% tags=["parameters"]\nprofile = "laptop"\nseed = -1\n\n')) == []
+
+
+@kernel
+def test_run_is_whole_clean_and_renders(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    body = """# %%
+import os
+import ipywidgets
+print(epochs, os.path.basename(os.getcwd()), os.environ["VAELIB_HEADLESS"], os.environ.get("MPLBACKEND"))
+
+# %% tags=["interactive"]
+ipywidgets.FloatSlider(description="only live")
+"""
+    source = notebook(tmp_path, body)
+    out = run(source, tmp_path / "build" / "x.ipynb", {"epochs": 7}, log=False)
+    done = nbformat.read(out, 4)
+    assert done.cells[-2].outputs[0].text.split()[:3] == ["7", tmp_path.name, "1"]
+    assert "Agg" not in done.cells[-2].outputs[0].text
+    assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code")
+    assert "widgets" not in done.metadata
+    assert str(tmp_path) not in str(done.metadata)
+    assert os.environ["MPLBACKEND"] == "Agg"
+    assert "VAELIB_HEADLESS" not in os.environ
+    assert [path.name for path in out.parent.iterdir()] == ["x.ipynb"]
+    page = to_html(out, tmp_path / "html" / "x.html").read_text()
+    assert "only live" not in page
+    assert "epochs" in page
+
+
+@kernel
+def test_a_failed_run_leaves_no_target_but_its_part(tmp_path, capsys):
+    source = notebook(tmp_path, '# %%\nprint("so far")\n\n# %%\n1 / 0\n')
+    out = tmp_path / "out.ipynb"
+    out.write_text("old")
+    with pytest.raises(VaelibError, match=r"01_x.py failed: ZeroDivisionError"):
+        run(source, out, {}, log=False)
+    assert out.read_text() == "old"
+    part = nbformat.read(tmp_path / ".out.part.ipynb", 4)
+    assert str(tmp_path) not in str(part.metadata)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@kernel
+def test_a_quiet_exit_is_no_success(tmp_path):
+    source = notebook(tmp_path, "# %%\nimport sys\nsys.exit(0)\n\n# %%\nprint(1)\n")
+    with pytest.raises(VaelibError, match=r"stopped early|failed"):
+        run(source, tmp_path / "out.ipynb", {}, log=False)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_an_unknown_parameter_is_fatal_before_anything_runs(tmp_path):
+    source = notebook(tmp_path, "# %%\n1 / 0\n")
+    with pytest.raises(VaelibError, match="no parameter epoch: did you mean epochs"):
+        run(source, tmp_path / "out.ipynb", {"epoch": 3}, log=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["01_x.py"]

@@ -1,0 +1,171 @@
+"""Figures and the page from synthetic tables: what is drawn, nothing overlaps, same bytes twice, all text escaped."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vaelib.errors import VaelibError
+from vaelib.report.claims import judge_build
+from vaelib.report.html import write_report
+from vaelib.report.plotting import (
+    THREE_GAPS,
+    own_distribution_figure,
+    provenance_line,
+    robust_limits,
+    save_figure,
+    three_gaps_figure,
+)
+from vaelib.report.reference import METHODS, digitised, paper_curves, table_07
+
+# method -> train, test, ELBO*, MS-SSIM of inputs and reconstructions, own ELBO
+FINAL = {
+    "normal": (-252, -4610, -3197, 0.95, 0.56, -260),
+    "dmaapx": (-3006, -3190, -2692, 0.92, 0.61, -2100),
+    "aug_tuned": (-1015, -3481, -2665, 0.91, 0.71, -3900),
+    "aug_naive": (-1491, -3606, -2876, 0.93, 0.81, -4000),
+}
+
+
+def tables(seeds=2, points=20, epochs=300):
+    """Return (three_gaps, curves) as a laptop build of FashionMNIST would write them."""
+    gaps, curves = [], []
+    for method, (train, test, star, inputs, outputs, own) in FINAL.items():
+        for seed in range(seeds):
+            run = {"dataset": "fashion_mnist", "likelihood": "gaussian", "method": method, "seed": seed}
+            for epoch in np.linspace(epochs / points, epochs, points).round():
+                rise = 200_000 * np.exp(-40 * epoch / epochs)
+                values = {"elbo_train": train - rise, "elbo_test": test - rise - 10 * seed, "elbo_own": own - rise}
+                values |= {"elbo_test_subset": test - rise, "elbo_star_test": star - rise / 9}
+                values |= {"input_similarity": inputs, "reconstruction_similarity": outputs + 0.01 * seed}
+                curves += [
+                    run | {"effective_epoch": epoch, "quantity": q, "value": v, "se": 1.0} for q, v in values.items()
+                ]
+            gap = {
+                "generalization_gap": train - test,
+                "amortization_gap": star - test,
+                "robustness_gap": inputs - outputs,
+            }
+            about = {"n_train": 2000, "n_test": 1000, "unconverged": 0.0, "source": "FashionMNIST <bit-exact>"}
+            gaps.append(run | gap | about)
+    return pd.DataFrame(gaps), pd.DataFrame(curves)
+
+
+def boxes(fig):
+    """Return the drawn extents of every visible text of a figure."""
+    fig.draw_without_rendering()
+    texts = [t for ax in fig.axes for t in ax.texts] + [ax.title for ax in fig.axes] + list(fig.texts)
+    legends = [t for ax in fig.axes if ax.get_legend() for t in ax.get_legend().get_texts()]
+    legends += [t for legend in fig.legends for t in legend.get_texts()]
+    labels = [label for ax in fig.axes if ax.axison for label in (ax.xaxis.label, ax.yaxis.label)]
+    ticks = [(ax, t) for ax in fig.axes if ax.axison for t in ax.get_yticklabels()]
+    labels += [t for ax, t in ticks if ax.get_ylim()[0] <= t.get_position()[1] <= ax.get_ylim()[1]]  # those drawn
+    found = [t for t in [*texts, *legends, *labels] if t.get_text() and t.get_visible()]
+    return [(t.get_text(), t.get_window_extent()) for t in found]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_three_gaps_figure_draws_every_gap_and_no_text_overlaps(seeds):
+    gaps, curves = tables(seeds)
+    fig = three_gaps_figure(curves, gaps, title_note="FashionMNIST", footer=provenance_line(gaps, profile="laptop"))
+    found = boxes(fig)
+    numbers = {text for text, _ in found}
+    assert {"4,358", "184", "1,413", "498", "0.39", "0.31", "0.20", "0.12"} <= numbers
+    for (one, a), (two, b) in itertools.combinations(found, 2):
+        assert not a.shrunk(0.96, 0.96).overlaps(b), (one, two)
+    width, height = fig.bbox.size
+    assert all(b.x0 >= -1 and b.y0 >= -1 and b.x1 <= width + 1 and b.y1 <= height + 1 for _, b in found)
+    assert len(fig.axes[0].collections) == (0 if seeds == 1 else 2 * len(METHODS))
+
+
+def test_first_epochs_do_not_squash_the_rest():
+    _, curves = tables()
+    low, high = robust_limits(curves, ("elbo_train", "elbo_test"))
+    assert curves["value"].min() < -10_000 < -6000 < low < -4610
+    assert -252 < high < 500
+
+
+def test_panels_without_data_are_left_out_and_mixed_settings_refused():
+    gaps, curves = tables()
+    only = curves[curves["quantity"].isin(["elbo_train", "elbo_test"])]
+    assert len(three_gaps_figure(only, gaps, title_note="").axes) == 2  # one panel and its brackets
+    with pytest.raises(ValueError, match="one"):
+        three_gaps_figure(pd.concat([curves, curves.assign(dataset="cifar10")]), gaps, title_note="")
+    with pytest.raises(ValueError, match="elbo_own"):
+        own_distribution_figure(only, title_note="")
+
+
+def test_the_papers_own_curves_draw_in_our_layout():
+    paper = paper_curves()
+    paper = paper[(paper["dataset"] == "cifar10") & (paper["likelihood"] == "mol")]
+    fig = three_gaps_figure(paper, pd.DataFrame({"method": []}), title_note="Fig. 2", paper=paper)
+    texts = {text for text, _ in boxes(fig)}
+    assert {"836", "289", "0.41", "0.30"} <= texts  # Table 7
+    assert len(fig.axes) == 2 * len(THREE_GAPS)
+
+
+def test_own_distribution_figure_shows_the_sign():
+    _, curves = tables()
+    fig = own_distribution_figure(curves, title_note="Fig. 13", stamp="smoke: no claim")
+    texts = {text for text, _ in boxes(fig)}
+    assert "−414" in texts  # -3900 - (-3481 - 5): own below test
+    assert "smoke: no claim" in texts
+
+
+def test_saved_figures_are_the_same_bytes_twice_and_show_themselves(tmp_path):
+    gaps, curves = tables(1, 4)
+    made = []
+    for name in ("a", "b"):
+        fig = three_gaps_figure(curves, gaps, title_note="x")
+        made.append([path.read_bytes() for path in save_figure(fig, tmp_path / name, "fig11_fashion_mnist")])
+    assert made[0] == made[1]
+    assert fig._repr_png_().startswith(b"\x89PNG")
+    assert b"<dc:date>" not in made[0][1]
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["fig11_fashion_mnist.png", "fig11_fashion_mnist.svg"]
+
+
+def test_provenance_line_states_data_and_seeds():
+    gaps, _ = tables(3)
+    line = provenance_line(gaps, profile="gpu", commit="0123456789abcdef")
+    assert line.startswith("profile gpu · FashionMNIST <bit-exact> · 2,000 training and 1,000 test images · seeds 0–2")
+    assert line.endswith("commit 0123456789")
+
+
+def test_unknown_digitised_figure_names_the_known():
+    with pytest.raises(VaelibError, match="fig4_right_k"):
+        digitised("fig99")
+
+
+def test_report_is_one_escaped_self_contained_page(tmp_path):
+    build = tmp_path / "laptop"
+    gaps, curves = tables(3)
+    (build / "tables").mkdir(parents=True)
+    gaps.to_csv(build / "tables/three_gaps.csv", index=False)
+    curves.to_csv(build / "tables/curves.csv", index=False)
+    table_07(gaps).to_csv(build / "tables/table_07.csv", index=False)
+    save_figure(three_gaps_figure(curves, gaps, title_note="x"), build / "figures", "fig11_fashion_mnist")
+    (build / "build.json").write_text(json.dumps({"device": "<script>cpu</script>", "seeds": [0, 1, 2]}))
+    (build / "html").mkdir()
+    (build / "html/03_three_gaps.html").write_text("")
+    judge_build(build, "laptop")
+    page = write_report(build).read_text()
+    assert "&lt;script&gt;cpu" in page
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=\"(https?:)?//", page)
+    assert 'href="html/03_three_gaps.html"' in page
+    assert page.count("data:image/png;base64,") == 1
+    assert "contradicted" in page  # robustness: the augmentations' gaps are smaller than DMaaPx's
+    assert '<td class="num paper best">137</td>' in page
+    assert '<td class="num ours best">184 ± 0.00</td>' in page
+
+
+def test_report_of_an_empty_build_says_so_and_of_no_build_is_an_error(tmp_path):
+    (tmp_path / "smoke").mkdir()
+    page = write_report(tmp_path / "smoke", tmp_path / "elsewhere.html").read_text()
+    assert "supports no claim" in page
+    assert "no figures yet" in page
+    with pytest.raises(VaelibError, match="no build"):
+        write_report(tmp_path / "none")

@@ -1,0 +1,77 @@
+"""What a reader runs, at a size that takes seconds: every notebook, the report they fill, the README's program."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from vaelib.report import notebooks
+from vaelib.report.claims import judge_build
+from vaelib.report.html import write_report
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
+PARAMETERS = {"profile": "smoke", "dataset": "fashion_mnist", "likelihood": "default"}
+
+
+@pytest.fixture(scope="module")
+def shared_build(tmp_path_factory):
+    """Return one build folder for all notebooks, with the checkout's downloads in it so that they are made once."""
+    folder = tmp_path_factory.mktemp("build")
+    (folder / "data").symlink_to(downloads(), target_is_directory=True)
+    return folder
+
+
+def downloads() -> Path:
+    """Return the checkout's own download folder."""
+    folder = ROOT / "build" / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_and_shows_a_picture(source, shared_build, monkeypatch):
+    monkeypatch.setenv("VAELIB_BUILD", str(shared_build))
+    out = shared_build / "smoke/notebooks" / f"{source.stem}.ipynb"
+    notebooks.run(source, out, PARAMETERS, timeout=300)
+    done = nbformat.read(out, 4)
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not any(output.output_type == "stream" and output.name == "stderr" for output in outputs)
+    notebooks.to_html(out, out.with_suffix(".html"))
+    assert "data:image/png" in out.with_suffix(".html").read_text()
+
+
+def test_the_files_that_others_read(shared_build, monkeypatch):
+    """Runs after the notebooks: their tables, figures, claims and report are complete."""
+    if not (shared_build / "smoke/tables").exists():
+        pytest.skip("needs the notebooks' results: run the whole file")
+    build = shared_build / "smoke"
+    table = pd.read_csv(build / "tables/three_gaps.csv")
+    wanted = "dataset likelihood method seed effective_epochs elbo_train elbo_test elbo_star_test generalization_gap"
+    assert {*wanted.split(), "amortization_gap", "robustness_gap", "robustness_gap_se"} <= set(table.columns)
+    assert set(table["method"]) == {"normal", "dmaapx", "aug_tuned", "aug_naive"}
+    assert not table[wanted.split()].isna().any().any()
+    assert {"effective_epoch", "quantity", "value"} <= set(pd.read_csv(build / "tables/curves.csv").columns)
+    assert {"paper", "ours"} <= set(pd.read_csv(build / "tables/table_07.csv").columns)
+    for name in ("fig11_fashion_mnist", "fig13_fashion_mnist"):
+        assert (build / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert "<svg" in (build / "figures" / f"{name}.svg").read_text()[:2000]
+    rows = judge_build(build, "smoke")
+    assert {row["verdict"] for row in rows if row["evidence"] == "our runs"} == {"not_testable"}
+    keys = {"id", "claim", "paper_location", "quantity", "paper_value", "our_value", "interval", "verdict"}
+    assert all(keys <= set(row) for row in json.loads((build / "claims.json").read_text()))
+    page = write_report(build).read_text()
+    assert "supports no claim" in page
+    assert not re.search(r"""(?:src|href)=["']https?:""", page)
+
+
+def test_the_readmes_program_runs(capsys):
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {}
+    exec(compile(program, "README.md", "exec"), names)
+    assert names["G_a"] >= 0
+    assert capsys.readouterr().out.startswith("1 ")

@@ -1,0 +1,143 @@
+"""One self-contained page per build: what the paper claims, what came out, every figure, and where it came from.
+
+The page reads what lies in ``build/<profile>``: ``claims.json``, ``tables/table_07.csv``, ``figures/*.png``,
+``build.json`` and the notebooks' HTML. What is missing is said in a line; nothing is fetched, all text is escaped.
+"""
+
+import base64
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from ..errors import VaelibError
+from ..files import write_atomic
+from .claims import NOT_RUN, OURS, PAPER, number
+from .plotting import LABELS
+from .reference import GAPS, LIKELIHOODS, METHODS, NAMES
+
+PAGE = Path(__file__).with_name("report.html")
+VERDICTS = ("supported", "contradicted", "not_testable")
+# File names follow the paper's figures; the first that exists is the headline.
+HEADLINES = ("fig11_fashion_mnist", "fig10_binary_mnist", "fig02_cifar10", "fig02_", "fig")
+CAPTIONS = {
+    "fig02": "The three gaps over training (the paper's Fig. 2 is CIFAR-10). A bracket is a gap at the last epoch.",
+    "fig10": "The three gaps on BinaryMNIST, Bernoulli likelihood (Fig. 10). A bracket is a gap at the last epoch.",
+    "fig11": "The three gaps on FashionMNIST, Gaussian likelihood (Fig. 11). A bracket is a gap at the last epoch.",
+    "fig12": "FashionMNIST with a mixture of logistics (Fig. 12). A bracket is a gap at the last epoch.",
+    "fig13": "The ELBO on what each model really trained on (dotted) against the test ELBO (Fig. 13). "
+    "These numbers belong to different distributions; their difference is no generalization gap.",
+}
+
+
+def write_report(build: Path, out: Path | None = None) -> Path:
+    """Write ``report.html`` of one profile's build folder and return its path; raises VaelibError without a build."""
+    build = Path(build)
+    if not build.is_dir():
+        raise VaelibError(f"there is no build at {build.name}: make its figures first (make PROFILE={build.name})")
+    out = Path(out) if out else build / "report.html"
+    figures = [_figure(path) for path in sorted((build / "figures").glob("*.png"))]
+    headline = next((f for prefix in HEADLINES for f in figures if f["name"].startswith(prefix)), None)
+    claims = _read_json(build / "claims.json") or []
+    ours = [row for row in claims if row["evidence"] == OURS]
+    run = [_claim(row) for row in ours if row["note"] != NOT_RUN]
+    pages = sorted(path for path in build.rglob("*.html") if path != out and path.name != "report.html")
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE.read_text())
+    text = page.render(
+        profile=build.name,
+        headline=headline,
+        figures=[figure for figure in figures if figure is not headline],
+        judged=bool(claims),
+        claims=run,
+        not_run=len(ours) - len(run),
+        audit=[_claim(row) for row in claims if row["evidence"] == PAPER and row["verdict"] != "supported"],
+        counts=Counter(row["verdict"] for row in run),
+        audit_counts=Counter(row["verdict"] for row in claims if row["evidence"] == PAPER),
+        verdicts=VERDICTS,
+        table=_table_07(build / "tables" / "table_07.csv"),
+        provenance=_flatten(_read_json(build / "build.json") or {}),
+        links=[{"href": path.relative_to(build).as_posix(), "name": path.stem} for path in pages]
+        if out.parent == build
+        else [],
+    )
+    write_atomic(out, lambda part: part.write_text(text, encoding="utf-8"))
+    return out
+
+
+def _read_json(path: Path) -> Any:
+    """Return a JSON file's content, or None where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise VaelibError(f"{path.name} is not readable JSON: delete it and run again") from error
+
+
+def _figure(path: Path) -> dict[str, Any]:
+    """Return a figure's name, caption, width in CSS pixels and PNG as a data URI."""
+    number_ = re.match(r"fig\d\d", path.stem)
+    caption = CAPTIONS.get(number_[0] if number_ else "", path.stem.replace("_", " "))
+    png = path.read_bytes()
+    width = int.from_bytes(png[16:20], "big") * 96 // 200  # the PNG header's width; figures are saved at 200 dpi
+    src = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return {"name": path.stem, "caption": caption, "width": width, "src": src}
+
+
+def setting(dataset: str, likelihood: str) -> str:
+    """Return a setting as a reader knows it: "FashionMNIST, Gaussian"."""
+    return f"{NAMES.get(dataset, Path(dataset).stem)}, {LIKELIHOODS.get(likelihood, likelihood)}"
+
+
+def _claim(row: dict) -> dict[str, Any]:
+    """Return a row of the ledger with its numbers as text."""
+    ends = row["interval"]
+    return {
+        **row,
+        "setting": setting(row["dataset"], row["likelihood"]),
+        "paper_value": number(row["paper_value"], signed=True),
+        "our_value": number(row["our_value"], signed=True),
+        "interval": f"[{number(ends[0], True)}, {number(ends[1], True)}]" if ends else "",
+    }
+
+
+def _table_07(path: Path) -> list[dict[str, Any]]:
+    """Return Table 7 as blocks of one setting: per method and gap the paper's text, ours and whether it is smallest."""
+    if not path.exists():
+        return []
+    table = pd.read_csv(path)
+    blocks = []
+    for (dataset, likelihood), rows in table[table["seeds"] > 0].groupby(["dataset", "likelihood"], sort=False):
+        smallest = rows.groupby("gap")[["paper", "ours"]].min()
+        cells = rows.set_index(["method", "gap"])
+        lines = []
+        for method in [m for m in METHODS if m in set(rows["method"])]:
+            line = {"method": LABELS[method], "cells": []}
+            for gap in GAPS:
+                value = cells.loc[(method, gap)] if (method, gap) in cells.index else None
+                for side in ("paper", "ours"):
+                    text = number(None if value is None or pd.isna(value[side]) else float(value[side]))
+                    error = value["ours_se"] if value is not None and side == "ours" else None
+                    text += f" ± {number(float(error))}" if error is not None and pd.notna(error) else ""
+                    best = value is not None and pd.notna(value[side]) and value[side] == smallest.loc[gap, side]
+                    line["cells"].append({"text": text, "best": bool(best), "side": side})
+            lines.append(line)
+        about = f"{int(rows['n_train'].max()):,} training images, {int(rows['seeds'].max())} seed(s)"
+        blocks.append({"setting": setting(dataset, likelihood), "about": about, "lines": lines})
+    return blocks
+
+
+def _flatten(record: dict, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested records as (name, text) pairs for a two-column table."""
+    pairs = []
+    for key, value in record.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            pairs += _flatten(value, f"{name} · ")
+        else:
+            pairs.append((name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return pairs

@@ -1,0 +1,60 @@
+"""Pictures for reading along: rows of images, and ELBO curves of single runs."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import torch
+
+from .plotting import ELBO_LABEL, GREY, STYLE, ReportFigure
+
+
+def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapping[str, Sequence[str]] | None = None):
+    """Return a figure with one labelled row of images an entry, each (n, C, 32, 32), uint8 or floats in [0, 1].
+
+    ``captions`` writes a short text under each image of the rows it names.
+    """
+    captions = captions or {}
+    count = max(len(images) for images in rows.values())
+    with mpl.rc_context(fname=STYLE):
+        figure = ReportFigure(figsize=(1.6 + 0.95 * count, 0.3 + (1.02 + 0.12 * bool(captions)) * len(rows)))
+        grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
+        for line, (label, images) in zip(grid, rows.items(), strict=True):
+            pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+            for column, ax in enumerate(line):
+                ax.set_axis_off()
+                if column < len(pixels):
+                    ax.imshow(pixels[column].permute(1, 2, 0).clamp(0, 1), cmap="gray", vmin=0, vmax=1)
+                    if label in captions:
+                        ax.set_title(captions[label][column], fontsize=8, y=-0.22, color=GREY)
+            line[0].text(-0.12, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
+        figure.suptitle(title, fontsize=11)
+        figure.subplots_adjust(left=1.5 / figure.get_figwidth(), right=0.99, bottom=0.05, top=0.9)
+    return figure
+
+
+def elbo_curves(runs: Mapping[str, Sequence[tuple[int, float, float]]], colours: Mapping[str, str], title: str = ""):
+    """Return a figure of train (dashed) and test (solid) ELBOs over epochs: ``{name: [(epoch, train, test), ...]}``.
+
+    The gap G_g (Eq. 3) at the last epoch stands at the end of each pair of lines.
+    """
+    with mpl.rc_context(fname=STYLE):
+        figure = ReportFigure(figsize=(7.2, 3.4), layout="constrained")
+        ax = figure.subplots()
+        for name, points in runs.items():
+            epochs, train, test = zip(*points, strict=True)
+            ax.plot(epochs, train, "--", color=colours[name])
+            ax.plot(epochs, test, "-", color=colours[name], label=name)
+            gap = train[-1] - test[-1]
+            middle = (train[-1] + test[-1]) / 2
+            ax.annotate(
+                f" $G_g$ = {gap:,.0f}", (epochs[-1], middle), color=colours[name], va="center", annotation_clip=False
+            )
+        late = [value for points in runs.values() for _, *pair in points[len(points) // 6 :] for value in pair]
+        span = max(late) - min(late)
+        ax.set(xlabel="effective epochs", ylabel=ELBO_LABEL, title=title)
+        ax.set_ylim(min(late) - 0.1 * span, max(late) + 0.1 * span)
+        ax.margins(x=0.01)
+        ax.plot([], [], "--", color=GREY, label="on training images")
+        ax.plot([], [], "-", color=GREY, label="on test images")
+        ax.legend(loc="lower right", ncols=2)
+    return figure

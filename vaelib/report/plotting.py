@@ -1,0 +1,298 @@
+"""The paper's figures from tidy tables: runs write tables, these functions only read them.
+
+A function draws on the axes it is given and returns the artists; the two ``*_figure`` functions compose them and
+return a :class:`ReportFigure`, which a notebook shows as its last expression. Lines are means over seeds, bands run
+from the smallest to the largest seed. At the right of a panel each method has a bracket: the gap at the last epoch.
+"""
+
+import io
+import textwrap
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from ..files import write_atomic
+from .claims import number
+from .reference import LIKELIHOODS, METHODS, NAMES, SETTING
+
+STYLE = Path(__file__).with_name("style.mplstyle")
+# Okabe and Ito's blue and green; the two purples differ in lightness, so no pair relies on hue alone.
+COLOURS = {"normal": "#0072B2", "dmaapx": "#009E73", "aug_tuned": "#5B2A86", "aug_naive": "#B573D0"}
+LABELS = {"normal": "Normal training", "dmaapx": "DMaaPx", "aug_tuned": "Aug.Tuned", "aug_naive": "Aug.Naive"}
+GREY = "#666666"
+ELBO_LABEL = "ELBO (nats per image)"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: its two curves (name, line style, legend), and the gap = upper - lower at the last epoch."""
+
+    title: str
+    upper: tuple[str, str, str]
+    lower: tuple[str, str, str]
+    gap: str
+    ylabel: str = ELBO_LABEL
+
+
+TRAIN, TEST = ("elbo_train", "--", "train"), ("elbo_test", "-", "test")
+BEST, ENCODER = ("elbo_star_test", "-.", "optimal $q^*$"), ("elbo_test_subset", "-", "encoder $q_\\phi$")
+INPUTS, OUTPUTS = ("input_similarity", ":", "attacked inputs"), ("reconstruction_similarity", "-", "reconstructions")
+THREE_GAPS = (
+    Panel("Generalization gap", TRAIN, TEST, "generalization_gap"),
+    Panel("Amortization gap", BEST, ENCODER, "amortization_gap", "test ELBO (nats per image)"),
+    Panel("Robustness gap", INPUTS, OUTPUTS, "robustness_gap", "MS-SSIM"),
+)
+OWN = Panel("Own distribution against test set", ("elbo_own", ":", "own training distribution"), TEST, "")
+
+
+class ReportFigure(Figure):
+    """A figure that shows itself in a notebook under any matplotlib backend."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=120)
+        return buffer.getvalue()
+
+
+def known_methods(table: pd.DataFrame) -> list[str]:
+    """Return the paper's methods found in ``table``, in the paper's order."""
+    return [method for method in METHODS if method in set(table["method"])]
+
+
+def draw_curve(ax: Axes, curves: pd.DataFrame, method: str, quantity: str, linestyle: str) -> list[Artist]:
+    """Draw one quantity of one method over effective epochs: mean line and, with two seeds or more, min-max band."""
+    rows = curves[(curves["method"] == method) & (curves["quantity"] == quantity)].dropna(subset="value")
+    if rows.empty:
+        return []
+    stats = rows.groupby("effective_epoch")["value"].agg(["mean", "min", "max"])
+    marker = "o" if len(stats) == 1 else None
+    artists: list[Artist] = ax.plot(stats.index, stats["mean"], linestyle, color=COLOURS[method], marker=marker, ms=4)
+    if rows["seed"].nunique() > 1:
+        band = ax.fill_between(stats.index, stats["min"], stats["max"], color=COLOURS[method], alpha=0.16, lw=0)
+        artists.append(band)
+    return artists
+
+
+def robust_limits(curves: pd.DataFrame, quantities: tuple[str, ...], warm_up: float = 0.2) -> tuple[float, float]:
+    """Return y-limits that the first ``warm_up`` share of the epochs cannot stretch: there ELBOs start very low."""
+    rows = curves[curves["quantity"].isin(quantities)].dropna(subset="value")
+    settled = rows[rows["effective_epoch"] >= warm_up * rows["effective_epoch"].max()]
+    low, high = float(settled["value"].min()), float(settled["value"].max())
+    pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
+def draw_brackets(
+    ax: Axes, brackets: list[tuple[str, float, float, float]], unit_digits: int | None = None
+) -> list[Artist]:
+    """Draw one bracket (method, lower end, upper end, gap) a column, its number upright beside it in the same colour.
+
+    A column holds one bracket and one number, so nothing can overlap, whatever the values are.
+    """
+    ax.set(xlim=(0, max(len(brackets), 1)), xticks=[])
+    ax.axis("off")
+    low, high = ax.get_ylim()
+    artists: list[Artist] = []
+    for column, (method, lower, upper, gap) in enumerate(brackets):
+        colour, x = COLOURS[method], column + 0.22
+        artists += ax.plot(
+            [x - 0.14, x, x, x - 0.14], [lower, lower, upper, upper], color=colour, lw=1.6, solid_joinstyle="miter"
+        )
+        text = number(gap) if unit_digits is None else f"{gap:.{unit_digits}f}"
+        # Half the number's height in data units at most a sixth of the panel: kept inside, however low the bracket.
+        middle = np.clip((lower + upper) / 2, low + (high - low) / 9, high - (high - low) / 9)
+        artists.append(
+            ax.text(
+                x + 0.14, middle, text, color=colour, rotation=90, ha="left", va="center", fontsize=9.5, weight="bold"
+            )
+        )
+    return artists
+
+
+def _end(curves: pd.DataFrame, method: str, quantity: str) -> float:
+    """Return the mean over seeds of a quantity at the last epoch, NaN where there is none."""
+    rows = curves[(curves["method"] == method) & (curves["quantity"] == quantity)].dropna(subset="value")
+    return (
+        float(rows[rows["effective_epoch"] == rows["effective_epoch"].max()]["value"].mean()) if len(rows) else np.nan
+    )
+
+
+def draw_panel(
+    ax: Axes,
+    strip: Axes,
+    curves: pd.DataFrame,
+    panel: Panel,
+    gaps: pd.DataFrame | None = None,
+    paper: pd.DataFrame | None = None,
+) -> list[Artist]:
+    """Draw a panel's curves on ``ax`` and its brackets on ``strip``; numbers are the means of ``gaps`` where given."""
+    pair = (panel.upper, panel.lower)
+    quantities = tuple(name for name, _, _ in pair)
+    artists: list[Artist] = []
+    for method in known_methods(curves):
+        if paper is not None:
+            for name, style, _ in pair:
+                for artist in draw_curve(ax, paper, method, name, style):
+                    artist.set(alpha=0.35, linewidth=0.9, zorder=1)
+        for name, style, _ in pair:
+            artists += draw_curve(ax, curves, method, name, style)
+    shown = curves if paper is None else pd.concat([curves, paper], ignore_index=True)
+    ax.set_ylim(*robust_limits(shown, quantities))
+    ax.set_xlim(0, float(shown["effective_epoch"].max()))
+    brackets = []
+    for method in known_methods(curves):
+        upper, lower = (_end(curves, method, name) for name in quantities)
+        gap = upper - lower
+        if gaps is not None and panel.gap in gaps:
+            gap = float(gaps[gaps["method"] == method][panel.gap].mean())
+        if np.isfinite([upper, lower, gap]).all():
+            brackets.append((method, lower, upper, gap))
+    strip.set_ylim(*ax.get_ylim())
+    artists += draw_brackets(strip, brackets, 2 if panel.ylabel == "MS-SSIM" else None)
+    _dress(ax, panel)
+    return artists
+
+
+def _dress(ax: Axes, panel: Panel) -> None:
+    """Set a panel's title, axis labels with units, ticks, and the legend of its line styles above the data."""
+    handles = [
+        Line2D([], [], color="#444444", ls=style, lw=1.5, label=label) for _, style, label in (panel.upper, panel.lower)
+    ]
+    ax.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=2,
+        borderaxespad=0.1,
+        columnspacing=1.2,
+        fontsize=9,
+    )
+    ax.set_title(panel.title, pad=22)
+    ax.set(xlabel="effective epoch", ylabel=panel.ylabel)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    if panel.ylabel != "MS-SSIM":
+        low, high = ax.get_ylim()
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if high - low > 8 else "{x:,.1f}"))
+
+
+def provenance_line(gaps: pd.DataFrame, *, profile: str, commit: str = "") -> str:
+    """Return the footer of a figure: profile, data source, n_train, n_test, seeds, what lines and bands are, commit."""
+    seeds = sorted(int(seed) for seed in set(gaps["seed"]))
+    run = (
+        f"{seeds[0]}\N{EN DASH}{seeds[-1]}"
+        if len(seeds) > 1 and seeds[-1] - seeds[0] == len(seeds) - 1
+        else ", ".join(map(str, seeds))
+    )
+    sources = "; ".join(dict.fromkeys(gaps["source"].astype(str)))
+    parts = [f"profile {profile}", sources]
+    parts.append(f"{int(gaps['n_train'].max()):,} training and {int(gaps['n_test'].max()):,} test images")
+    parts.append(f"seeds {run} (line: mean, band: min to max)" if len(seeds) > 1 else f"seed {run} (one run: no band)")
+    parts += [f"commit {commit[:10]}"] if commit else []
+    return " · ".join(parts)
+
+
+def _canvas(
+    n_panels: int, title: str, methods: list[str], footer: str, stamp: str | None
+) -> tuple[ReportFigure, list[tuple[Axes, Axes]]]:
+    """Return a figure with ``n_panels`` pairs (axes, strip for brackets), title, legend of methods, footer, stamp.
+
+    Every box has its place in inches, so the brackets' columns are as wide as their numbers in any figure.
+    """
+    left, strip_width, height, bottom, axes_height = 0.9, 0.28 * len(methods), 4.28, 0.82, 2.35
+    axes_width = 2.0 if n_panels > 2 else 2.7 if n_panels == 2 else 4.6
+    width = n_panels * (left + axes_width + 0.1 + strip_width) + 0.1
+    lines = textwrap.wrap(footer, int(width / 0.057))
+    height, bottom = height + 0.14 * max(len(lines) - 1, 0), bottom + 0.14 * max(len(lines) - 1, 0)
+    fig = ReportFigure(figsize=(width, height))
+
+    def box(x: float, w: float) -> Axes:
+        return fig.add_axes((x / width, bottom / height, w / width, axes_height / height))
+
+    starts = [i * (left + axes_width + 0.1 + strip_width) + left for i in range(n_panels)]
+    pairs = [(box(x, axes_width), box(x + axes_width + 0.1, strip_width)) for x in starts]
+    edge = 0.12 / width
+    fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
+    handles = [Line2D([], [], color=COLOURS[method], lw=3, label=LABELS[method]) for method in methods]
+    place = {"loc": "upper left", "bbox_to_anchor": (edge, 1 - 0.36 / height), "borderaxespad": 0.0, "borderpad": 0.0}
+    fig.legend(handles=handles, ncols=len(methods), handlelength=1.4, **place)
+    fig.text(edge, 0.08 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
+    if stamp:
+        style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
+        fig.text(0.5, 0.45, stamp, fontsize=4.4 * width, **style)
+    return fig, pairs
+
+
+def three_gaps_figure(
+    curves: pd.DataFrame,
+    gaps: pd.DataFrame,
+    *,
+    title_note: str,
+    footer: str = "",
+    stamp: str | None = None,
+    paper: pd.DataFrame | None = None,
+) -> ReportFigure:
+    """Return the layout of Figs. 2, 10-12 for one setting: generalization, amortization, robustness, gap brackets.
+
+    ``paper`` (:func:`~vaelib.report.reference.paper_curves` of the same setting) is drawn thin and faint beneath.
+    Panels without data are left out. Raises ValueError where the tables hold several settings or no curve.
+    """
+    if len(curves[SETTING].drop_duplicates()) != 1:
+        raise ValueError("three_gaps_figure draws one (dataset, likelihood); filter the tables first")
+    present = set(curves.dropna(subset="value")["quantity"])
+    panels = [panel for panel in THREE_GAPS if {panel.upper[0], panel.lower[0]} <= present]
+    if not panels:
+        raise ValueError("curves holds no pair of quantities to draw")
+    with mpl.rc_context(fname=STYLE):
+        fig, pairs = _canvas(len(panels), title_note, known_methods(curves), footer, stamp)
+        for panel, (ax, strip) in zip(panels, pairs, strict=True):
+            draw_panel(ax, strip, curves, panel, gaps, paper)
+    return fig
+
+
+def own_distribution_figure(
+    curves: pd.DataFrame,
+    *,
+    title_note: str,
+    footer: str = "",
+    stamp: str | None = None,
+    paper: pd.DataFrame | None = None,
+) -> ReportFigure:
+    """Return Fig. 13: the ELBO on the distribution really trained on (dotted) and on the test set, a panel a setting.
+
+    The bracket's number is own - test: it is no generalization gap, and its sign can flip.
+    """
+    settings = [tuple(row) for row in curves[curves["quantity"] == "elbo_own"][SETTING].drop_duplicates().to_numpy()]
+    if not settings:
+        raise ValueError("curves holds no elbo_own")
+    with mpl.rc_context(fname=STYLE):
+        fig, pairs = _canvas(len(settings), title_note, known_methods(curves), footer, stamp)
+        for setting, (ax, strip) in zip(settings, pairs, strict=True):
+            dataset, likelihood = setting
+            name = f"{NAMES.get(dataset, Path(dataset).stem)}, {LIKELIHOODS.get(likelihood, likelihood)}"
+            panel = replace(OWN, title=name if len(settings) > 1 else OWN.title)
+            ours, theirs = (
+                None if table is None else table[(table[SETTING] == list(setting)).all(axis=1)]
+                for table in (curves, paper)
+            )
+            draw_panel(ax, strip, ours, panel, None, theirs)
+    return fig
+
+
+def save_figure(fig: Figure, folder: Path, name: str) -> list[Path]:
+    """Write ``name.png`` (200 dpi) and ``name.svg`` into ``folder``, whole or not at all, the same bytes each time."""
+    paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "svg")]
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    with mpl.rc_context(fname=STYLE):
+        for path in paths:
+            kind = path.suffix[1:]
+            write_atomic(path, lambda part, kind=kind: fig.savefig(part, format=kind, metadata=metadata[kind]))
+    return paths

@@ -1,0 +1,75 @@
+"""The small experiment of notebook 00: one VAE in this process, trained and measured through the library's own API."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .. import gaps, rng
+from ..models import VAE
+from ..progress import Progress
+from ..runs import Profile
+from ..runs.experiments import spaced
+from ..runs.profiles import Protocol
+from ..training.distributions import TrainingDistribution
+from ..training.vae import VAEState, train_vae
+
+
+def fit(
+    vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int, title: str
+) -> list[tuple[int, float, float]]:
+    """Train ``vae`` on ``stream``; return (effective epoch, ELBO on ``train``, ELBO on ``test``), nats per image."""
+    points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
+    with Progress(budget.epochs, title, "epochs") as progress:
+        loop = train_vae(
+            VAEState(vae, budget.lr), stream, epochs=budget.epochs, batch_size=budget.batch_size, seed=seed
+        )
+        for epoch, running in loop:
+            if epoch in wanted:
+                scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]
+                points.append((epoch, *scores))
+            progress.update(1, f"ELBO {running:,.0f}")
+    return points
+
+
+def colours(runs: Mapping[str, object]) -> dict[str, str]:
+    """Return the colours of few and of many images."""
+    return dict(zip(runs, ("#0072B2", "#D55E00"), strict=True))
+
+
+@torch.no_grad()
+def attacked(vaes: Mapping[str, VAE], x: Tensor, radius: float, budget: Profile, seed: int) -> dict[str, Tensor]:
+    """Return rows of images: ``x``, and for each VAE the attacked input and both reconstructions (decoder means)."""
+    rows = {"image": x}
+    for title, vae in vaes.items():
+        steps = budget.attack_steps or 50
+        (x_a,) = gaps.attack_encoder(vae, x, radius=radius, steps=steps, restarts=1, seed=seed)
+        rows[f"{title}\nattacked"] = x_a
+        for label, images in (("reconstruction", x), ("after the attack", x_a)):
+            rows[f"{title}\n{label}"] = vae.likelihood.mean(vae.decode(vae.encode(images).mu))
+    return rows
+
+
+def robustness(
+    vaes: Mapping[str, VAE], test: Tensor, labels: Tensor, table_2: Protocol, budget: Profile, seed: int
+) -> dict[str, dict[str, Tensor]]:
+    """Return each VAE's similarities under attack and its G_r (Eq. 5), one value an image."""
+    measured = {}
+    for title, vae in vaes.items():
+        result = gaps.robustness_gap(
+            vae,
+            test,
+            labels,
+            n_images=min(budget.attack_images or table_2.attack_images, len(test)),
+            restarts=budget.attack_restarts,
+            steps=budget.attack_steps or table_2.attack_steps,
+            radius=table_2.attack_radius,
+            seed=rng.derive(seed, "tour"),
+        )
+        measured[title] = {
+            "inputs": result.input_similarity,
+            "reconstructions": result.reconstruction_similarity,
+            "gap": result.gap,
+            "clean floor": result.floor,
+        }
+    return measured
