@@ -40,9 +40,9 @@ from vaelib.training.distributions import TrainingDistribution
 # %% [markdown]
 # ## A small training set and a network that can memorise it
 #
-# The encoder $f_\phi$ maps an image $x$ to a Gaussian $q_\phi(z|x)$ over 16 latents, the decoder $g_\theta$ maps latents
+# The encoder *f*<sub>φ</sub> maps an image *x* to a Gaussian *q*<sub>φ</sub>(z|x) over 16 latents, the decoder *g*<sub>θ</sub> maps latents
 # back to a distribution over images. Both are trained to raise the ELBO of Eq. (2),
-# $\mathbb E_{q_\phi(z|x)}[\log p_\theta(x|z)] - \mathrm{KL}(q_\phi(z|x)\,\|\,p(z))$, here on only a few hundred images.
+# E<sub>q</sub>[log *p*<sub>θ</sub>(x|z)] − KL(*q*<sub>φ</sub>(z|x) ‖ *p*(z)), here on only a few hundred images.
 
 # %%
 budget = load_profile(profile, "tour")
@@ -69,7 +69,7 @@ for title, images in {f"N = {len(few.train):,}": few.train, f"10 N = {len(many.t
 # %% [markdown]
 # ## Gap one: generalization
 #
-# Dashed is the ELBO on the N training images, solid the ELBO on test images; their distance is $G_g$ of Eq. (3). With N
+# Dashed is the ELBO on the N training images, solid the ELBO on test images; their distance is *G*<sub>g</sub> of Eq. (3). With N
 # images the test ELBO soon turns and falls: the model is overfitting.
 
 # %%
@@ -78,8 +78,8 @@ pages.saved(pictures.elbo_curves(runs, tour.colours(runs), few.source), profile,
 # %% [markdown]
 # ## Gap two: amortization
 #
-# Is the decoder to blame, or the encoder? Give each test image the best posterior $q^*(z|x)$ that can be found for it,
-# with the decoder frozen. What the ELBO gains is the encoder's fault: $G_a$ of Eq. (4).
+# Is the decoder to blame, or the encoder? Give each test image the best posterior *q*\*(z|x) that can be found for it,
+# with the decoder frozen. What the ELBO gains is the encoder's fault: *G*<sub>a</sub> of Eq. (4).
 
 # %%
 some = few.test[: budget.amortization_images]
@@ -89,8 +89,8 @@ pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.
 # %% [markdown]
 # ## Gap three: robustness
 #
-# A change to the input that is hardly visible, chosen to move $q_\phi(z|x)$ as far as possible (Eq. 10), and the
-# reconstruction becomes another thing. The similarity (MS-SSIM) lost on the way is $G_r$ of Eq. (5).
+# A change to the input that is hardly visible, chosen to move *q*<sub>φ</sub>(z|x) as far as possible (Eq. 10), and the
+# reconstruction becomes another thing. The similarity (MS-SSIM) lost on the way is *G*<sub>r</sub> of Eq. (5).
 
 # %%
 shown = few.test[:8].float() / 255

@@ -22,11 +22,11 @@
 #
 # | symbol | name | what it says |
 # | --- | --- | --- |
-# | $G_g$ | generalization gap, Eq. (3) | ELBO on training images minus ELBO on test images |
-# | $G_a$ | amortization gap, Eq. (4) | ELBO of each test image's best posterior $q^*$ minus the encoder's |
-# | $G_r$ | robustness gap, Eq. (5) | similarity (MS-SSIM) lost between input and reconstruction under an attack |
+# | *G*<sub>g</sub> | generalization gap, Eq. (3) | ELBO on training images minus ELBO on test images |
+# | *G*<sub>a</sub> | amortization gap, Eq. (4) | ELBO of each test image's best posterior *q*\* minus the encoder's |
+# | *G*<sub>r</sub> | robustness gap, Eq. (5) | similarity (MS-SSIM) lost between input and reconstruction under an attack |
 #
-# All three are better small. ELBOs, $G_g$ and $G_a$ are in nats per image.
+# All three are better small. ELBOs, *G*<sub>g</sub> and *G*<sub>a</sub> are in nats per image.
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
@@ -66,7 +66,7 @@ tables = write_tables(experiment)
 # %% [markdown]
 # ## The three gaps
 #
-# Left: dashed is the training set, solid the test set. Middle: dash-dotted is $q^*$, solid the encoder. Right: dotted is
+# Left: dashed is the training set, solid the test set. Middle: dash-dotted is *q*\*, solid the encoder. Right: dotted is
 # the similarity of attacked and clean inputs, solid that of their reconstructions. Brackets give the gap at the end.
 
 # %%
@@ -77,7 +77,7 @@ figures.draw_three_gaps(experiment, tables)
 #
 # The tempting number is the ELBO on the images that a model was really trained on (dotted). It is bounded by that
 # distribution's own entropy (Remark B.5), so it says nothing about overfitting: for augmentation it can lie *below* the
-# test ELBO. The generalization gap always uses $\mathcal D_{\rm train}$.
+# test ELBO. The generalization gap always uses D<sub>train</sub>.
 
 # %%
 figures.draw_own_distributions(experiment, tables)
@@ -103,8 +103,8 @@ pages.verdicts(claims.evaluate_claims(tables, profile))
 # %% [markdown]
 # ## How far to trust the three numbers
 #
-# *Unconverged* counts the test images whose $q^*$ was still improving when its budget ended. The *clean floor* is the
-# similarity lost between two reconstructions of the same clean image: that much of $G_r$ is noise, not attack.
+# *Unconverged* counts the test images whose *q*\* was still improving when its budget ended. The *clean floor* is the
+# similarity lost between two reconstructions of the same clean image: that much of *G*<sub>r</sub> is noise, not attack.
 
 # %%
 pages.fine_print(tables["three_gaps"])

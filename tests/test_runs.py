@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from vaelib import runs
 from vaelib.errors import VaelibError
-from vaelib.runs import Data, Store, VAERun, load_profile, parse_overrides, three_gaps
+from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
 from vaelib.runs.engine import all_artifacts, missing
 from vaelib.runs.experiments import spaced
 from vaelib.runs.store import load_array, load_tensors, save_tensors
@@ -84,6 +84,15 @@ def test_a_wrong_override_is_one_plain_line(overrides, message):
         load_profile("smoke", overrides=overrides)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_k_beyond_the_bank_and_a_missing_bank_are_refused():
+    bank = Bank(teacher=Teacher(data=data()), size=12)
+    assert VAERun(data=data(), method="dmaapx", bank=bank, k=3).k == 3
+    with pytest.raises(ValidationError, match="k is at most 3 for a bank of 12"):
+        VAERun(data=data(), method="dmaapx", bank=bank, k=4)
+    with pytest.raises(ValidationError, match="goes with method dmaapx"):
+        VAERun(data=data(), method="dmaapx")
 
 
 def test_profiles_form_a_ladder_and_the_last_is_the_papers():

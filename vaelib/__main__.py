@@ -16,9 +16,6 @@ def main() -> None:
     except VaelibError as error:
         print(f"vaelib: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("vaelib: stopped; the next run goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The command line: every verb is a few lines over a library function."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +49,7 @@ def plan(
     """List the runs behind an experiment, what is already there, and roughly how long the rest takes."""
     from .runs import Store, missing
     from .runs.engine import all_artifacts, cost
+    from .runs.store import cores
 
     chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
     everything, todo = all_artifacts(chosen.runs), missing(chosen.runs, Store())
@@ -60,10 +60,8 @@ def plan(
         print(
             f"  {kind:8} {len(ours):3} runs, {len(ours) - len(open_):3} made, to do: {sum(map(cost, open_)) / 60:6.1f} core-minutes"
         )
-    cores = len(os.sched_getaffinity(0))
-    print(
-        f"  in all about {sum(map(cost, todo)) / 60 / cores:.0f} minutes on this machine's {cores} cores (a rough guess)"
-    )
+    minutes = sum(map(cost, todo)) / 60 / cores()
+    print(f"  in all about {minutes:.0f} minutes on this machine's {cores()} cores (a rough guess)")
 
 
 @app.command()
@@ -184,7 +182,6 @@ def doctor() -> None:
 
     for name, value in provenance().items():
         print(f"{name:12} {value}")
-    print(f"{'cores':12} {len(os.sched_getaffinity(0))}")
     build = paths.build_root()
     build.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(build).free / 2**30

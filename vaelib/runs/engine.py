@@ -18,9 +18,11 @@ from ..errors import VaelibError
 from ..progress import Progress
 from .settings import Artifact, Bank, Data, Gaps, Teacher, VAERun
 from .stages import make, make_shard
-from .store import Store
+from .store import Store, cores
 
 TOPIC = "vaelib-progress"
+# Ctrl-C reaches the whole process group; only the caller should act on it, by closing the cluster.
+IGNORE_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 # Dask's workers give freed memory back at once (MALLOC_TRIM_THRESHOLD_=65536); a training loop that frees and asks for
 # the same megabytes at every step then spends half its time in page faults. 32 MiB is the largest threshold glibc takes.
 KEEP_MEMORY = {
@@ -30,7 +32,7 @@ KEEP_MEMORY = {
 }
 # Seconds on one core of the machine this was written on: only the order of starting and the estimate of the time left
 # depend on these, never a result.
-IMAGES_PER_SECOND = {"vae": 6_500, "teacher": 450, "evaluations": 2_500}
+IMAGES_PER_SECOND = {"vae": 6_500, "teacher": 270, "evaluations": 1_150}
 
 
 def cost(artifact: Artifact) -> float:
@@ -94,11 +96,15 @@ def run(
     todo = missing(wanted, store)
     if not todo:
         return
-    if workers == 0:
-        _run_here(todo, store, device, title)
-    else:
-        with _client(workers, scheduler) as client:
-            _run_on(client, todo, store, device, title)
+    try:
+        if workers == 0:
+            _run_here(todo, store, device, title)
+        else:
+            with _client(workers, scheduler) as client:
+                _run_on(client, todo, store, device, title)
+    except KeyboardInterrupt:
+        print("stopped; the next run goes on from the last checkpoints", flush=True)
+        raise
 
 
 def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
@@ -124,8 +130,8 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
             yield client
         return
     gpus = torch.cuda.device_count()
-    count = workers or gpus or len(os.sched_getaffinity(0))
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    count = workers or gpus or cores()
+    threads = max(1, cores() // count)
     cluster = LocalCluster(
         n_workers=count,
         threads_per_worker=1,
@@ -133,6 +139,7 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         dashboard_address="127.0.0.1:0",
         memory_limit=None,  # the runs know their size; a worker killed at a guess would only lose work
         silence_logs=logging.CRITICAL,
+        preload=[IGNORE_CTRL_C],
         env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} | KEEP_MEMORY,
     )
     with cluster, Client(cluster) as client:

@@ -45,6 +45,7 @@ def teacher_for(data: Data, profile: Profile) -> Teacher:
         batch_size=profile.teacher_batch_size,
         lr=profile.teacher_lr,
         lr_rampup=profile.teacher_lr_rampup,
+        lr_decay=profile.teacher_lr_decay,
         ema_halflife=profile.teacher_ema_halflife,
         amp=profile.amp,
     )

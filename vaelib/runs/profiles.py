@@ -63,6 +63,7 @@ class Profile(Settings):
     teacher_batch_size: int = Field(512, ge=1)
     teacher_lr: float = Field(1e-3, gt=0)
     teacher_lr_rampup: int = Field(10_000_000, ge=0)
+    teacher_lr_decay: int = Field(0, ge=0)
     teacher_ema_halflife: int = Field(500_000, ge=1)
     teacher_dropout: float = Field(0.13, ge=0, lt=1)
     k: int = Field(1000, ge=1, description="the bank holds k·n_train samples")

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import VaelibError
 
@@ -86,6 +86,7 @@ class Teacher(Artifact):
     batch_size: int = Field(512, ge=1)
     lr: float = Field(1e-3, gt=0)
     lr_rampup: int = Field(10_000_000, ge=0, description="images over which the learning rate rises")
+    lr_decay: int = Field(0, ge=0, description="last images over which it falls to 0")
     ema_halflife: int = Field(500_000, ge=1, description="images")
     amp: bool = True
     seed: int = 0
@@ -120,6 +121,7 @@ class VAERun(Artifact):
     network: Network = Network()
     method: Method = "normal"
     bank: Bank | None = Field(None, description="the samples of p_DM that dmaapx trains on")
+    k: int | None = Field(None, ge=1, description="use only the bank's first k·N samples; None: all")
     augment_probability: float = Field(0.12, ge=0, le=1, description="b of Appendix E")
     epochs: int = Field(1000, ge=1, description="effective epochs")
     batch_size: int = Field(64, ge=1)
@@ -128,6 +130,14 @@ class VAERun(Artifact):
     evaluations: tuple[int, ...] = (1000,)
     snapshots: tuple[int, ...] = (1000,)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _has_its_samples(self) -> "VAERun":
+        if (self.method == "dmaapx") != (self.bank is not None):
+            raise ValueError("a bank of samples goes with method dmaapx, and with no other")
+        if self.bank and (self.k or 0) * self.data.n_train > self.bank.size:
+            raise ValueError(f"k is at most {self.bank.size // self.data.n_train} for a bank of {self.bank.size:,}")
+        return self
 
 
 class Gaps(Artifact):
@@ -159,8 +169,10 @@ def plain_errors(error: ValidationError, allowed: list[str], what: str) -> Vaeli
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(allowed))}"
             lines.append(f"{name} is no setting of {what}; {hint}")
-        else:
+        elif name:
             lines.append(f"{name} = {item['input']!r}: {item['msg'].lower()}")
+        else:  # a rule about several settings
+            lines.append(f"{what}: {item['msg'].removeprefix('Value error, ')}")
     return VaelibError("; ".join(lines))
 
 

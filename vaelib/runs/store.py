@@ -6,6 +6,7 @@ checkpoints, so whatever was killed goes on from there. Nothing read back is eve
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -97,7 +98,11 @@ class Store:
         final = self.folder(artifact)
         final.parent.mkdir(parents=True, exist_ok=True)
         with open(final.parent / f".{artifact.key}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{artifact.kind} {artifact.key} is being made by another process; waiting for it", flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if self.has_manifest(artifact):
                 self.require(artifact)
                 yield None
@@ -109,6 +114,8 @@ class Store:
                 yield work
                 self._publish(artifact, work, final, time.monotonic() - start)
             except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                    raise
                 raise VaelibError(
                     f"cannot write {artifact.kind} {artifact.key} under {self.root}: {error.strerror or error}; free some "
                     "disk or set VAELIB_BUILD to another folder, then run again: it goes on from its checkpoint"
@@ -119,6 +126,7 @@ class Store:
         return self.folder(artifact).with_name(f"{artifact.key}.work")
 
     def _publish(self, artifact: Artifact, work: Path, final: Path, seconds: float) -> None:
+        seconds += sum(float(path.read_text()) for path in (work / SCRATCH).glob("*.seconds"))  # parts made elsewhere
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
         names = sorted(
             str(path.relative_to(work)) for path in work.rglob("*") if path.is_file() and path.name != MANIFEST
@@ -158,12 +166,17 @@ def folder_complaints(folder: Path, listed: dict[str, dict[str, Any]], deep: boo
     return wrong
 
 
+def cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def provenance() -> dict[str, str]:
     """Return versions, commit and device: what a reader needs to trust or repeat a result."""
     packages = ("torch", "numpy", "diffusers")
     versions = {name: metadata.version(name) for name in packages if _installed(name)}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {cores()} cores"
     return {"vaelib": __version__, "commit": commit(), "python": platform.python_version(), "device": device} | versions
 
 

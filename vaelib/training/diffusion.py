@@ -1,7 +1,8 @@
 r"""Training the diffusion teacher (Karras et al. 2022; the settings of the paper's Appendix D).
 
 A step draws a batch y, levels ln σ ~ N(−1.2, 1.2²) and noise, and descends the mean of λ(σ) ‖D(y + n; σ) − y‖² with
-Adam, its rate rising linearly over the first ``lr_rampup`` images. Sampling uses the exponential moving average
+Adam, its rate rising linearly over the first ``lr_rampup`` images and, for short trainings, falling to 0 over the last
+``lr_decay`` (EDM: 0). Sampling uses the exponential moving average
 
     θ̄ ← β θ̄ + (1 − β) θ,   β = 2^{−batch / h},   h = min(ema_halflife, ema_rampup · images seen).
 
@@ -104,6 +105,7 @@ def train_denoiser(
     batch_size: int = 512,
     lr: float = 1e-3,
     lr_rampup: int = 10_000_000,
+    lr_decay: int = 0,
     ema_halflife: int = 500_000,
     ema_rampup: float = 0.05,
     seed: int = 0,
@@ -130,7 +132,8 @@ def train_denoiser(
     while state.images_seen < n_images:
         step = state.images_seen // batch_size
         torch.manual_seed(rng.derive(seed, "diffusion", step))
-        state.optimizer.param_groups[0]["lr"] = lr * min(state.images_seen / max(lr_rampup, 1), 1.0)
+        rise, fall = state.images_seen / max(lr_rampup, 1), (n_images - state.images_seen) / max(lr_decay, 1)
+        state.optimizer.param_groups[0]["lr"] = lr * min(rise, fall, 1.0)
         loss = _batch_loss(denoiser, images, batch_size)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()

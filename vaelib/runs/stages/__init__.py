@@ -4,6 +4,7 @@ A stage gets its settings and a :class:`~vaelib.runs.stages.context.Context`; it
 ``context.folder``, keeps checkpoints below it, and reads upstream artifacts through ``context.store``.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,11 @@ def make(
 
 def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Callable[[float, str], None]) -> None:
     """Sample one shard of a bank ahead of :func:`make`, which then finds it there."""
-    folder = store.work_folder(settings)
-    if not store.has(settings):
-        folder.mkdir(parents=True, exist_ok=True)
+    folder, start = store.work_folder(settings), time.monotonic()
+    if not store.has_manifest(settings):
+        (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
         fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
+        (folder / SCRATCH / f"shard-{shard}.seconds").write_text(str(time.monotonic() - start))
 
 
 __all__ = [

@@ -16,11 +16,12 @@ from .context import Context
 def build_teacher(settings: Teacher) -> EDMDenoiser:
     """Return the teacher's untrained network; its weights are a function of the seed."""
     small = {
-        # A U-Net for a laptop: it sees 4×4 blocks of pixels as channels, so its widest level has 8×8 positions.
-        "multipliers": (1, 1),
+        # A U-Net for a laptop: it sees 2×2 blocks of pixels as channels, so its widest level has 16×16 positions.
+        # At equal time on one core it reached a lower loss than one on 4×4 blocks, which is twice as fast a step.
+        "multipliers": (1, 2, 2),
         "blocks": 1,
         "attention": (),
-        "space_to_depth": 4,
+        "space_to_depth": 2,
         "norm_groups": max(1, settings.width // 16),
     }
     shape: dict[str, Any] = small if settings.network == "small" else {}
@@ -46,6 +47,7 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         batch_size=settings.batch_size,
         lr=settings.lr,
         lr_rampup=settings.lr_rampup,
+        lr_decay=settings.lr_decay,
         ema_halflife=settings.ema_halflife,
         seed=settings.seed,
         amp=settings.amp,

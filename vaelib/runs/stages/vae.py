@@ -45,9 +45,8 @@ def training_distribution(settings: VAERun, context: Context) -> TrainingDistrib
     """Return what the run trains on (Eqs. 7–9)."""
     augment = None
     if settings.method == "dmaapx":
-        if settings.bank is None:
-            raise VaelibError("method = dmaapx needs a bank of samples; give the run a bank")
-        pool = BankImages(context.store.require(settings.bank)).images().to(context.device)
+        stop = settings.k * settings.data.n_train if settings.k else None
+        pool = BankImages(context.store.require(settings.bank)).images(0, stop).to(context.device)
     else:
         pool = context.split(settings.data, "train")
         if settings.method != "normal":
