@@ -40,8 +40,8 @@ from vaelib.training.distributions import TrainingDistribution
 # %% [markdown]
 # ## A small training set and a network that can memorise it
 #
-# The encoder *f*<sub>φ</sub> maps an image *x* to a Gaussian *q*<sub>φ</sub>(z|x) over 16 latents, the decoder *g*<sub>θ</sub> maps latents
-# back to a distribution over images. Both are trained to raise the ELBO of Eq. (2),
+# The encoder *f*<sub>φ</sub> maps an image *x* to a Gaussian *q*<sub>φ</sub>(z|x) over 16 latents, the decoder
+# *g*<sub>θ</sub> maps latents back to a distribution over images. Both are trained to raise the ELBO of Eq. (2),
 # E<sub>q</sub>[log *p*<sub>θ</sub>(x|z)] − KL(*q*<sub>φ</sub>(z|x) ‖ *p*(z)), here on only a few hundred images.
 
 # %%
