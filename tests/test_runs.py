@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
-from vaelib.runs.engine import all_artifacts, missing
+from vaelib.runs.engine import _path_lengths, all_artifacts, missing
 from vaelib.runs.experiments import spaced
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
@@ -132,6 +132,15 @@ def test_the_headline_compares_four_methods_under_the_papers_protocol(toy, monke
     assert len(banks) == 1
     assert all(run.vae.bank.binarize for run in chosen.runs if run.vae.bank)
     assert {(run.attack_images, run.attack_steps, run.attack_radius) for run in chosen.runs} == {(50, 50, 0.1)}
+
+
+def test_the_longest_path_starts_first(toy):
+    todo = all_artifacts(three_gaps("laptop", toy, overrides={"n_train": 40, "n_test": 16}).runs)
+    length = {artifact: _path_lengths(todo)[artifact.key] for artifact in todo}
+    for artifact in todo:
+        assert all(length[one] > length[artifact] for one in artifact.upstream())
+    (teacher,) = (artifact for artifact in todo if artifact.kind == "teacher")
+    assert length[teacher] > max(length[a] for a in todo if a.kind == "vae")
 
 
 def test_mistakes_in_an_experiment_are_named_before_anything_is_made(toy):

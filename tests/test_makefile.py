@@ -1,0 +1,31 @@
+"""The Makefile: its own table of contents, and that nothing runs twice."""
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "Makefile").read_text()
+
+
+def make(*arguments: str) -> str:
+    return subprocess.run(["make", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_help_lists_every_goal():
+    listed = re.findall(r"^  make (\w+)", make("help"), re.MULTILINE)
+    phony = re.search(r"^\.PHONY: (.*)", TEXT, re.MULTILINE).group(1).split()
+    assert sorted(listed) == sorted(set(phony) - {"FORCE"})
+
+
+def test_the_default_goal_is_the_headline_and_every_notebook_belongs_to_all(tmp_path):
+    dry = make("-n", f"VAELIB_BUILD={tmp_path}")
+    assert "notebook run 03_three_gaps" in dry
+    assert "report --profile laptop" in dry
+    everything = make("-n", "all", f"VAELIB_BUILD={tmp_path}", "DATASET=some/folder/shoes", "LIKELIHOOD=mol")
+    for path in ROOT.glob("notebooks/[0-9]*.py"):
+        assert f"notebook run {path.stem} --out {tmp_path}/laptop/notebooks/{path.stem}.shoes-mol.ipynb" in everything
+
+
+def test_recipes_name_the_log_when_they_fail():
+    assert TEXT.count("failed: see $(") == 2
