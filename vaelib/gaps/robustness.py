@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..data import splits
 from ..errors import VaelibError
 from ..rng import generator, normal
 from .attack import attack_encoder
@@ -32,15 +33,10 @@ class RobustnessGap(NamedTuple):
 
 
 def stratified(labels: Tensor, n: int, seed: int = 0) -> Tensor:
-    """Return ``n`` indices, (n,), that hold every class equally often (±1), drawn without replacement."""
+    """Return ``n`` indices into ``labels`` with the class proportions kept; raises VaelibError if there are fewer."""
     if not 1 <= n <= len(labels):
         raise VaelibError(f"n_images = {n} is out of range; choose 1 to {len(labels)}, the number of test images")
-    shuffled = torch.randperm(len(labels), generator=generator(seed, "stratified"))
-    by_class = shuffled[labels.cpu()[shuffled].argsort(stable=True)]
-    counts = labels.cpu().unique(return_counts=True)[1]
-    # An image's rank within its class; the lowest ranks of all classes come first.
-    rank = torch.cat([torch.arange(count) for count in counts.tolist()])
-    return by_class[rank.argsort(stable=True)[:n]]
+    return torch.from_numpy(splits.stratified(labels.cpu().numpy(), n, seed, "stratified"))
 
 
 def _reconstruct(vae: nn.Module, x: Tensor, indices: list[int], kind: str, seed: int, purpose: str) -> Tensor:
