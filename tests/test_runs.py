@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
-from vaelib.runs.engine import _path_lengths, all_artifacts, missing
+from vaelib.runs.engine import KEEP_MEMORY, _client, _path_lengths, all_artifacts, missing
 from vaelib.runs.experiments import spaced
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
@@ -348,3 +349,10 @@ def test_one_build_never_erases_anothers_rows(tmp_path):
     path.write_text("nonsense\n1\n")
     with pytest.raises(VaelibError, match="delete it and run again"):
         merge_table(path, one)
+
+
+def test_workers_keep_their_memory():
+    """glibc's settings must be there when a worker's process starts: half of the training time hung on this."""
+    with _client(1, None) as client:
+        (environment,) = client.run(Path("/proc/self/environ").read_text).values()
+    assert {f"{name}={value}" for name, value in KEEP_MEMORY.items()} <= set(environment.split("\0"))

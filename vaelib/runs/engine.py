@@ -117,6 +117,7 @@ def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -
 @contextlib.contextmanager
 def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     """Yield a Dask client: of a running scheduler, or of a cluster that lives as long as the call."""
+    import dask
     from distributed import Client, LocalCluster
 
     if scheduler:
@@ -132,18 +133,24 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     gpus = torch.cuda.device_count()
     count = workers or gpus or cores()
     threads = max(1, cores() // count)
-    cluster = LocalCluster(
-        n_workers=count,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        memory_limit=None,  # the runs know their size; a worker killed at a guess would only lose work
-        silence_logs=logging.CRITICAL,
-        preload=[IGNORE_CTRL_C],
-        env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} | KEEP_MEMORY,
-    )
-    with cluster, Client(cluster) as client:
-        yield client
+    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} | KEEP_MEMORY
+    settings = {
+        # Before the worker's process starts: glibc reads its settings once. (LocalCluster's `env` comes too late.)
+        "distributed.nanny.pre-spawn-environ": environment,
+        "distributed.worker.profile.enabled": False,
+    }
+    with dask.config.set(settings):
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=None,  # the runs know their size; a worker killed at a guess would only lose work
+            silence_logs=logging.CRITICAL,
+            preload=[IGNORE_CTRL_C],
+        )
+        with cluster, Client(cluster) as client:
+            yield client
 
 
 def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
@@ -199,6 +206,14 @@ def _limit_threads() -> None:
         torch.set_num_threads(int(threads))
 
 
+def _own_device(device: str) -> str:
+    """Return this worker's own GPU where the caller left the choice open and there are several."""
+    from distributed import get_worker
+
+    gpus, number = torch.cuda.device_count(), get_worker().name
+    return f"cuda:{number % gpus}" if device == "auto" and gpus > 1 and isinstance(number, int) else device
+
+
 def _teller(name: str, kind: str):
     """Return a report function that sends at most two messages a second to whoever watches."""
     from distributed import get_worker
@@ -217,7 +232,7 @@ def _teller(name: str, kind: str):
 def _task(artifact: Artifact, store: Store, device: str, _: list) -> str:
     """Run on a worker: make one artifact, once more if it fails for a reason that is not the user's to mend."""
     _limit_threads()
-    report = _teller(artifact.key, artifact.kind)
+    device, report = _own_device(device), _teller(artifact.key, artifact.kind)
     try:
         make(artifact, store, device, report)
     except VaelibError:
@@ -230,7 +245,7 @@ def _task(artifact: Artifact, store: Store, device: str, _: list) -> str:
 
 def _shard(bank: Bank, number: int, store: Store, device: str, _: list) -> int:
     _limit_threads()
-    make_shard(bank, number, store, device, _teller(f"{bank.key}/{number}", "bank"))
+    make_shard(bank, number, store, _own_device(device), _teller(f"{bank.key}/{number}", "bank"))
     return number
 
 
