@@ -6,6 +6,7 @@ from torch.distributions import Normal, kl_divergence
 
 from vaelib.data import NAIVE
 from vaelib.errors import NonFiniteLoss, VaelibError
+from vaelib.gaps import attack_encoder, symmetric_kl
 from vaelib.models import Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, elbo
 from vaelib.training.distributions import TrainingDistribution
 from vaelib.training.vae import VAEState, train_vae
@@ -48,6 +49,18 @@ def test_posterior_is_torchs_normal():
     torch.testing.assert_close(q.log_prob(z), normal.log_prob(z).sum(1))
     prior = Normal(torch.zeros_like(q.mu), torch.ones_like(q.mu))
     torch.testing.assert_close(q.kl(), kl_divergence(normal, prior).sum(1))
+
+
+@pytest.mark.parametrize("shift", [-30.0, -200.0])
+def test_a_vanishing_posterior_stays_finite_under_attack(shift):
+    """A bug once: softplus underflowed, the attack's gradient became NaN and with it the robustness gap."""
+    vae, x = small(), torch.rand(3, 1, 32, 32)
+    with torch.no_grad():
+        vae.encoder[-1].bias[4:] += shift
+    x_a = attack_encoder(vae, x, restarts=2, steps=5)
+    assert x_a.isfinite().all()
+    assert elbo(vae, x_a[0], torch.randn(3, 4)).isfinite().all()
+    assert symmetric_kl(vae.encode(x_a[0]), vae.encode(x)).isfinite().all()
 
 
 def test_several_samples_average():

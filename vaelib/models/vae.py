@@ -17,6 +17,7 @@ from ..errors import VaelibError
 from .likelihoods import Gaussian, Likelihood
 
 IMAGE_SIZE = 32
+SMALLEST_SIGMA = 1e-6
 
 
 class Posterior(NamedTuple):
@@ -65,8 +66,8 @@ class VAE(nn.Module, ABC):
     def encode(self, x: Tensor) -> Posterior:
         """Return q(z|x) = N(mu, diag(softplus(s))²) for images (B, C, 32, 32) in [0, 1]."""
         mu, s = self.encoder_output(x).chunk(2, dim=1)
-        # softplus underflows to 0 below s = -104, and log(0) would poison the KL term.
-        return Posterior(mu, F.softplus(s) + torch.finfo(mu.dtype).tiny)
+        # An attack drives s down until softplus underflows; 1/sigma^2 must stay finite, and no posterior is that narrow.
+        return Posterior(mu, F.softplus(s).clamp_min(SMALLEST_SIGMA))
 
     def forward(self, x: Tensor, eps: Tensor) -> Tensor:
         """Return the ELBO of each image, shape (B,); see :func:`elbo`."""
