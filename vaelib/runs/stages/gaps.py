@@ -1,11 +1,13 @@
 """The amortization and robustness gaps of a trained VAE (Eqs. 4 and 5)."""
 
 import json
+import math
 from typing import Any
 
 from torch import Tensor
 
 from ... import files, gaps
+from ...errors import VaelibError
 from ...models import VAE
 from ..settings import Gaps
 from ..store import SCRATCH
@@ -65,6 +67,12 @@ def make_gaps(settings: Gaps, context: Context) -> None:
             vae = load_vae(settings.vae, context.store, epoch, context.device)
             measured = _amortization(settings, vae, test[chosen.to(test.device)])
             measured |= _robustness(settings, vae, test, labels)
+            broken = ", ".join(q for q, (value, _) in measured.items() if not math.isfinite(value))
+            if broken:
+                who = f"{settings.vae.method}, seed {settings.vae.seed}, epoch {epoch}"
+                raise VaelibError(
+                    f"{broken} of {who} is not finite; lower attack_lr or amortization_lr; the VAE is kept"
+                )
             curve += [
                 {"effective_epoch": epoch, "quantity": q, "value": v, "se": se} for q, (v, se) in measured.items()
             ]
