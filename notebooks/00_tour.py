@@ -45,10 +45,10 @@ from vaelib.training.distributions import TrainingDistribution
 # E<sub>q</sub>[log *p*<sub>θ</sub>(x|z)] − KL(*q*<sub>φ</sub>(z|x) ‖ *p*(z)), here on only a few hundred images.
 
 # %%
-budget = load_profile(profile, "tour")
+name = protocol(dataset).likelihood if likelihood == "default" else likelihood
+budget = load_profile(profile, "tour_mol" if name == "mol" else "tour")
 many = load_dataset(dataset, n_train=10 * budget.n_train, n_test=budget.n_test, seed=seed)
 few = load_dataset(dataset, n_train=budget.n_train, n_test=budget.n_test, seed=seed)
-name = protocol(dataset).likelihood if likelihood == "default" else likelihood
 pictures.image_rows({"training": few.train[:10], "test": few.test[:10]}, few.source)
 
 # %% [markdown]

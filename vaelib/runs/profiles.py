@@ -107,7 +107,7 @@ def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str
     if name not in budgets:
         raise VaelibError(f"profile = {name!r} is unknown; choose one of {', '.join(budgets)}")
     values = {k: v for k, v in budgets[name].items() if not isinstance(v, dict)}
-    values |= budgets[name].get(variant, {})
+    values |= budgets[name].get(variant) or budgets[name].get(variant.partition("_")[0], {})
     return checked(Profile, {"name": name} | values | dict(overrides or {}), "a profile")
 
 
