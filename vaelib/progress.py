@@ -56,7 +56,7 @@ class Progress:
             rate = self.done / spent
             left = spent * (self.total - self.done) / self.done if self.done else float("inf")
             count = f"{self.done / self.total:.0%}" if self.unit == "%" else f"{self.done:,}/{self.total:,} {self.unit}"
-            speed = "" if self.unit == "%" else f" at {rate:,.0f} {self.unit}/s"
+            speed = "" if self.unit == "%" else f" at {rate:{',.0f' if rate > 10 else '.1f'}} {self.unit}/s"
             print(f"{self.title}: {count}{speed}, {duration(left)} left" + (f" ({note})" if note else ""), flush=True)
 
     def close(self) -> None:
