@@ -60,6 +60,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
             lambda pair: "–" if not isinstance(pair, list | tuple) else " … ".join(map(number, pair)),
             subset=["interval"],
         )
+        .set_properties(subset=["claim", "paper location", "quantity", "note"], **{"text-align": "left"})
         .map(lambda verdict: colours.get(verdict, "color: #666666"), subset=["verdict"])
         .hide(axis="index")
     )

@@ -76,7 +76,8 @@ def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: in
         sigma=profile.sigma,
         mixtures=profile.mixtures,
     )
-    early = tuple(epoch for epoch in (1, 2, 5) if epoch < profile.epochs)
+    # Where ten points or more are affordable, three early ones show the start of the curve.
+    early = [epoch for epoch in (1, 2, 5) if epoch < profile.epochs and profile.evaluations >= 10]
     values = {
         "data": data,
         "network": network,
