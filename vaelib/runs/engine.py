@@ -32,7 +32,7 @@ KEEP_MEMORY = {
 }
 # Seconds on one core of the machine this was written on: only the order of starting and the estimate of the time left
 # depend on these, never a result.
-IMAGES_PER_SECOND = {"vae": 6_500, "teacher": 270, "evaluations": 1_150}
+IMAGES_PER_SECOND = {"gaussian": 6_500, "bernoulli": 6_500, "mol": 400, "teacher": 270, "evaluations": 1_150}
 
 
 def cost(artifact: Artifact) -> float:
@@ -42,7 +42,7 @@ def cost(artifact: Artifact) -> float:
     if isinstance(artifact, Bank):
         return artifact.size * (2 * artifact.steps - 1) / IMAGES_PER_SECOND["evaluations"]
     if isinstance(artifact, VAERun):
-        return artifact.epochs * artifact.data.n_train / IMAGES_PER_SECOND["vae"]
+        return artifact.epochs * artifact.data.n_train / IMAGES_PER_SECOND[artifact.network.likelihood]
     if isinstance(artifact, Gaps):
         return len(artifact.vae.snapshots) * (artifact.amortization_images or artifact.vae.data.n_test) / 50
     return 1.0
