@@ -69,11 +69,11 @@ for title, images in {f"N = {len(few.train):,}": few.train, f"10 N = {len(many.t
 # %% [markdown]
 # ## Gap one: generalization
 #
-# Dashed is the ELBO on the N training images, solid the ELBO on test images; their distance is *G*<sub>g</sub> of Eq. (3). With N
-# images the test ELBO soon turns and falls: the model is overfitting.
+# Dashed is the ELBO on the N training images, solid the ELBO on test images; their distance is *G*<sub>g</sub> of
+# Eq. (3). With N images the test ELBO soon turns and falls: the model is overfitting.
 
 # %%
-pages.saved(pictures.elbo_curves(runs, tour.colours(runs), few.source), profile, "tour_overfitting")
+pages.saved(pictures.elbo_curves(runs, tour.colours(runs), few.source), profile, dataset, "tour_overfitting")
 
 # %% [markdown]
 # ## Gap two: amortization
@@ -95,7 +95,9 @@ pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.
 # %%
 shown = few.test[:8].float() / 255
 rows = tour.attacked(vaes, shown, protocol(dataset).attack_radius, budget, seed)
-pages.saved(pictures.image_rows(rows, "attacked test images and their reconstructions"), profile, "tour_attack")
+pages.saved(
+    pictures.image_rows(rows, "attacked test images and their reconstructions"), profile, dataset, "tour_attack"
+)
 
 # %%
 pages.means(tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), budget, seed))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -85,9 +86,9 @@ def means(table: Mapping[str, Mapping[str, Tensor]]) -> Any:
     return pd.DataFrame(cells).T.style
 
 
-def saved(figure: ReportFigure, profile: str, name: str) -> ReportFigure:
-    """Save a figure under ``build/<profile>/figures`` and return it."""
-    save_figure(figure, figures_folder(profile), name)
+def saved(figure: ReportFigure, profile: str, dataset: str, name: str) -> ReportFigure:
+    """Save a figure as ``build/<profile>/figures/<name>_<dataset>`` and return it."""
+    save_figure(figure, figures_folder(profile), f"{name}_{Path(dataset).stem}")
     return figure
 
 

@@ -28,7 +28,8 @@ def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapp
                         ax.set_title(captions[label][column], fontsize=8, y=-0.22, color=GREY)
             line[0].text(-0.12, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
         figure.suptitle(title, fontsize=11)
-        figure.subplots_adjust(left=1.5 / figure.get_figwidth(), right=0.99, bottom=0.05, top=0.9)
+        width, height = figure.get_size_inches()
+        figure.subplots_adjust(left=1.5 / width, right=0.99, bottom=0.05, top=1 - 0.4 / height)
     return figure
 
 
@@ -56,5 +57,5 @@ def elbo_curves(runs: Mapping[str, Sequence[tuple[int, float, float]]], colours:
         ax.margins(x=0.01)
         ax.plot([], [], "--", color=GREY, label="on training images")
         ax.plot([], [], "-", color=GREY, label="on test images")
-        ax.legend(loc="lower right", ncols=2)
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

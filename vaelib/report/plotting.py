@@ -207,7 +207,7 @@ def _canvas(
 
     Every box has its place in inches, so the brackets' columns are as wide as their numbers in any figure.
     """
-    left, strip_width, height, bottom, axes_height = 0.9, 0.28 * len(methods), 4.28, 0.82, 2.35
+    left, strip_width, height, bottom, axes_height = 0.98, 0.28 * len(methods), 4.28, 0.82, 2.35
     axes_width = 2.0 if n_panels > 2 else 2.7 if n_panels == 2 else 4.6
     width = n_panels * (left + axes_width + 0.1 + strip_width) + 0.1
     lines = textwrap.wrap(footer, int(width / 0.057))
