@@ -355,4 +355,6 @@ def test_workers_keep_their_memory():
     """glibc's settings must be there when a worker's process starts: half of the training time hung on this."""
     with _client(1, None) as client:
         (environment,) = client.run(Path("/proc/self/environ").read_text).values()
+        (threads,) = client.run(torch.get_num_threads).values()
     assert {f"{name}={value}" for name, value in KEEP_MEMORY.items()} <= set(environment.split("\0"))
+    assert f"OMP_NUM_THREADS={threads}" in environment.split("\0")

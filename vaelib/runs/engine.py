@@ -7,7 +7,6 @@ is, no worker is started.
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -200,12 +199,6 @@ def _path_lengths(todo: Sequence[Artifact]) -> dict[str, float]:
     return after
 
 
-def _limit_threads() -> None:
-    threads = os.environ.get("OMP_NUM_THREADS")
-    if threads and torch.get_num_threads() != int(threads):
-        torch.set_num_threads(int(threads))
-
-
 def _own_device(device: str) -> str:
     """Return this worker's own GPU where the caller left the choice open and there are several."""
     from distributed import get_worker
@@ -231,7 +224,6 @@ def _teller(name: str, kind: str):
 
 def _task(artifact: Artifact, store: Store, device: str, _: list) -> str:
     """Run on a worker: make one artifact, once more if it fails for a reason that is not the user's to mend."""
-    _limit_threads()
     device, report = _own_device(device), _teller(artifact.key, artifact.kind)
     try:
         make(artifact, store, device, report)
@@ -244,7 +236,6 @@ def _task(artifact: Artifact, store: Store, device: str, _: list) -> str:
 
 
 def _shard(bank: Bank, number: int, store: Store, device: str, _: list) -> int:
-    _limit_threads()
     make_shard(bank, number, store, _own_device(device), _teller(f"{bank.key}/{number}", "bank"))
     return number
 
