@@ -1,0 +1,14 @@
+"""What VAEs are used for, as tests of the gaps' worth: classifying latents, reconstruction (Appendices F and G)."""
+
+from .reconstruction import psnr, reconstruct
+from .representation import CLASSIFIERS, build_classifier, overall, posterior_means, representation_accuracy
+
+__all__ = [
+    "CLASSIFIERS",
+    "build_classifier",
+    "overall",
+    "posterior_means",
+    "psnr",
+    "reconstruct",
+    "representation_accuracy",
+]
