@@ -1,7 +1,24 @@
-"""Training distributions (Eqs. 6–9), the VAE's loop and the diffusion model's."""
+"""Training distributions (Eqs. 6–9, mixed, mollified), the VAE's loop, Reverse Half Asleep and the diffusion loop."""
 
 from .diffusion import DiffusionState, train_denoiser
-from .distributions import METHODS, TrainingDistribution
-from .vae import VAEState, train_vae
+from .distributions import METHODS, MixedDistribution, Stream, TrainingDistribution
+from .mollify import Mollified, Mollify
+from .rha import encoder_state, train_encoder
+from .vae import Epoch, VAEState, early_stopping_oracle, train_vae
 
-__all__ = ["METHODS", "DiffusionState", "TrainingDistribution", "VAEState", "train_denoiser", "train_vae"]
+__all__ = [
+    "METHODS",
+    "DiffusionState",
+    "Epoch",
+    "MixedDistribution",
+    "Mollified",
+    "Mollify",
+    "Stream",
+    "TrainingDistribution",
+    "VAEState",
+    "early_stopping_oracle",
+    "encoder_state",
+    "train_denoiser",
+    "train_encoder",
+    "train_vae",
+]

@@ -12,7 +12,11 @@ method           :math:`x\sim`                                           pool
 One stream serves all four: pass after pass over a shuffled pool, cut into batches of M. An *effective epoch* is N
 images whatever the pool's size (Sec. 5.1). This is Algorithm 2 with its index corrected: as printed,
 ``D_DM[t(i-1)M : tiM]`` overlaps itself and grows with t; meant is ``D_DM[(t-1)N+(i-1)M : (t-1)N+iM]`` modulo kN.
+A mixture of real and synthetic images (Appendix B.7) is two such streams in one.
 """
+
+from abc import ABC, abstractmethod
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -24,10 +28,32 @@ from ..errors import VaelibError
 METHODS = ("normal", "dmaapx", "aug_tuned", "aug_naive")
 
 
-class TrainingDistribution:
-    """An endless stream of training batches over a pool of images.
+class Stream(ABC):
+    """Training batches without end; batch ``step`` is a function of (seed, step) alone, so a resumed run goes on with it.
 
-    Batch ``step`` is a function of (seed, step) alone, so a resumed run goes on with the same images.
+    Attributes:
+        n_train: N, the images of one effective epoch.
+        seed: of everything random in the stream.
+    """
+
+    n_train: int
+    seed: int
+
+    @abstractmethod
+    def batch(self, step: int, size: int) -> Tensor:
+        """Return batch number ``step`` (from 0), floats in [0, 1], (size, C, 32, 32)."""
+
+    @abstractmethod
+    def sample(self, n: int, seed: int) -> Tensor:
+        """Return ``n`` fixed images of the distribution itself, floats (n, C, 32, 32) (Fig. 13's dotted curves)."""
+
+    def steps(self, epochs: float, size: int) -> int:
+        """Return the batches that complete ``epochs`` effective epochs, rounded down."""
+        return int(epochs * self.n_train) // size
+
+
+class TrainingDistribution(Stream):
+    """An endless stream of training batches over a pool of images.
 
     Arguments:
         pool: uint8 images (P, C, 32, 32), on the training device: D_train, or a bank of k·N samples.
@@ -49,14 +75,23 @@ class TrainingDistribution:
 
     def batch(self, step: int, size: int) -> Tensor:
         """Return batch number ``step`` (from 0), floats in [0, 1], (size, C, 32, 32)."""
-        x = self.pool[self._indices(step * size, size)].float().div_(255)
-        if self.augmentation is not None:
-            x = self.augmentation(x, rng.generator(self.seed, "augment", step))
-        return x
+        return self.augment(self.images(step * size, size), step)
 
-    def steps(self, epochs: float, size: int) -> int:
-        """Return the batches that complete ``epochs`` effective epochs, rounded down."""
-        return int(epochs * self.n_train) // size
+    def images(self, start: int, count: int) -> Tensor:
+        """Return the stream's images start..start+count-1 before augmentation, floats in [0, 1]."""
+        return self.pool.index_select(0, self._indices(start, count)).float().div_(255)
+
+    def augment(self, x: Tensor, step: int) -> Tensor:
+        """Return batch number ``step`` after its augmentation, if there is one."""
+        return x if self.augmentation is None else self.augmentation(x, rng.generator(self.seed, "augment", step))
+
+    def reseeded(self, seed: int) -> "TrainingDistribution":
+        """Return the same distribution under another seed."""
+        return TrainingDistribution(self.pool, self.n_train, seed=seed, augmentation=self.augmentation)
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """Return ``n`` fixed images of the distribution itself, floats (n, C, 32, 32) (Fig. 13's dotted curves)."""
+        return _first(self.reseeded(rng.derive(seed, "own")), n)
 
     def _indices(self, start: int, size: int) -> Tensor:
         """Return where the stream's images start..start+size-1 lie in the pool."""
@@ -75,3 +110,63 @@ class TrainingDistribution:
             self._orders = {k: v for k, v in self._orders.items() if k == number - 1}
             self._orders[number] = order.to(self.pool.device)
         return self._orders[number]
+
+
+class Share:
+    """A share r of all images, kept exactly over time: ⌊r·M·(s+1)⌋ − ⌊r·M·s⌋ of the M images of batch s.
+
+    Raises:
+        VaelibError: ``value`` outside [0, 1].
+    """
+
+    def __init__(self, name: str, value: float):
+        if not 0 <= value <= 1:
+            raise VaelibError(f"{name} = {value} is no share; give a number from 0 (none) to 1 (all of a batch)")
+        self.value = Fraction(str(value))  # 0.29 is 29/100: as a binary fraction, 100 images would hold 28
+
+    def part(self, step: int, size: int) -> range:
+        """Return which of the share's own images, counted from the first batch on, lie in batch ``step``."""
+        return range(int(self.value * step * size), int(self.value * (step + 1) * size))
+
+
+class MixedDistribution(Stream):
+    """A share of real images, the rest synthetic (Appendix B.7, Fig. 15); one augmentation for the whole batch.
+
+    Each side runs through its own shuffled passes, so a share of 1 or 0 gives that side's own batches, bit for bit.
+
+    Arguments:
+        real, synthetic: the two streams, alike in ``n_train``, seed and augmentation.
+        real_share: x of Fig. 15, in [0, 1]; exact over time, not only on average.
+
+    Raises:
+        VaelibError: a share outside [0, 1], or streams that differ in more than their images.
+    """
+
+    def __init__(self, real: TrainingDistribution, synthetic: TrainingDistribution, real_share: float):
+        self.share = Share("real_share", real_share)
+        for name in ("n_train", "seed", "augmentation"):
+            ours, theirs = getattr(real, name), getattr(synthetic, name)
+            if ours != theirs:
+                raise VaelibError(
+                    f"{name} = {ours} for the real images and {theirs} for the synthetic: give one to both"
+                )
+        self.real, self.synthetic = real, synthetic
+        self.n_train, self.seed = real.n_train, real.seed
+
+    def batch(self, step: int, size: int) -> Tensor:
+        """Return batch number ``step`` (from 0), real images first, floats in [0, 1], (size, C, 32, 32)."""
+        reals = self.share.part(step, size)
+        sides = (self.real, reals.start, len(reals)), (self.synthetic, step * size - reals.start, size - len(reals))
+        x = torch.cat([side.images(start, count) for side, start, count in sides if count])
+        return self.real.augment(x, step)
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """Return ``n`` fixed images of the mixture, floats (n, C, 32, 32)."""
+        real, synthetic = (side.reseeded(rng.derive(seed, "own")) for side in (self.real, self.synthetic))
+        return _first(MixedDistribution(real, synthetic, self.share.value), n)
+
+
+def _first(stream: Stream, n: int) -> Tensor:
+    """Return the first ``n`` images of a stream, cut into the batches of 500 that its augmentation is drawn for."""
+    size = min(500, n)
+    return torch.cat([stream.batch(step, size) for step in range(-(-n // size))])[:n]
