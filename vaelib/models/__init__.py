@@ -1,6 +1,7 @@
 """Likelihoods, VAE networks and the EDM denoiser."""
 
 from .likelihoods import Bernoulli, Gaussian, Likelihood, MixtureOfLogistics, build_likelihood
+from .residual import ParameterCount, ResidualVAE, count_parameters
 from .vae import VAE, FullyConnectedVAE, Posterior, elbo, elbo_at
 
 __all__ = [
@@ -10,8 +11,11 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "MixtureOfLogistics",
+    "ParameterCount",
     "Posterior",
+    "ResidualVAE",
     "build_likelihood",
+    "count_parameters",
     "elbo",
     "elbo_at",
 ]
