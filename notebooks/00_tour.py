@@ -27,26 +27,24 @@ likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the
 seed = 0  # of the network, the order of the images and the noise
 
 # %%
-import torch
 from IPython.display import Markdown
 
 from vaelib import gaps
 from vaelib.data import load_dataset
-from vaelib.models import FullyConnectedVAE, build_likelihood
 from vaelib.report import pages, pictures, tour
-from vaelib.runs import load_profile, protocol
+from vaelib.runs import protocol
 from vaelib.training.distributions import TrainingDistribution
 
 # %% [markdown]
 # ## A small training set and a network that can memorise it
 #
-# The encoder *f*<sub>φ</sub> maps an image *x* to a Gaussian *q*<sub>φ</sub>(z|x) over 16 latents, the decoder
+# The encoder *f*<sub>φ</sub> maps an image *x* to a Gaussian *q*<sub>φ</sub>(z|x) over a few latents, the decoder
 # *g*<sub>θ</sub> maps latents back to a distribution over images. Both are trained to raise the ELBO of Eq. (2),
 # E<sub>q</sub>[log *p*<sub>θ</sub>(x|z)] − KL(*q*<sub>φ</sub>(z|x) ‖ *p*(z)), here on only a few hundred images.
 
 # %%
 name = protocol(dataset).likelihood if likelihood == "default" else likelihood
-budget = load_profile(profile, "tour_mol" if name == "mol" else "tour")
+budget = tour.budget(profile, dataset, name)
 many = load_dataset(dataset, n_train=10 * budget.n_train, n_test=budget.n_test, seed=seed)
 few = load_dataset(dataset, n_train=budget.n_train, n_test=budget.n_test, seed=seed)
 pictures.image_rows({"training": few.train[:10], "test": few.test[:10]}, few.source)
@@ -60,11 +58,9 @@ pictures.image_rows({"training": few.train[:10], "test": few.test[:10]}, few.sou
 # %%
 runs, vaes = {}, {}
 for title, images in {f"N = {len(few.train):,}": few.train, f"10 N = {len(many.train):,}": many.train}.items():
-    torch.manual_seed(seed)
-    vae = FullyConnectedVAE(channels=images.shape[1], likelihood=build_likelihood(name))
+    vaes[title] = tour.untrained(dataset, name, budget, images.shape[1], seed)
     stream = TrainingDistribution(images, len(few.train), seed=seed)
-    runs[title] = tour.fit(vae, stream, few.train, few.test, budget, seed, title)
-    vaes[title] = vae
+    runs[title] = tour.fit(vaes[title], stream, few.train, few.test, budget, seed, title)
 
 # %% [markdown]
 # ## Gap one: generalization

@@ -22,9 +22,21 @@ def test_the_default_goal_is_the_headline_and_every_notebook_belongs_to_all(tmp_
     dry = make("-n", f"VAELIB_BUILD={tmp_path}")
     assert "notebook run 03_three_gaps" in dry
     assert "report --profile laptop" in dry
-    everything = make("-n", "all", f"VAELIB_BUILD={tmp_path}", "DATASET=some/folder/shoes", "LIKELIHOOD=mol")
+    everything = make("-n", "all", f"VAELIB_BUILD={tmp_path}", "DATASET=some/folder/shoes")
     for path in ROOT.glob("notebooks/[0-9]*.py"):
-        assert f"notebook run {path.stem} --out {tmp_path}/laptop/notebooks/{path.stem}.shoes-mol.ipynb" in everything
+        assert f"notebook run {path.stem} --out {tmp_path}/laptop/notebooks/{path.stem}.shoes.ipynb" in everything
+
+
+def test_sweeps_are_run_where_the_paper_has_them(tmp_path):
+    """They are on the residual network with a mixture of logistics whatever LIKELIHOOD says."""
+    build = f"VAELIB_BUILD={tmp_path}"
+    for arguments in (["DATASET=binary_mnist"], ["LIKELIHOOD=mol"]):
+        dry = make("-n", "all", build, *arguments)
+        assert "notebook run 03_three_gaps" in dry
+        assert "notebook run 08_overparameterization" not in dry
+    sweeps = make("-n", "sweeps", build, "DATASET=binary_mnist")
+    assert "notebook run 08_overparameterization" in sweeps
+    assert "notebook run 03_three_gaps" not in sweeps
 
 
 def test_recipes_name_the_log_when_they_fail():

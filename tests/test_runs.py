@@ -147,7 +147,7 @@ def test_the_longest_path_starts_first(toy):
 def test_mistakes_in_an_experiment_are_named_before_anything_is_made(toy):
     with pytest.raises(VaelibError, match="n_train = 999"):
         three_gaps("smoke", toy, overrides={"n_train": 999})
-    with pytest.raises(VaelibError, match="choose default, bernoulli, gaussian or mol"):
+    with pytest.raises(VaelibError, match="choose default, bernoulli, gaussian, mol"):
         three_gaps("smoke", toy, "poisson")
     with pytest.raises(VaelibError, match="fashion_mnist"):
         three_gaps("smoke", "fashion_minst")

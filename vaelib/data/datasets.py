@@ -29,7 +29,8 @@ class ImageData:
     """Images (N, C, 32, 32) uint8 and labels (N,) int64, and what they are.
 
     ``source`` says it for people ("MNIST, bit-exact train, first 3,000 of 10,000 test images"). ``exact``: the
-    published set, whole and bit for bit. ``binary``: every pixel is 0 or 255.
+    published set, whole and bit for bit. ``binary``: every pixel is 0 or 255. ``held_out``: training images that are
+    not in ``train``, as many as were asked for.
     """
 
     train: torch.Tensor
@@ -40,6 +41,7 @@ class ImageData:
     source: str
     exact: bool
     binary: bool
+    held_out: torch.Tensor
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -73,6 +75,16 @@ def subset(labels: np.ndarray, n: int | None, seed: int, setting: str) -> np.nda
     return stratified(labels, n, seed, "subset", ("n_train", "n_test").index(setting))
 
 
+def _beside(labels: np.ndarray, taken: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Return the indices of ``n`` stratified training images that are not among ``taken``."""
+    left = np.setdiff1d(np.arange(len(labels)), taken)
+    if n > len(left):
+        raise VaelibError(
+            f"held_out = {n:,}: beside n_train = {len(taken):,} only {len(left):,} training images are left; lower either"
+        )
+    return left[stratified(labels[left], n, seed, "held out")] if n else left[:0]
+
+
 def _read(name: str, source: str, roots: list[Path], download: bool) -> Raw:
     """Return what ``name`` stands for, unpadded, whole."""
     allowed = SOURCES.get(name, ("auto",))
@@ -102,6 +114,7 @@ def load_dataset(
     *,
     n_train: int | None = None,
     n_test: int | None = None,
+    held_out: int = 0,
     seed: int = 0,
     source: str = "auto",
     roots: list[Path] | None = None,
@@ -110,7 +123,7 @@ def load_dataset(
     """Return a data set, fetched if need be: train and test are disjoint, subsets stratified and nested per class.
 
     Arguments: ``name`` one of :func:`dataset_names`, or the path of an ImageFolder or an .npz; ``n_train``,
-    ``n_test`` sizes (None: all); ``seed`` of the subsets; ``source`` binary_mnist: auto | full | mnist-5k, cifar10:
+    ``n_test`` sizes (None: all); ``held_out`` how many training images beside ``train`` to give; ``seed`` of the subsets; ``source`` binary_mnist: auto | full | mnist-5k, cifar10:
     auto | original | lossless_4k | jpeg; ``roots`` folders searched (the last is the cache that downloads go to).
     Raises VaelibError: unknown name or source, n too large, damaged or missing files.
     """
@@ -121,9 +134,11 @@ def load_dataset(
     raw = _read(name, source, roots, download)
     known = name in DATASETS
     pick = subset(raw.train_labels, n_train, seed, "n_train"), subset(raw.test_labels, n_test, seed, "n_test")
-    train, test = (pad(images[index]) for images, index in zip((raw.train, raw.test), pick, strict=True))
+    beside = _beside(raw.train_labels, pick[0], held_out, seed)
+    chosen = ((raw.train, pick[0]), (raw.test, pick[1]), (raw.train, beside))
+    train, test, others = (pad(images[index]) for images, index in chosen)
     if name == "binary_mnist":
-        train, test = binarise(train), binarise(test)
+        train, test, others = binarise(train), binarise(test), binarise(others)
     labels = (raw.train_labels[pick[0]], raw.test_labels[pick[1]])
     return ImageData(
         train=torch.from_numpy(train),
@@ -134,4 +149,5 @@ def load_dataset(
         source=raw.source + (", rounded at 0.5" if name == "binary_mnist" else ""),
         exact=raw.exact,
         binary=name == "binary_mnist" or (not known and all(_is_binary(images) for images in (train, test))),
+        held_out=torch.from_numpy(others),
     )

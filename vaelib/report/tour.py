@@ -8,11 +8,23 @@ from torch import Tensor
 from .. import gaps, rng
 from ..models import VAE
 from ..progress import Progress
-from ..runs import Profile
-from ..runs.experiments import spaced
-from ..runs.profiles import Protocol
+from ..runs import Profile, load_profile
+from ..runs.experiments import network_for, spaced
+from ..runs.profiles import Protocol, architecture
+from ..runs.stages import build_vae
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
+
+
+def budget(profile: str, dataset: str, likelihood: str) -> Profile:
+    """Return the profile as it applies to the tour of a data set."""
+    residual = architecture(dataset, likelihood) == "residual"
+    return load_profile(profile, "tour_residual" if residual else f"tour_{likelihood}")
+
+
+def untrained(dataset: str, likelihood: str, budget: Profile, channels: int, seed: int) -> VAE:
+    """Return the paper's VAE for a data set (Table 3) before training."""
+    return build_vae(network_for(dataset, budget, likelihood), channels, seed)
 
 
 def fit(

@@ -1,37 +1,50 @@
 """Settings, profiles, the artifact store, the engine and the experiments behind each figure."""
 
 from .engine import missing, run
-from .experiments import EXPERIMENTS, Experiment, three_gaps
+from .experiments import Experiment, Point, three_gaps
+from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoothness, teacher_fractions
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
-from .settings import Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
+from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
 from .stages import load_teacher, load_vae, resolve_data
 from .store import Store, provenance
 from .tables import read_table, tables_folder, write_tables
 
+EXPERIMENTS = {"three_gaps": three_gaps, **GRIDS}
+
 __all__ = [
     "EXPERIMENTS",
+    "RHA",
     "Artifact",
     "Bank",
     "Data",
     "Experiment",
     "Gaps",
     "Network",
+    "Point",
     "Profile",
     "Store",
     "Teacher",
     "VAERun",
     "load_profile",
+    "latents",
+    "limited_k",
     "load_teacher",
     "load_vae",
     "missing",
+    "mixing",
+    "mollify",
     "parse_overrides",
     "profile_names",
     "protocol",
     "provenance",
     "read_table",
     "resolve_data",
+    "rha",
     "run",
+    "sizes",
+    "smoothness",
     "tables_folder",
+    "teacher_fractions",
     "three_gaps",
     "write_tables",
 ]

@@ -15,7 +15,7 @@ import torch
 
 from ..errors import VaelibError
 from ..progress import Progress
-from .settings import Artifact, Bank, Data, Gaps, Teacher, VAERun
+from .settings import RHA, Artifact, Bank, Data, Gaps, Teacher, VAERun
 from .stages import make, make_shard
 from .store import Store, cores
 
@@ -31,7 +31,7 @@ KEEP_MEMORY = {
 }
 # Seconds on one core of the machine this was written on: only the order of starting and the estimate of the time left
 # depend on these, never a result.
-IMAGES_PER_SECOND = {"gaussian": 6_500, "bernoulli": 6_500, "mol": 400, "teacher": 270, "evaluations": 1_150}
+IMAGES_PER_SECOND = {"gaussian": 6_500, "bernoulli": 6_500, "mol": 400, "mol_channel": 5_000, "teacher": 270, "evaluations": 1_150}
 
 
 def cost(artifact: Artifact) -> float:
@@ -41,10 +41,20 @@ def cost(artifact: Artifact) -> float:
     if isinstance(artifact, Bank):
         return artifact.size * (2 * artifact.steps - 1) / IMAGES_PER_SECOND["evaluations"]
     if isinstance(artifact, VAERun):
-        return artifact.epochs * artifact.data.n_train / IMAGES_PER_SECOND[artifact.network.likelihood]
+        return artifact.epochs * artifact.data.n_train * _seconds_an_image(artifact)
+    if isinstance(artifact, RHA):
+        return (artifact.epochs - artifact.start) * artifact.vae.data.n_train * _seconds_an_image(artifact.vae)
     if isinstance(artifact, Gaps):
         return len(artifact.vae.snapshots) * (artifact.amortization_images or artifact.vae.data.n_test) / 50
     return 1.0
+
+
+def _seconds_an_image(run: VAERun) -> float:
+    network = run.network
+    if network.architecture == "fc":
+        return 1 / IMAGES_PER_SECOND[network.likelihood]
+    flops = 6 * (8_704 * network.nc**2 + 114_688 * network.nc)
+    return flops / 4e10 + run.data.channels / IMAGES_PER_SECOND["mol_channel"]
 
 
 def all_artifacts(wanted: Sequence[Artifact], skip: Callable[[Artifact], bool] = lambda _: False) -> list[Artifact]:
@@ -174,17 +184,21 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
             )
         names = {futures[artifact.key]: artifact for artifact in todo}
         failures: dict[str, str] = {}  # dependants fail with their upstream's text, so each cause is told once
+        unmade = 0
         for future in as_completed(list(names)):
             artifact = names[future]
             if future.status == "error":
                 failures.setdefault(str(future.exception()), f"{artifact.kind} {artifact.key}")
+                unmade += 1
             else:
                 board.finish(artifact.key)
         client.unsubscribe_topic(TOPIC)
     if failures:
         lines = "; ".join(f"{name}: {text}" for text, name in failures.items())
+        waiting = f", {unmade - len(failures)} more need them" if unmade > len(failures) else ""
         raise VaelibError(
-            f"{len(failures)} of {len(todo)} runs failed ({lines}); the rest is done: mend it and run again"
+            f"{len(failures)} of {len(todo)} runs failed ({lines}){waiting}; the other {len(todo) - unmade} are in the "
+            "store: mend it and run again"
         )
 
 

@@ -1,13 +1,27 @@
-"""Experiments as data: which runs stand behind which figure."""
+"""The headline experiment as data, and how a profile becomes settings; the sweeps are in :mod:`vaelib.runs.grids`."""
 
+import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from ..errors import VaelibError
 from ..training.distributions import METHODS
-from .profiles import Profile, load_profile, protocol
-from .settings import Bank, Data, Gaps, Network, Teacher, VAERun, checked
+from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
+from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Teacher, VAERun, checked
 from .stages import resolve_data
+
+
+class Point(NamedTuple):
+    """One run's place in a figure: the curve it belongs to, and where on the x axis (NaN: everywhere)."""
+
+    series: str
+    x: float
+    run: VAERun | RHA | Gaps
+
+    @property
+    def vae(self) -> VAERun:
+        """Return the VAE that was trained or measured."""
+        return self.run if isinstance(self.run, VAERun) else self.run.vae
 
 
 class Experiment(NamedTuple):
@@ -17,12 +31,17 @@ class Experiment(NamedTuple):
     profile: Profile
     dataset: str
     likelihood: str
-    runs: list[Gaps]
+    points: list[Point]
+
+    @property
+    def runs(self) -> list[VAERun | RHA | Gaps]:
+        """Return the runs behind the points, each once."""
+        return list({point.run.key: point.run for point in self.points}.values())
 
     @property
     def data(self) -> Data:
         """Return the data set that all runs share."""
-        return self.runs[0].vae.data
+        return self.points[0].vae.data
 
 
 def spaced(last: int, points: int) -> tuple[int, ...]:
@@ -34,10 +53,11 @@ def spaced(last: int, points: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(last * i / points)) for i in range(1, points + 1)}))
 
 
-def teacher_for(data: Data, profile: Profile) -> Teacher:
-    """Return the diffusion model of a data set under a profile."""
+def teacher_for(data: Data, profile: Profile, share: float = 1.0) -> Teacher:
+    """Return the diffusion model of a share of a data set under a profile."""
     return Teacher(
         data=data,
+        share=share,
         network=profile.teacher,
         width=profile.teacher_width,
         dropout=profile.teacher_dropout,
@@ -51,12 +71,12 @@ def teacher_for(data: Data, profile: Profile) -> Teacher:
     )
 
 
-def bank_for(data: Data, profile: Profile, k: int | None = None) -> Bank:
-    """Return the bank of k·N samples of a data set's teacher."""
+def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank:
+    """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train."""
     binarize = protocol(data.name).binarize if profile.binarize_bank is None else profile.binarize_bank
     return Bank(
-        teacher=teacher_for(data, profile),
-        size=(k or profile.k) * data.n_train,
+        teacher=teacher_for(data, profile, share),
+        size=profile.k * data.n_train,
         steps=profile.sampler_steps,
         sigma_min=profile.sampler_sigma_min,
         sigma_max=profile.sampler_sigma_max,
@@ -67,20 +87,23 @@ def bank_for(data: Data, profile: Profile, k: int | None = None) -> Bank:
     )
 
 
-def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: int) -> VAERun:
-    """Return one VAE of the method comparison (Sec. 5.2)."""
-    network = Network(
-        latents=profile.latents,
-        hidden=profile.hidden,
-        likelihood=likelihood,
-        sigma=profile.sigma,
-        mixtures=profile.mixtures,
-    )
+def network_for(dataset: str, profile: Profile, likelihood: str) -> Network:
+    """Return the network of a data set under a profile (Table 3 unless the profile names an architecture)."""
+    chosen = architecture(dataset, likelihood) if profile.architecture == "auto" else profile.architecture
+    shared = {"architecture": chosen, "likelihood": likelihood, "sigma": profile.sigma, "mixtures": profile.mixtures}
+    if chosen == "fc":
+        return Network(latents=profile.latents, hidden=profile.hidden, rgb=profile.rgb, **shared)
+    shape = {"nc": profile.nc, "mz": profile.mz, "variant": profile.variant, "skip": profile.skip}
+    return Network(rgb=profile.rgb, **shape, **shared)
+
+
+def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: int, **changes: Any) -> VAERun:
+    """Return one VAE under a profile; ``changes`` are fields of :class:`~vaelib.runs.settings.VAERun`."""
     # Where ten points or more are affordable, three early ones show the start of the curve.
     early = [epoch for epoch in (1, 2, 5) if epoch < profile.epochs and profile.evaluations >= 10]
     values = {
         "data": data,
-        "network": network,
+        "network": network_for(data.name, profile, likelihood),
         "method": method,
         "bank": bank_for(data, profile) if method == "dmaapx" else None,
         "augment_probability": profile.augment_probability,
@@ -92,7 +115,7 @@ def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: in
         "snapshots": spaced(profile.epochs, profile.gap_points),
         "seed": seed,
     }
-    return checked(VAERun, values, "a VAE run")
+    return checked(VAERun, values | changes, "a VAE run")
 
 
 def gaps_for(vae: VAERun, profile: Profile) -> Gaps:
@@ -133,21 +156,24 @@ def three_gaps(
         VaelibError: an unknown name or a value out of range; the data set is not to be had.
     """
     chosen = protocol(dataset).likelihood if likelihood == "default" else likelihood
-    if chosen not in ("bernoulli", "gaussian", "mol"):
-        raise VaelibError(f"likelihood = {likelihood!r} is unknown; choose default, bernoulli, gaussian or mol")
-    budget = load_profile(profile, chosen, overrides)
+    known_likelihood(chosen)
+    residual = architecture(dataset, chosen) == "residual"
+    budget = load_profile(profile, f"residual_{dataset}" if residual else chosen, overrides)
     data = resolve_data(dataset, budget.n_train, budget.n_test, source=budget.source)
-    if chosen == "mol" and data.channels != 1:
-        raise VaelibError(
-            f"likelihood = mol scores 1 channel and {dataset} has {data.channels}; use likelihood = gaussian"
-        )
-    methods = [m for m in METHODS if m != "aug_tuned" or dataset in ("fashion_mnist", "binary_mnist", "cifar10")]
-    runs = [
-        gaps_for(vae_for(data, budget, chosen, method, seed), budget)
+    points = [
+        Point(method, math.nan, gaps_for(vae_for(data, budget, chosen, method, seed), budget))
         for seed in range(budget.seeds)
-        for method in methods
+        for method in methods_for(dataset)
     ]
-    return Experiment("three_gaps", budget, dataset, chosen, runs)
+    return Experiment("three_gaps", budget, dataset, chosen, points)
 
 
-EXPERIMENTS = {"three_gaps": three_gaps}
+def known_likelihood(name: str) -> None:
+    """Raise VaelibError unless ``name`` is a likelihood."""
+    if name not in get_args(LikelihoodName):
+        raise VaelibError(f"likelihood = {name!r} is unknown; choose default, {', '.join(get_args(LikelihoodName))}")
+
+
+def methods_for(dataset: str) -> list[str]:
+    """Return the methods of Sec. 5.2; own images have no tuned augmentation."""
+    return [m for m in METHODS if m != "aug_tuned" or dataset in PROTOCOLS]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import Field
@@ -25,7 +25,7 @@ class Protocol(NamedTuple):
 PROTOCOLS = {
     "binary_mnist": Protocol("bernoulli", 50, 50, 0.1, binarize=True),
     "fashion_mnist": Protocol("gaussian", 50, 50, 0.1),
-    "cifar10": Protocol("gaussian", 20, 100, 0.05),
+    "cifar10": Protocol("mol", 20, 100, 0.05),
 }
 OWN_IMAGES = Protocol("gaussian", 50, 50, 0.1)
 
@@ -33,6 +33,12 @@ OWN_IMAGES = Protocol("gaussian", 50, 50, 0.1)
 def protocol(dataset: str) -> Protocol:
     """Return a data set's protocol; own images are treated like FashionMNIST."""
     return PROTOCOLS.get(dataset, OWN_IMAGES)
+
+
+Channels, Latents = Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=64)]
+# The grids that the paper ran (read off Figs. 7 and 8).
+MZ_GRID = (1, *range(2, 33, 2), *range(36, 65, 4))
+NC_GRID = (1, 2, 4, 6, 8, 10, 16, 22, 32, 64, 128, 192, 256, 384, 448, 512)
 
 
 class Profile(Settings):
@@ -45,10 +51,16 @@ class Profile(Settings):
     n_test: int | None = Field(None, ge=2)
     source: str = Field("auto", description="which copy of the data set")
     # VAE
+    architecture: Literal["auto", "fc", "residual"] = "auto"
     latents: int = Field(16, ge=1)
     hidden: int = Field(512, ge=1)
     sigma: float = Field(0.03, gt=0)
     mixtures: int = Field(10, ge=1)
+    rgb: Literal["pixelcnnpp", "per_channel"] = "pixelcnnpp"
+    nc: int = Field(256, ge=1, le=1024)
+    mz: int = Field(1, ge=1, le=64)
+    variant: str = "fig8"
+    skip: Literal["relu", "identity"] = "relu"
     epochs: int = Field(1000, ge=1, description="effective epochs")
     batch_size: int = Field(64, ge=1)
     lr: float = Field(1e-3, gt=0)
@@ -56,6 +68,21 @@ class Profile(Settings):
     evaluations: int = Field(100, ge=1, description="points of the ELBO curves")
     gap_points: int = Field(10, ge=1, description="points of the G_a and G_r curves")
     augment_probability: float = Field(0.12, ge=0, le=1)
+    # sweeps, on the residual network
+    sweep_seeds: int = Field(1, ge=1, description="VAEs a point; the paper has one")
+    latents_mz: int = Field(10, ge=1, le=64, description="Fig. 6: beside the base network's mz")
+    mz_grid: tuple[Latents, ...] = Field(MZ_GRID, min_length=1, description="Fig. 7a, b, at nc")
+    nc_grid: tuple[Channels, ...] = Field(NC_GRID, min_length=1, description="Fig. 7c, d, at each of nc_mz")
+    nc_mz: tuple[Latents, ...] = Field((1, 2, 8, 64), min_length=1)
+    k_grid: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 5, 10, 20, 50, 100, 250, 500, 750, 1000), min_length=1)
+    real_shares: tuple[Annotated[float, Field(ge=0, le=100)], ...] = Field(
+        (0, 20, 40, 60, 80, 100), min_length=1, description="percent, Fig. 15"
+    )
+    teacher_fractions: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
+        (10, 30, 50, 70, 90, 100), min_length=1, description="percent of D_train, Fig. 16"
+    )
+    rha_source: Literal["posterior", "prior"] = "posterior"
+    rha_real_share: float = Field(0.5, ge=0, le=1)
     # teacher and bank
     teacher: Literal["small", "edm"] = "edm"
     teacher_width: int = Field(128, ge=8)
@@ -87,6 +114,12 @@ class Profile(Settings):
     reconstruction: Literal["sample", "mean"] = "sample"
 
 
+def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:
+    """Return the network of Table 3: fully connected for grey digits and clothes, else residual under mixtures."""
+    grey = dataset in ("binary_mnist", "fashion_mnist")
+    return "residual" if likelihood == "mol" and not grey else "fc"
+
+
 @cache
 def _budgets() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text())
@@ -98,7 +131,10 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str, Any] | None = None) -> Profile:
-    """Return the profile ``name`` as it applies to a likelihood or notebook, with some settings overridden.
+    """Return the profile ``name`` with what differs for ``variant``, then ``overrides``.
+
+    A variant is a likelihood, a network, a notebook, or one of these and more, as in ``residual_cifar10``: what
+    ``residual`` says holds unless ``residual_cifar10`` says otherwise.
 
     Raises:
         VaelibError: unknown profile, unknown setting, or a value out of range.
@@ -107,7 +143,8 @@ def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str
     if name not in budgets:
         raise VaelibError(f"profile = {name!r} is unknown; choose one of {', '.join(budgets)}")
     values = {k: v for k, v in budgets[name].items() if not isinstance(v, dict)}
-    values |= budgets[name].get(variant) or budgets[name].get(variant.partition("_")[0], {})
+    for part in (variant.partition("_")[0], variant):
+        values |= budgets[name].get(part) or {}
     return checked(Profile, {"name": name} | values | dict(overrides or {}), "a profile")
 
 

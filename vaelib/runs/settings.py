@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import VaelibError
 
-Method = Literal["normal", "dmaapx", "aug_tuned", "aug_naive"]
+Method = Literal["normal", "dmaapx", "aug_tuned", "aug_naive", "held_out"]
 LikelihoodName = Literal["bernoulli", "gaussian", "mol"]
 
 
@@ -37,8 +37,13 @@ class Artifact(Settings):
 
     @property
     def key(self) -> str:
-        """Return the hash of kind, version and settings; upstream records are part of the settings."""
-        content = json.dumps([self.kind, self.version, self.model_dump(mode="json")], sort_keys=True)
+        """Return the hash of kind, version, upstream keys and all settings that differ from their defaults.
+
+        So a setting added later, whose default is what the code did before, makes nothing anew.
+        """
+        above = {name: value.key for name, value in self if isinstance(value, Artifact)}
+        own = self.model_dump(mode="json", exclude_defaults=True, exclude=set(above))
+        content = json.dumps([self.kind, self.version, own, above], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:20]
 
     def upstream(self) -> list["Artifact"]:
@@ -64,11 +69,25 @@ class Data(Artifact):
     digest: str
 
 
+class HeldOut(Artifact):
+    """Real training images beside D_train: the control for synthetic data, where some are left (Sec. 5.4's question)."""
+
+    kind: ClassVar[str] = "held_out"
+    data: Data
+    size: int = Field(ge=1)
+
+
 class Network(Settings):
     """The VAE's architecture and likelihood (Appendix B.1)."""
 
-    latents: int = Field(16, ge=1)
-    hidden: int = Field(512, ge=1)
+    architecture: Literal["fc", "residual"] = "fc"
+    latents: int = Field(16, ge=1, description="d_z of the fully connected network")
+    hidden: int = Field(512, ge=1, description="width of the fully connected network")
+    nc: int = Field(256, ge=1, le=1024, description="internal channels of the residual network")
+    mz: int = Field(1, ge=1, le=64, description="latent channels of the residual network on its 8×8 grid: d_z = 64 mz")
+    variant: str = Field("fig8", description="the residual network as Fig. 8 proves it, or as a table prints it")
+    skip: Literal["relu", "identity"] = "relu"
+    rgb: Literal["pixelcnnpp", "per_channel"] = Field("pixelcnnpp", description="of the mixture of logistics")
     likelihood: LikelihoodName = "gaussian"
     sigma: float = Field(0.03, gt=0, description="of the Gaussian likelihood")
     mixtures: int = Field(10, ge=1, description="of the mixture of logistics")
@@ -79,6 +98,7 @@ class Teacher(Artifact):
 
     kind: ClassVar[str] = "teacher"
     data: Data
+    share: float = Field(1.0, gt=0, le=1, description="of D_train, stratified (Appendix B.8)")
     network: Literal["small", "edm"] = "edm"
     width: int = Field(128, ge=8)
     dropout: float = Field(0.13, ge=0, lt=1)
@@ -120,8 +140,11 @@ class VAERun(Artifact):
     data: Data
     network: Network = Network()
     method: Method = "normal"
-    bank: Bank | None = Field(None, description="the samples of p_DM that dmaapx trains on")
-    k: int | None = Field(None, ge=1, description="use only the bank's first k·N samples; None: all")
+    bank: Bank | None = Field(None, description="samples of p_DM: dmaapx trains on them, real_share mixes them in")
+    k: int | None = Field(None, ge=1, description="use only the first k·N of the bank or the held-out images; None: all")
+    real_share: float | None = Field(None, ge=0, le=1, description="of real images, the rest is synthetic (Fig. 15)")
+    held_out: HeldOut | None = Field(None, description="the real images that held_out trains on")
+    mollify: Literal["none", "sigmoid"] = Field("none", description="noise that falls over the first half (Fig. 14)")
     augment_probability: float = Field(0.12, ge=0, le=1, description="b of Appendix E")
     epochs: int = Field(1000, ge=1, description="effective epochs")
     batch_size: int = Field(64, ge=1)
@@ -132,11 +155,41 @@ class VAERun(Artifact):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _has_its_samples(self) -> "VAERun":
-        if (self.method == "dmaapx") != (self.bank is not None):
-            raise ValueError("a bank of samples goes with method dmaapx, and with no other")
-        if self.bank and (self.k or 0) * self.data.n_train > self.bank.size:
-            raise ValueError(f"k is at most {self.bank.size // self.data.n_train} for a bank of {self.bank.size:,}")
+    def _has_its_images(self) -> "VAERun":
+        if (self.method == "dmaapx" or self.real_share is not None) != (self.bank is not None):
+            raise ValueError("a bank of samples goes with method dmaapx or with a real_share, and with nothing else")
+        if self.real_share is not None and self.method in ("dmaapx", "held_out"):
+            raise ValueError("real_share mixes samples into normal training or an augmentation; choose such a method")
+        if (self.method == "held_out") != (self.held_out is not None):
+            raise ValueError("held-out images go with method held_out, and with no other")
+        for name, pool in (("bank", self.bank), ("held-out set", self.held_out)):
+            if pool and (self.k or 0) * self.data.n_train > pool.size:
+                raise ValueError(f"k is at most {pool.size // self.data.n_train} for a {name} of {pool.size:,}")
+        return self
+
+
+class RHA(Artifact):
+    """Reverse Half Asleep (Zhang et al. 2022; Fig. 5): freeze a VAE's decoder, go on training its encoder.
+
+    Batches hold real images of the VAE's own training distribution and samples of its decoder.
+    """
+
+    kind: ClassVar[str] = "rha"
+    vae: VAERun
+    start: int = Field(500, ge=1, description="the epoch from which the decoder is frozen: a snapshot of the VAE")
+    epochs: int = Field(1000, ge=1, description="effective epochs in all, those before the start included")
+    source: Literal["posterior", "prior"] = Field("posterior", description="where the samples' latents come from")
+    real_share: float = Field(0.5, ge=0, le=1, description="of real images in a batch")
+    evaluations: tuple[int, ...] = (1000,)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _has_its_decoder(self) -> "RHA":
+        if self.start not in self.vae.snapshots:
+            kept = ", ".join(map(str, self.vae.snapshots))
+            raise ValueError(f"start = {self.start} has no decoder checkpoint; the VAE keeps weights at {kept}")
+        if self.epochs <= self.start:
+            raise ValueError(f"epochs = {self.epochs} leaves no epoch after start = {self.start}")
         return self
 
 

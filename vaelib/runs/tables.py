@@ -1,7 +1,8 @@
 """Tidy tables from finished runs: what figures, claims and the report read.
 
-``three_gaps.csv`` has one row a run (its last epoch), ``curves.csv`` one row an evaluation point. A build replaces the
-rows of its own (data set, likelihood) and keeps all others.
+``three_gaps.csv`` has one row a run (its last epoch), ``curves.csv`` one row an evaluation point. Each sweep has a table
+under its own name and its curves in ``sweep_curves.csv``. A build replaces the rows of its own (data set, likelihood)
+and keeps all others.
 """
 
 import fcntl
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from .. import files, paths
 from ..errors import VaelibError
+from ..models import count_parameters
+from ..training.vae import early_stopping_oracle
 from .engine import all_artifacts
 from .experiments import Experiment
-from .settings import Gaps
+from .settings import RHA, Gaps, VAERun
+from .stages import build_vae
 from .store import Store
 
 IDENTITY = ["dataset", "likelihood"]
@@ -29,38 +34,81 @@ def tables_folder(profile: str) -> Path:
     return paths.build_root() / profile / "tables"
 
 
-def _identity(run: Gaps) -> dict[str, Any]:
-    vae = run.vae
-    return {"dataset": vae.data.name, "likelihood": vae.network.likelihood, "method": vae.method, "seed": vae.seed}
+def curve(run: VAERun | RHA | Gaps, store: Store) -> pd.DataFrame:
+    """Return a run's evaluation points, ``effective_epoch, quantity, value, se``, with those of the VAE it builds on."""
+    points = pd.DataFrame(json.loads((store.require(run) / "curve.json").read_text()))
+    if isinstance(run, VAERun):
+        return points
+    before = curve(run.vae, store)
+    if isinstance(run, RHA):
+        before = before[before.effective_epoch <= run.start]
+    return pd.concat([before, points], ignore_index=True)
 
 
-def curves(runs: Sequence[Gaps], store: Store) -> pd.DataFrame:
+def last_row(points: pd.DataFrame, run: VAERun | RHA | Gaps) -> dict[str, float]:
+    """Return a run's values at its last epoch, each ``name`` with its ``name_se``; gaps are among them."""
+    last = points[points.effective_epoch == points.effective_epoch.max()].set_index("quantity")
+    value, se = last["value"].to_dict(), last["se"].to_dict()
+    value["generalization_gap"] = value["elbo_train"] - value["elbo_test"]
+    se["generalization_gap"] = (se["elbo_train"] ** 2 + se["elbo_test"] ** 2) ** 0.5
+    row: dict[str, float] = {}
+    for name in WITH_ERRORS:
+        if name in value:
+            row |= {name: value[name], f"{name}_se": se[name]}
+    return row | {name: value[name] for name in PLAIN if name in value}
+
+
+def _about(vae: VAERun) -> dict[str, Any]:
+    return {"n_train": vae.data.n_train, "n_test": vae.data.n_test, "source": vae.data.label}
+
+
+def curves(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return all evaluation points, long: ``dataset, likelihood, method, seed, effective_epoch, quantity, value, se``."""
-    pieces = []
-    for run in runs:
-        for artifact in (run.vae, run):
-            points = json.loads((store.require(artifact) / "curve.json").read_text())
-            pieces.append(pd.DataFrame(points).assign(**_identity(run)))
-    table = pd.concat(pieces, ignore_index=True)
+    pieces = [curve(point.run, store).assign(method=point.series, seed=point.vae.seed) for point in experiment.points]
+    table = pd.concat(pieces, ignore_index=True).assign(
+        dataset=experiment.data.name, likelihood=experiment.likelihood
+    )
     return table[[*IDENTITY, "method", "seed", "effective_epoch", "quantity", "value", "se"]]
 
 
-def three_gaps_table(runs: Sequence[Gaps], store: Store) -> pd.DataFrame:
+def three_gaps_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return one row a run: the ELBOs and the three gaps (Eqs. 3–5) at its last epoch, nats per image, with errors."""
     rows = []
-    for run in runs:
-        points = curves([run], store)
-        last = points[points.effective_epoch == run.vae.epochs].set_index("quantity")
-        value, se = last["value"].to_dict(), last["se"].to_dict()
-        value["generalization_gap"] = value["elbo_train"] - value["elbo_test"]
-        se["generalization_gap"] = (se["elbo_train"] ** 2 + se["elbo_test"] ** 2) ** 0.5
-        row = _identity(run) | {"effective_epochs": run.vae.epochs}
-        for name in WITH_ERRORS:
-            row |= {name: value[name], f"{name}_se": se[name]}
-        row |= {name: value[name] for name in PLAIN}
-        data = run.vae.data
-        rows.append(row | {"n_train": data.n_train, "n_test": data.n_test, "source": data.label, "key": run.key})
+    for point in experiment.points:
+        vae = point.vae
+        row = {"dataset": vae.data.name, "likelihood": experiment.likelihood, "method": point.series, "seed": vae.seed}
+        row |= {"effective_epochs": vae.epochs} | last_row(curve(point.run, store), point.run)
+        rows.append(row | _about(vae) | {"key": point.run.key})
     return pd.DataFrame(rows)
+
+
+def sweep_tables(experiment: Experiment, store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a sweep's rows (a point and seed each, at the last epoch) and its curves.
+
+    ``best_elbo_test`` at ``best_epoch`` is the largest test ELBO along the curve: an oracle, above what any early
+    stopping can reach. Standard errors (``_se``) are over images.
+    """
+    rows, pieces, sizes = [], [], {}
+    for point in experiment.points:
+        vae, points = point.vae, curve(point.run, store)
+        network, channels = vae.network, vae.data.channels
+        if network not in sizes:
+            with torch.device("meta"):
+                model = build_vae(network, channels)
+            sizes[network] = model.d_z, count_parameters(model)
+        d_z, count = sizes[network]
+        place = {"experiment": experiment.name, "dataset": vae.data.name, "likelihood": experiment.likelihood}
+        place |= {"series": point.series, "x": point.x, "seed": vae.seed}
+        test = points[points["quantity"] == "elbo_test"]
+        best = early_stopping_oracle(zip(test["effective_epoch"], test["value"], strict=True))
+        row = place | {"method": vae.method, "nc": network.nc, "mz": network.mz, "d_z": d_z}
+        row |= {"parameters": count.total, "latent_parameters": count.latent, "effective_epochs": vae.epochs}
+        row |= last_row(points, point.run)
+        row |= {"best_elbo_test": best.elbo, "best_epoch": int(best.number)}
+        rows.append(row | _about(vae) | {"key": point.run.key})
+        pieces.append(points.assign(**place))
+    lines = pd.concat(pieces, ignore_index=True)
+    return pd.DataFrame(rows), lines[[*place, "effective_epoch", "quantity", "value", "se"]]
 
 
 def merge_table(path: Path, new: pd.DataFrame, identity: Sequence[str] = IDENTITY) -> pd.DataFrame:
@@ -106,21 +154,32 @@ def record_build(experiment: Experiment, store: Store) -> None:
     record = {
         "data": experiment.data.label,
         "training and test images": f"{experiment.data.n_train:,} and {experiment.data.n_test:,}",
-        "seeds": list(range(experiment.profile.seeds)),
+        "seeds": sorted({point.vae.seed for point in experiment.points}),
         "artifacts": len(manifests),
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
     }
     content = json.loads(path.read_text()) if path.exists() else {}
-    files.write_json(path, content | {f"{experiment.dataset}, {experiment.likelihood}": record | code})
+    name = f"{experiment.dataset}, {experiment.likelihood}"
+    if experiment.name != "three_gaps":
+        name += f", {experiment.name.replace('_', ' ')}"
+    files.write_json(path, content | {name: record | code})
 
 
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:
-    """Write ``three_gaps.csv``, ``curves.csv`` and ``build.json`` of a finished experiment; return its own rows."""
+    """Write the tables of a finished experiment and ``build.json``; return its own rows.
+
+    The three gaps give ``three_gaps`` and ``curves``, a sweep gives ``rows`` (in ``<name>.csv``) and ``curves``.
+    """
     store = store or Store()
     folder = tables_folder(experiment.profile.name)
-    own = {"three_gaps": three_gaps_table(experiment.runs, store), "curves": curves(experiment.runs, store)}
-    for name, table in own.items():
-        merge_table(folder / f"{name}.csv", table)
+    if experiment.name == "three_gaps":
+        own = {"three_gaps": three_gaps_table(experiment, store), "curves": curves(experiment, store)}
+        for name, table in own.items():
+            merge_table(folder / f"{name}.csv", table)
+    else:
+        own = dict(zip(("rows", "curves"), sweep_tables(experiment, store), strict=True))
+        merge_table(folder / f"{experiment.name}.csv", own["rows"])
+        merge_table(folder / "sweep_curves.csv", own["curves"], ["experiment", *IDENTITY])
     record_build(experiment, store)
     return own

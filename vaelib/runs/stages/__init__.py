@@ -9,19 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..settings import Artifact, Bank, Data, Gaps, Teacher, VAERun
+from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Teacher, VAERun
 from ..store import SCRATCH, Store
 from .context import Context, pick_device
-from .data import make_data, resolve_data
+from .data import make_data, make_held_out, resolve_data, spare_images
 from .diffusion import fill_shards, load_teacher, make_bank, make_teacher
 from .gaps import make_gaps
+from .rha import make_rha
 from .vae import build_vae, load_vae, make_vae, training_distribution
 
 STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
     Data: make_data,
+    HeldOut: make_held_out,
     Teacher: make_teacher,
     Bank: make_bank,
     VAERun: make_vae,
+    RHA: make_rha,
     Gaps: make_gaps,
 }
 
@@ -57,5 +60,6 @@ __all__ = [
     "make",
     "make_shard",
     "resolve_data",
+    "spare_images",
     "training_distribution",
 ]

@@ -3,11 +3,12 @@
 import hashlib
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...data import load_dataset
 from ...errors import VaelibError
-from ..settings import Data
+from ..settings import Data, HeldOut
 from .context import Context
 
 
@@ -35,6 +36,11 @@ def resolve_data(
     )
 
 
+def spare_images(data: Data) -> int:
+    """Return how many training images there are beside D_train."""
+    return len(load_dataset(data.name, n_test=1, seed=data.seed, source=data.source).train) - data.n_train
+
+
 def make_data(settings: Data, context: Context) -> None:
     """Write the splits as ``.npy`` files."""
     loaded = load_dataset(
@@ -50,3 +56,19 @@ def make_data(settings: Data, context: Context) -> None:
         raise VaelibError(f"dataset = {settings.name}: its files changed while it was read; run again")
     for split, tensor in arrays.items():
         np.save(context.folder / f"{split}.npy", tensor.numpy())
+
+
+def make_held_out(settings: HeldOut, context: Context) -> None:
+    """Write real training images that D_train does not hold."""
+    data = settings.data
+    loaded = load_dataset(
+        data.name,
+        n_train=data.n_train,
+        n_test=data.n_test,
+        held_out=settings.size,
+        seed=data.seed,
+        source=data.source,
+    )
+    if not torch.equal(loaded.train, context.split(data, "train").cpu()):
+        raise VaelibError(f"dataset = {data.name}: its files are not those it was prepared from; restore them")
+    np.save(context.folder / "images.npy", loaded.held_out.numpy())

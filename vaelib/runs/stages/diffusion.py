@@ -3,8 +3,10 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ... import files, rng
+from ...data.splits import stratified
 from ...models.denoiser import EDMDenoiser, build_denoiser
 from ...samplers.bank import fill_bank
 from ...training.diffusion import DiffusionState, train_denoiser
@@ -32,6 +34,16 @@ def build_teacher(settings: Teacher) -> EDMDenoiser:
         )
 
 
+def _training_images(settings: Teacher, context: Context) -> Tensor:
+    """Return the share of D_train that the teacher sees, uint8."""
+    images = context.split(settings.data, "train")
+    if settings.share == 1:
+        return images
+    labels = context.split(settings.data, "train_labels").cpu().numpy()
+    chosen = stratified(labels, max(1, round(settings.share * len(images))), settings.data.seed, "teacher's share")
+    return images[torch.from_numpy(chosen).to(images.device)]
+
+
 def make_teacher(settings: Teacher, context: Context) -> None:
     """Train the denoiser; keep the moving average of its weights."""
     denoiser = build_teacher(settings).to(context.device)
@@ -42,7 +54,7 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         losses = saved[1]["losses"]
     loop = train_denoiser(
         denoiser,
-        context.split(settings.data, "train"),
+        _training_images(settings, context),
         n_images=settings.images,
         batch_size=settings.batch_size,
         lr=settings.lr,

@@ -1,6 +1,7 @@
 """Training one VAE by one method, scored along the way (Eqs. 3, 7–9)."""
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,22 +9,25 @@ from torch import Tensor
 from ... import files, gaps, rng
 from ...data import augmentation
 from ...errors import VaelibError
-from ...models import VAE, FullyConnectedVAE, build_likelihood
+from ...models import VAE, FullyConnectedVAE, ResidualVAE, build_likelihood
 from ...samplers.bank import Bank as BankImages
-from ...training.distributions import TrainingDistribution
+from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
+from ...training.mollify import Mollified, Mollify
 from ...training.vae import VAEState, train_vae
 from ..settings import Network, VAERun
-from ..store import Store, load_tensors, save_tensors
+from ..store import Store, load_array, load_tensors, save_tensors
 from .context import Context
 
 
 def build_vae(network: Network, channels: int, seed: int = 0) -> VAE:
     """Return an untrained VAE; its weights are a function of the seed."""
-    options = {"gaussian": {"sigma": network.sigma}, "mol": {"mixtures": network.mixtures}}.get(network.likelihood, {})
-    likelihood = build_likelihood(network.likelihood, **options)
+    options = {"gaussian": {"sigma": network.sigma}, "mol": {"mixtures": network.mixtures, "rgb": network.rgb}}
+    likelihood = build_likelihood(network.likelihood, **options.get(network.likelihood, {}))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "vae"))
-        return FullyConnectedVAE(network.latents, network.hidden, channels, likelihood)
+        if network.architecture == "fc":
+            return FullyConnectedVAE(network.latents, network.hidden, channels, likelihood)
+        return ResidualVAE(network.nc, network.mz, channels, likelihood, network.skip, network.variant)
 
 
 def load_vae(settings: VAERun, store: Store, epoch: int | None = None, device: torch.device | None = None) -> VAE:
@@ -41,36 +45,64 @@ def load_vae(settings: VAERun, store: Store, epoch: int | None = None, device: t
     return vae.to(device or torch.device("cpu")).eval()
 
 
-def training_distribution(settings: VAERun, context: Context) -> TrainingDistribution:
-    """Return what the run trains on (Eqs. 7–9)."""
+def training_distribution(settings: VAERun, context: Context) -> Stream:
+    """Return what the run trains on (Eqs. 7–9, Figs. 14 and 15)."""
+    n_train, stop = settings.data.n_train, settings.k * settings.data.n_train if settings.k else None
     augment = None
-    if settings.method == "dmaapx":
-        stop = settings.k * settings.data.n_train if settings.k else None
-        pool = BankImages(context.store.require(settings.bank)).images(0, stop).to(context.device)
+    if settings.method.startswith("aug_"):
+        tables = augmentation(settings.method, settings.data.name)
+        augment = dataclasses.replace(tables, p=settings.augment_probability)
+
+    def stream(pool: Tensor) -> TrainingDistribution:
+        return TrainingDistribution(pool.to(context.device), n_train, seed=settings.seed, augmentation=augment)
+
+    def synthetic() -> TrainingDistribution:
+        return stream(BankImages(context.store.require(settings.bank)).images(0, stop))
+
+    distribution: Stream
+    if settings.held_out is not None:
+        images = load_array(context.store.require(settings.held_out) / "images.npy")[:stop]
+        distribution = stream(torch.from_numpy(images.copy()))
+    elif settings.method == "dmaapx":
+        distribution = synthetic()
     else:
-        pool = context.split(settings.data, "train")
-        if settings.method != "normal":
-            tables = augmentation(settings.method, settings.data.name)
-            augment = dataclasses.replace(tables, p=settings.augment_probability)
-    return TrainingDistribution(pool, settings.data.n_train, seed=settings.seed, augmentation=augment)
+        distribution = stream(context.split(settings.data, "train"))
+        if settings.real_share is not None:
+            distribution = MixedDistribution(distribution, synthetic(), settings.real_share)
+    if settings.mollify == "none":
+        return distribution
+    return Mollified(distribution, Mollify(), epochs=settings.epochs, clip=settings.network.likelihood == "mol")
 
 
-def _own_images(distribution: TrainingDistribution) -> Tensor:
-    """Return N fixed images of the distribution itself, floats (Fig. 13's dotted curves)."""
-    probe = TrainingDistribution(
-        distribution.pool,
-        distribution.n_train,
-        seed=rng.derive(distribution.seed, "own"),
-        augmentation=distribution.augmentation,
-    )
-    size = min(500, distribution.n_train)
-    return torch.cat([probe.batch(step, size) for step in range(distribution.n_train // size)])
+def evaluation_sets(settings: VAERun, distribution: Stream, context: Context) -> dict[str, Tensor | str]:
+    """Return the images that are scored: D_train, D_test, and N of the distribution's own (Fig. 13's dotted curves).
+
+    Normal training's own images are D_train, named instead of scored twice.
+    """
+    plain = settings.method == "normal" and settings.real_share is None and settings.mollify == "none"
+    return {
+        "elbo_train": context.split(settings.data, "train"),
+        "elbo_test": context.split(settings.data, "test"),
+        "elbo_own": "elbo_train" if plain else distribution.sample(settings.data.n_train, settings.seed),
+    }
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """Return the mean over images and its standard error."""
     values = values.double()
     return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
+
+
+def score(vae: VAE, sets: dict[str, Tensor | str], epoch: int) -> list[dict[str, Any]]:
+    """Return the mean ELBO of each set as rows of a curve."""
+    rows: dict[str, dict[str, Any]] = {}
+    for quantity, images in sets.items():
+        if isinstance(images, str):
+            rows[quantity] = {**rows[images], "quantity": quantity}
+        else:
+            value, se = mean_and_error(gaps.evaluate_elbo(vae, images))
+            rows[quantity] = {"effective_epoch": epoch, "quantity": quantity, "value": value, "se": se}
+    return list(rows.values())
 
 
 def make_vae(settings: VAERun, context: Context) -> None:
@@ -81,8 +113,7 @@ def make_vae(settings: VAERun, context: Context) -> None:
         state.load(saved[0], saved[1]["epochs"])
         curve = saved[1]["curve"]
     distribution = training_distribution(settings, context)
-    sets = {"elbo_train": context.split(settings.data, "train"), "elbo_test": context.split(settings.data, "test")}
-    sets["elbo_own"] = sets["elbo_train"] if settings.method == "normal" else _own_images(distribution)
+    sets = evaluation_sets(settings, distribution, context)
     loop = train_vae(
         state,
         distribution,
@@ -95,9 +126,7 @@ def make_vae(settings: VAERun, context: Context) -> None:
         if number in settings.snapshots:
             save_tensors(context.folder / f"weights-{number:05d}.safetensors", vae.state_dict())
         if number in settings.evaluations:
-            for quantity, images in sets.items():
-                value, se = mean_and_error(gaps.evaluate_elbo(vae, images))
-                curve.append({"effective_epoch": number, "quantity": quantity, "value": value, "se": se})
+            curve += score(vae, sets, number)
         context.checkpoint(state.tensors, {"epochs": number, "curve": curve})
         context.report(number / settings.epochs, f"ELBO {running:,.0f}")
     files.write_json(context.folder / "curve.json", curve)

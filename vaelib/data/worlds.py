@@ -1,0 +1,280 @@
+r"""Toy worlds whose p_data is known: what the paper can only argue for (Fig. 1, Table 1, Remark B.5) is a number here.
+
+==========================  ===========================================  ===============================
+world                       x                                            known exactly
+==========================  ===========================================  ===============================
+:class:`GaussianMixture`    points in the plane                          density; entropy by quadrature
+:class:`FiniteWorld`        one of M images                              density, entropy
+:class:`DecoderWorld`       images of a VAE, z ~ N(0, I), x ~ p(x|z)     the z behind each x
+:class:`LinearWorld`        the same, x = W z + b + σ ε                  also density, entropy
+==========================  ===========================================  ===============================
+
+Every world draws ``sample(n, seed)``; entropies and densities are in nats, differential where x is continuous. The
+two criteria of Table 1 for a training distribution p are :func:`unique_share` of its samples (1) and
+:func:`kl_divergence`, KL(p_data ‖ p) (2).
+
+In the plane, D_train blurred by a Gaussian and D_train under random rotations and jitter are again Gaussian mixtures,
+so that p_DM and p_aug of Fig. 1 have densities too (:func:`smoothed`, :func:`augmented`): the *ideal* denoiser of N
+points, which reaches the least training loss, generates exactly their blur by N(0, σ_min² I) (Karras et al. 2022,
+App. B.3), and a teacher that generalises is known by the blur of many of its samples.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .. import rng
+from ..errors import VaelibError
+from ..models.likelihoods import Gaussian, build_likelihood
+from ..models.linear import LinearGaussianVAE
+from ..models.vae import IMAGE_SIZE, FullyConnectedVAE
+
+PAIRS_AT_ONCE = 10_000_000  # (point, component) pairs held in memory: 80 MB
+ANGLES = 21
+REACH = 9.0  # standard deviations to the edge of the grid: beyond lies 1e-19 of the mass
+
+
+class Density(Protocol):
+    """What a distribution q is asked for in KL(p ‖ q)."""
+
+    def log_prob(self, x: Tensor) -> Tensor: ...
+
+
+class Summable(Density, Protocol):
+    """A distribution under which expectations are sums: E[f(x)] = Σ wᵢ f(xᵢ)."""
+
+    def nodes(self) -> tuple[Tensor, Tensor]: ...
+
+
+def entropy(p: Summable) -> float:
+    """Return H(p) = -E_p[log p(x)], nats."""
+    points, weights = p.nodes()
+    return -float((weights * p.log_prob(points)).sum())
+
+
+def kl_divergence(p: Summable, q: Density) -> float:
+    """Return KL(p ‖ q) = E_p[log p(x) - log q(x)], nats; infinite where q misses some of p (criterion 2 of Table 1)."""
+    points, weights = p.nodes()
+    return float((weights * (p.log_prob(points) - q.log_prob(points))).sum())
+
+
+def unique_share(samples: Tensor) -> float:
+    """Return the share of distinct rows among ``samples`` (n, ...): 1 where none repeats (criterion 1 of Table 1)."""
+    return len(samples.flatten(1).unique(dim=0)) / len(samples)
+
+
+def entropy_shortfall(h: float, values: Tensor, weights: Tensor | None = None) -> float:
+    r"""Return -H(p) - E_p[values], nats, not negative by Remark B.5: E_p[ELBO] ≤ E_p[log p_θ] ≤ -H(p)  (Eq. 11).
+
+    For ``values`` log p_θ(x) it is KL(p ‖ p_θ); for ELBO(x), that plus the mean inference gap.
+
+    Arguments:
+        h: H(p).
+        values: (N,), at samples of p, or at its nodes with their ``weights`` (N,).
+    """
+    mean = values.double().mean() if weights is None else (weights.to(values.device) * values).sum()
+    return -h - float(mean)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianMixture:
+    """Σ_k w_k N(x; m_k, s_k² I) in the plane: p_data, or a training distribution, of Fig. 1.
+
+    ``means`` (K, 2), ``stds`` (K,) and ``weights`` (K,), which sum to 1.
+    """
+
+    means: Tensor
+    stds: Tensor
+    weights: Tensor
+
+    def __post_init__(self) -> None:
+        if not (self.stds > 0).all():
+            raise VaelibError("a Gaussian of width 0 has no density; give a positive std, bandwidth or jitter")
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """Draw ``n`` points, (n, 2) float32."""
+        chosen = self.weights.multinomial(n, replacement=True, generator=rng.generator(seed, "world/component"))
+        noise = rng.normal((n, 2), seed, "world/noise").to(self.means)
+        return (self.means[chosen] + self.stds[chosen, None] * noise).float()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x) of points (n, 2), (n,) float64 nats."""
+        means, stds, weights = (part.to(x.device, torch.float64) for part in (self.means, self.stds, self.weights))
+        constant = weights.log() - 2 * stds.log() - math.log(2 * math.pi)
+
+        def score(points: Tensor) -> Tensor:
+            return torch.logsumexp(constant - 0.5 * (torch.cdist(points, means) / stds).square(), 1)
+
+        rows = max(PAIRS_AT_ONCE // len(means), 1)
+        return torch.cat([score(points) for points in x.double().split(rows)])
+
+    def nodes(self, per_std: float = 3.0) -> tuple[Tensor, Tensor]:
+        """Return grid points (G, 2) and their mass (G,): the trapezoidal rule, ``per_std`` points a narrowest std."""
+        step = float(self.stds.min()) / per_std
+        reach = REACH * self.stds[:, None]
+        lowest, highest = ((self.means - reach).amin(0), (self.means + reach).amax(0))
+        axes = [
+            torch.arange(low, high + step, step, dtype=torch.float64)
+            for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)
+        ]
+        points = torch.cartesian_prod(*axes)
+        return points, self.log_prob(points).exp() * step**2
+
+    @cached_property
+    def entropy(self) -> float:
+        """H(p), nats; the grid's error is below 1e-6."""
+        return entropy(self)
+
+
+def smoothed(points: Tensor, bandwidth: float) -> GaussianMixture:
+    """Return ``points`` (N, 2) blurred by N(0, bandwidth² I): a kernel density, and what an ideal denoiser generates."""
+    means = points.double().cpu()
+    return GaussianMixture(means, torch.full_like(means[:, 0], bandwidth), torch.full_like(means[:, 0], 1 / len(means)))
+
+
+def augmented(points: Tensor, *, degrees: float = 20.0, jitter: float = 0.05) -> GaussianMixture:
+    """Return p_aug(x') = E_{x ~ D_train}[p_aug(x'|x)] (Eq. 9) of points (N, 2): a rotation about 0, then jitter.
+
+    Arguments:
+        degrees: the angle is one of 21 equally likely ones, evenly spaced over ±degrees.
+        jitter: the standard deviation of the Gaussian noise added to each coordinate.
+    """
+    angle = torch.linspace(-1, 1, ANGLES, dtype=torch.float64) * math.radians(degrees)
+    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
+    return smoothed(torch.einsum("aij,nj->nai", rotation, points.double().cpu()).reshape(-1, 2), jitter)
+
+
+def s_curve(components: int = 24, std: float = 0.12) -> GaussianMixture:
+    """Return the p_data of Fig. 1: a letter S of two half circles, 2 high, as a chain of equal Gaussians."""
+    t = torch.linspace(-1, 1, components, dtype=torch.float64)
+    angle = 1.5 * math.pi * t.abs() - 0.5 * math.pi
+    x, y = 0.5 * angle.cos(), 0.5 + 0.5 * angle.sin()
+    means = torch.stack([-x * t.sign(), y * t.sign()], 1)
+    equal = torch.full((components,), 1 / components, dtype=torch.float64)
+    return GaussianMixture(means, torch.full_like(equal, std), equal)
+
+
+@dataclass(frozen=True, eq=False)
+class FiniteWorld:
+    """One of M distinct images, ``images`` (M, C, H, W) uint8, with probabilities ``weights`` (M,) float64."""
+
+    images: Tensor
+    weights: Tensor
+
+    def __post_init__(self) -> None:
+        if unique_share(self.images) < 1 or not math.isclose(float(self.weights.sum()), 1, rel_tol=1e-6):
+            raise VaelibError("a finite world needs distinct images and weights that sum to 1; use FiniteWorld.of")
+
+    @classmethod
+    def of(cls, samples: Tensor) -> "FiniteWorld":
+        """Return the empirical distribution of ``samples`` (n, C, H, W): D_train itself."""
+        images, counts = samples.cpu().unique(dim=0, return_counts=True)
+        return cls(images, counts.double() / len(samples))
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """Draw ``n`` images, (n, C, H, W) uint8."""
+        return self.images[self.weights.multinomial(n, replacement=True, generator=rng.generator(seed, "world/image"))]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x) of uint8 images (n, C, H, W), (n,) float64 nats; -inf for an image of another world."""
+        known = {image.numpy().tobytes(): weight.log() for image, weight in zip(self.images, self.weights, strict=True)}
+        never = torch.tensor(-math.inf, dtype=torch.float64)
+        return torch.stack([known.get(image.numpy().tobytes(), never) for image in x.cpu()])
+
+    def nodes(self) -> tuple[Tensor, Tensor]:
+        """Return the images and their probabilities."""
+        return self.images, self.weights
+
+    @cached_property
+    def entropy(self) -> float:
+        """H(p) = -Σ w log w, nats."""
+        return entropy(self)
+
+
+def bars_and_stripes(side: int = 4) -> FiniteWorld:
+    """Return the 2 · 2^side - 2 equally likely images of full rows or full columns, side × side cells on 32 × 32 pixels.
+
+    Its entropy is log(2^(side+1) - 2): 3.40 nats for 4 × 4 cells. Raises VaelibError unless ``side`` is 2, 4 or 8.
+    """
+    if side not in (2, 4, 8):
+        raise VaelibError(f"side = {side} is out of range; choose 2, 4 or 8 cells, which fill 32 pixels")
+    lines = (torch.arange(2**side)[:, None] >> torch.arange(side)) & 1
+    rows = lines[:, :, None].expand(-1, -1, side)
+    cells = torch.cat([rows, rows.mT[1:-1]])  # all off and all on are bars and stripes at once: once only
+    scale = IMAGE_SIZE // side
+    images = cells.repeat_interleave(scale, 1).repeat_interleave(scale, 2).unsqueeze(1).to(torch.uint8) * 255
+    return FiniteWorld(images, torch.full((len(images),), 1 / len(images), dtype=torch.float64))
+
+
+class DecoderWorld:
+    """The data that a VAE generates, z ~ N(0, I), x ~ p(x|z): a model's own world, where its p_θ is p_data.
+
+    Works for any VAE, a trained one too; its networks are put in eval mode. Since z is an exact sample of p(z|x),
+    log p(x) can be bounded from above (:func:`vaelib.gaps.bdmc`).
+    """
+
+    def __init__(self, vae: nn.Module):
+        self.vae = vae.eval()
+
+    @torch.no_grad()
+    def pairs(self, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Draw ``n`` latents (n, d_z) and their images (n, C, H, W), floats; Gaussian pixels are not clipped to [0, 1]."""
+        like = next(iter(self.vae.state_dict().values()))
+        z = rng.normal((n, self.vae.d_z), seed, "world/latents").to(like)
+        params, pixels = self.vae.decode(z), rng.generator(seed, "world/pixels")
+        if isinstance(self.vae.likelihood, Gaussian):  # its sample() clips, which its density does not
+            noise = torch.randn(params.shape, generator=pixels).to(params)
+            return z, params + self.vae.likelihood.sigma * noise
+        return z, self.vae.likelihood.sample(params, pixels)
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """Draw ``n`` images, (n, C, H, W) floats."""
+        return self.pairs(n, seed)[1]
+
+
+class LinearWorld(DecoderWorld):
+    """Images x = W z + b + σ ε of a :class:`LinearGaussianVAE`: a Gaussian, so that everything is known."""
+
+    vae: LinearGaussianVAE
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log N(x; b, W Wᵀ + σ² I), (n,) float64 nats."""
+        return self.vae.log_px(x)
+
+    @cached_property
+    def entropy(self) -> float:
+        """H(p) = ½ [D log(2πe σ²) + log det Λ] with the posterior's precision Λ, nats."""
+        pixels = len(self.vae.bias)
+        noise = pixels * (math.log(2 * math.pi * self.vae.sigma**2) + 1)
+        return 0.5 * (noise + float(torch.logdet(self.vae.precision.double())))
+
+
+def linear_world(
+    d_z: int = 4, image_shape: tuple[int, int, int] = (1, 8, 8), sigma: float = 0.3, seed: int = 0
+) -> LinearWorld:
+    """Return a linear-Gaussian world with W_ij ~ N(0, 1/16) and b = ½; its encoder is the mean-field optimum."""
+    pixels = math.prod(image_shape)
+    weight = rng.normal((pixels, d_z), seed, "world/weights") / 4
+    return LinearWorld(LinearGaussianVAE(weight, torch.full((pixels,), 0.5), sigma, image_shape))
+
+
+def random_decoder(
+    likelihood: str = "bernoulli", *, d_z: int = 8, hidden: int = 64, gain: float = 1.0, seed: int = 0, **settings
+) -> DecoderWorld:
+    """Return the world of a fully connected VAE with random weights: He initialisation, outputs of std about ``gain``.
+
+    ``settings`` go to the likelihood (``sigma`` of a Gaussian, say). The encoder is random too, and knows nothing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.derive(seed, "world/decoder"))
+        vae = FullyConnectedVAE(d_z, hidden, likelihood=build_likelihood(likelihood, **settings))
+        layers = [layer for layer in vae.decoder if isinstance(layer, nn.Linear)]
+        for layer in layers:
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(layers[-1].weight, std=gain * hidden**-0.5)
+    return DecoderWorld(vae)
