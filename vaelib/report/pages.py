@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ..runs import Experiment, Store, missing, provenance
 from ..runs.engine import all_artifacts
+from .canvas import LABELS, ReportFigure
 from .claims import NOT_RUN, OURS, number
 from .figures import figures_folder, title
-from .plotting import LABELS, ReportFigure, save_figure
+from .plotting import save_figure
+from .reference import paper_sweep
 
 GAP_LABELS = {
     "generalization_gap": "generalization gap G_g (nats)",
@@ -67,6 +69,98 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
     )
 
 
+SWEEP_FIGURES = {
+    "limited_k": "Fig. 4 (right)",
+    "rha": "Fig. 5",
+    "latents": "Fig. 6",
+    "sizes": "Figs. 7 and 8",
+    "mollify": "Fig. 14",
+    "mixing": "Fig. 15",
+    "teacher_fractions": "Fig. 16",
+}
+
+
+def describe_sweeps(*experiments: Experiment) -> str:
+    """Return what sweeps over one data set consist of, as Markdown: what they share, then a line each."""
+    profile, data = experiments[0].profile, experiments[0].data
+    lines = [
+        f"**{title(experiments[0])}** · {data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
+        f"residual VAE, nc = {profile.nc} and mz = {profile.mz} unless varied · {profile.epochs} effective epochs · "
+        f"{profile.sweep_seeds} seed(s). ",
+    ]
+    todo = missing([run for one in experiments for run in one.runs], Store())
+    lines[0] += "Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts."
+    for one in experiments:
+        line = f"- {SWEEP_FIGURES[one.name]}: {len(one.runs)} VAEs"
+        if one.name == "limited_k" and not any(point.series == "held_out" for point in one.points):
+            line += "; no control, because beside these N there are not as many real images again"
+        lines.append(line)
+    return "\n".join([lines[0], "", *lines[1:]])
+
+
+SWEEP_COLUMNS = {
+    "elbo_train": "ELBO on D_train",
+    "elbo_test": "ELBO on D_test",
+    "generalization_gap": "gap G_g",
+    "amortization_gap": "gap G_a",
+    "robustness_gap": "gap G_r (MS-SSIM)",
+}
+LINES = -1.0  # in place of NaN, which finds no partner: the x of a series that is the same everywhere
+SWEEP_LABELS = LABELS | {"normal_mollify": "Normal + Aug.Mollify"}
+
+
+def sweep_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a sweep's values (means over seeds) beside the paper's at the same points, nats per image.
+
+    ``±`` is the standard error over seeds; of one seed, over test images.
+    """
+    name = rows["experiment"].iloc[0]
+    keys = ["series", "nc", "mz"] if name == "sizes" else ["series", "x"]
+    rows, paper = (table.assign(x=table["x"].fillna(LINES)) for table in (rows, paper_sweep(name)))
+    rank = {series: place for place, series in enumerate(LABELS)}
+    rows = rows.sort_values(keys, key=lambda column: column.map(rank) if column.name == "series" else column)
+    quantities = [quantity for quantity in SWEEP_COLUMNS if quantity in rows and rows[quantity].notna().any()]
+    groups, parts = rows.groupby(keys, sort=False), {}
+    for quantity in quantities:
+        errors = groups[quantity].sem() if rows["seed"].nunique() > 1 else groups[f"{quantity}_se"].mean()
+        ours = groups[quantity].mean()
+        theirs = paper.set_index(keys).reindex(columns=quantities)[quantity].reindex(ours.index)
+        for column, values in (("paper (CIFAR-10)", theirs), ("ours", ours), ("±", errors)):
+            parts[SWEEP_COLUMNS[quantity], column] = values
+    table = pd.DataFrame(parts).reset_index()
+    table["series"] = table["series"].map(lambda series: SWEEP_LABELS.get(series, series))
+    if "x" in keys and (table["x"] == LINES).all():
+        return table.drop(columns="x", level=0)
+    axis = {"limited_k": "k", "mixing": "% real", "teacher_fractions": "teacher saw %", "latents": "mz"}
+    return table.replace({("x", ""): {LINES: math.nan}}).rename(columns={"x": axis.get(name, "x")}, level=0)
+
+
+def compared_sweep(rows: pd.DataFrame) -> Any:
+    """Return :func:`sweep_table` for a notebook."""
+    table = sweep_table(rows)
+    shown = [column for column in table.columns if column[0] in SWEEP_COLUMNS.values()]
+    places = [column for column in table.columns if column not in shown and column[0] != "series"]
+    style = table.style.format(number, subset=shown, na_rep="–")
+    return style.format("{:,.0f}", subset=places, na_rep="–").hide(axis="index")
+
+
+def early_stopping(rows: pd.DataFrame) -> Any:
+    """Return each method's last and best test ELBO, and how far they stay below DMaaPx's last, ours and the paper's."""
+    columns = {}
+    papers = pd.concat([paper_sweep(name) for name in rows["experiment"].unique()])
+    for who, table in (("paper (CIFAR-10)", papers), ("ours", rows)):
+        means = table.drop_duplicates(["series", "seed"]).groupby("series")
+        means = means[["elbo_test", "best_elbo_test", "best_epoch"]].mean()
+        columns[who, "last"] = means["elbo_test"]
+        columns[who, "best"] = means["best_elbo_test"]
+        columns[who, "at epoch"] = means["best_epoch"]
+        columns[who, "best below DMaaPx's last by"] = (
+            means["elbo_test"].get("dmaapx", math.nan) - means["best_elbo_test"]
+        )
+    table = pd.DataFrame(columns).reindex([series for series in LABELS if series in set(rows["series"])])
+    return table.rename(index=SWEEP_LABELS).style.format(number, na_rep="–")
+
+
 def fine_print(three_gaps: pd.DataFrame) -> Any:
     """Return what qualifies the gaps, as means over seeds: unconverged q*, clean floor, similarities."""
     columns = ["unconverged", "input_similarity", "reconstruction_similarity", "clean_floor", "robustness_gap"]
@@ -97,10 +191,10 @@ def machine_note() -> str:
     return "*" + " · ".join(f"{name} {value}" for name, value in provenance().items()) + "*"
 
 
-def provenance_note(experiment: Experiment) -> str:
-    """Return where an experiment's numbers come from: seeds, wall time of the runs, device, versions."""
+def provenance_note(*experiments: Experiment) -> str:
+    """Return where the numbers of experiments come from: seeds, wall time of the runs, device, versions."""
     store = Store()
-    manifests = [store.manifest(one) for one in all_artifacts(experiment.runs)]
+    manifests = [store.manifest(one) for one in all_artifacts([run for one in experiments for run in one.runs])]
     hours = sum(manifest["seconds"] for manifest in manifests) / 3600
-    seeds = ", ".join(str(seed) for seed in range(experiment.profile.seeds))
+    seeds = ", ".join(str(seed) for seed in sorted({point.vae.seed for one in experiments for point in one.points}))
     return f"*seeds {seeds} · {len(manifests)} artifacts, {hours:.2f} process-hours in all*\n\n{machine_note()}"

@@ -5,8 +5,7 @@ return a :class:`ReportFigure`, which a notebook shows as its last expression. L
 from the smallest to the largest seed. At the right of a panel each method has a bracket: the gap at the last epoch.
 """
 
-import io
-import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,14 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from ..files import write_atomic
+from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure, canvas, series_handles, style_legend
 from .claims import number
-from .reference import LIKELIHOODS, METHODS, NAMES, SETTING
+from .reference import LIKELIHOODS, NAMES, SETTING
 
-STYLE = Path(__file__).with_name("style.mplstyle")
-# Okabe and Ito's blue and green; the two purples differ in lightness, so no pair relies on hue alone.
-COLOURS = {"normal": "#0072B2", "dmaapx": "#009E73", "aug_tuned": "#5B2A86", "aug_naive": "#B573D0"}
-LABELS = {"normal": "Normal training", "dmaapx": "DMaaPx", "aug_tuned": "Aug.Tuned", "aug_naive": "Aug.Naive"}
-GREY = "#666666"
 ELBO_LABEL = "ELBO (nats per image)"
 
 
@@ -53,18 +48,9 @@ THREE_GAPS = (
 OWN = Panel("Own distribution against test set", ("elbo_own", ":", "own training distribution"), TEST, "")
 
 
-class ReportFigure(Figure):
-    """A figure that shows itself in a notebook under any matplotlib backend."""
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=120)
-        return buffer.getvalue()
-
-
 def known_methods(table: pd.DataFrame) -> list[str]:
-    """Return the paper's methods found in ``table``, in the paper's order."""
-    return [method for method in METHODS if method in set(table["method"])]
+    """Return the methods (or a sweep's series, in the same column) found in ``table``, in the order of legends."""
+    return [method for method in LABELS if method in set(table["method"])]
 
 
 def draw_curve(ax: Axes, curves: pd.DataFrame, method: str, quantity: str, linestyle: str) -> list[Artist]:
@@ -132,8 +118,12 @@ def draw_panel(
     panel: Panel,
     gaps: pd.DataFrame | None = None,
     paper: pd.DataFrame | None = None,
+    handles: Sequence[Line2D] = (),
 ) -> list[Artist]:
-    """Draw a panel's curves on ``ax`` and its brackets on ``strip``; numbers are the means of ``gaps`` where given."""
+    """Draw a panel's curves on ``ax`` and its brackets on ``strip``; numbers are the means of ``gaps`` where given.
+
+    ``handles`` join the panel's legend of line styles.
+    """
     pair = (panel.upper, panel.lower)
     quantities = tuple(name for name, _, _ in pair)
     artists: list[Artist] = []
@@ -157,24 +147,16 @@ def draw_panel(
             brackets.append((method, lower, upper, gap))
     strip.set_ylim(*ax.get_ylim())
     artists += draw_brackets(strip, brackets, 2 if panel.ylabel == "MS-SSIM" else None)
-    _dress(ax, panel)
+    dress(ax, panel, handles)
     return artists
 
 
-def _dress(ax: Axes, panel: Panel) -> None:
+def dress(ax: Axes, panel: Panel, handles: Sequence[Line2D] = ()) -> None:
     """Set a panel's title, axis labels with units, ticks, and the legend of its line styles above the data."""
-    handles = [
-        Line2D([], [], color="#444444", ls=style, lw=1.5, label=label) for _, style, label in (panel.upper, panel.lower)
+    styles = [
+        Line2D([], [], color=GREY, ls=style, lw=1.5, label=label) for _, style, label in (panel.upper, panel.lower)
     ]
-    ax.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-        ncols=2,
-        borderaxespad=0.1,
-        columnspacing=1.2,
-        fontsize=9,
-    )
+    style_legend(ax, [*styles, *handles])
     ax.set_title(panel.title, pad=22)
     ax.set(xlabel="effective epoch", ylabel=panel.ylabel)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -184,8 +166,11 @@ def _dress(ax: Axes, panel: Panel) -> None:
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if high - low > 8 else "{x:,.1f}"))
 
 
-def provenance_line(gaps: pd.DataFrame, *, profile: str, commit: str = "") -> str:
-    """Return the footer of a figure: profile, data source, n_train, n_test, seeds, what lines and bands are, commit."""
+def provenance_line(gaps: pd.DataFrame, *, profile: str, commit: str = "", alone: str = "one run: no band") -> str:
+    """Return the footer of a figure: profile, data source, n_train, n_test, seeds, what lines and bands are, commit.
+
+    ``alone`` is what is said of a single seed.
+    """
     seeds = sorted(int(seed) for seed in set(gaps["seed"]))
     run = (
         f"{seeds[0]}\N{EN DASH}{seeds[-1]}"
@@ -195,40 +180,9 @@ def provenance_line(gaps: pd.DataFrame, *, profile: str, commit: str = "") -> st
     sources = "; ".join(dict.fromkeys(gaps["source"].astype(str)))
     parts = [f"profile {profile}", sources]
     parts.append(f"{int(gaps['n_train'].max()):,} training and {int(gaps['n_test'].max()):,} test images")
-    parts.append(f"seeds {run} (line: mean, band: min to max)" if len(seeds) > 1 else f"seed {run} (one run: no band)")
+    parts.append(f"seeds {run} (line: mean, band: min to max)" if len(seeds) > 1 else f"seed {run} ({alone})")
     parts += [f"commit {commit[:10]}"] if commit else []
     return " · ".join(parts)
-
-
-def _canvas(
-    n_panels: int, title: str, methods: list[str], footer: str, stamp: str | None
-) -> tuple[ReportFigure, list[tuple[Axes, Axes]]]:
-    """Return a figure with ``n_panels`` pairs (axes, strip for brackets), title, legend of methods, footer, stamp.
-
-    Every box has its place in inches, so the brackets' columns are as wide as their numbers in any figure.
-    """
-    left, strip_width, height, bottom, axes_height = 0.98, 0.28 * len(methods), 4.28, 0.82, 2.35
-    axes_width = 2.0 if n_panels > 2 else 2.7 if n_panels == 2 else 4.6
-    width = n_panels * (left + axes_width + 0.1 + strip_width) + 0.1
-    lines = textwrap.wrap(footer, int(width / 0.057))
-    height, bottom = height + 0.14 * max(len(lines) - 1, 0), bottom + 0.14 * max(len(lines) - 1, 0)
-    fig = ReportFigure(figsize=(width, height))
-
-    def box(x: float, w: float) -> Axes:
-        return fig.add_axes((x / width, bottom / height, w / width, axes_height / height))
-
-    starts = [i * (left + axes_width + 0.1 + strip_width) + left for i in range(n_panels)]
-    pairs = [(box(x, axes_width), box(x + axes_width + 0.1, strip_width)) for x in starts]
-    edge = 0.12 / width
-    fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
-    handles = [Line2D([], [], color=COLOURS[method], lw=3, label=LABELS[method]) for method in methods]
-    place = {"loc": "upper left", "bbox_to_anchor": (edge, 1 - 0.36 / height), "borderaxespad": 0.0, "borderpad": 0.0}
-    fig.legend(handles=handles, ncols=len(methods), handlelength=1.4, **place)
-    fig.text(edge, 0.08 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
-    if stamp:
-        style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-        fig.text(0.5, 0.45, stamp, fontsize=4.4 * width, **style)
-    return fig, pairs
 
 
 def three_gaps_figure(
@@ -239,10 +193,12 @@ def three_gaps_figure(
     footer: str = "",
     stamp: str | None = None,
     paper: pd.DataFrame | None = None,
+    labels: Mapping[str, str] = LABELS,
 ) -> ReportFigure:
     """Return the layout of Figs. 2, 10-12 for one setting: generalization, amortization, robustness, gap brackets.
 
-    ``paper`` (:func:`~vaelib.report.reference.paper_curves` of the same setting) is drawn thin and faint beneath.
+    ``paper`` (:func:`~vaelib.report.reference.paper_curves` of the same setting) is drawn thin and faint beneath;
+    ``labels`` are the legend's names of the methods.
     Panels without data are left out. Raises ValueError where the tables hold several settings or no curve.
     """
     if len(curves[SETTING].drop_duplicates()) != 1:
@@ -252,7 +208,9 @@ def three_gaps_figure(
     if not panels:
         raise ValueError("curves holds no pair of quantities to draw")
     with mpl.rc_context(fname=STYLE):
-        fig, pairs = _canvas(len(panels), title_note, known_methods(curves), footer, stamp)
+        methods = known_methods(curves)
+        handles = series_handles(methods, labels)
+        fig, pairs = canvas(len(panels), title_note, handles, footer, stamp, brackets=len(methods))
         for panel, (ax, strip) in zip(panels, pairs, strict=True):
             draw_panel(ax, strip, curves, panel, gaps, paper)
     return fig
@@ -274,7 +232,8 @@ def own_distribution_figure(
     if not settings:
         raise ValueError("curves holds no elbo_own")
     with mpl.rc_context(fname=STYLE):
-        fig, pairs = _canvas(len(settings), title_note, known_methods(curves), footer, stamp)
+        methods = known_methods(curves)
+        fig, pairs = canvas(len(settings), title_note, series_handles(methods), footer, stamp, brackets=len(methods))
         for setting, (ax, strip) in zip(settings, pairs, strict=True):
             dataset, likelihood = setting
             name = f"{NAMES.get(dataset, Path(dataset).stem)}, {LIKELIHOODS.get(likelihood, likelihood)}"

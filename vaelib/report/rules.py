@@ -1,0 +1,199 @@
+"""How claims are judged: differences that a claim says are positive, their 95 % intervals, three verdicts.
+
+A claim is a :class:`Case` of :class:`Quantity` objects, linear combinations of measured values, that it says are
+positive: ``value("dmaapx", "elbo_test") - value("normal", "elbo_test")``. The interval of one of them is
+
+- with two seeds or more, Student's over seeds, paired by seed: d_mean +- t(0.975, n - 1) s / sqrt(n);
+- with one seed, over test images: d +- 1.96 sqrt(sum_i w_i^2 (se_i^2 + noise_i^2)). Errors over images are taken as
+  independent between runs, and noise_i allows for what another seed would have changed (``noise_share``).
+
+Verdicts: ``supported``, every interval lies above 0 (an intersection-union test: no correction is needed);
+``contradicted``, some interval lies below 0; ``not_testable`` otherwise. Where a claim says that *some* point exists
+(the turn of a U-shape), it holds if one of its alternatives does, with Bonferroni's correction for the choice; it is
+contradicted if every alternative is. A trend is also contradicted by a single step that is clearly against it, with the
+same correction for the number of steps. "The same" means: closer than a fifth (``SAME``) of the effect under discussion.
+The paper's own numbers have no seeds and no errors: there the sign decides.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student_t
+
+Term = tuple[Hashable, ...]  # its last entry is the quantity's name
+SAME = 0.2
+# A run's standard deviation over seeds as a share of its value: the largest of our three-gaps runs with 3 seeds (ELBOs
+# 1 %, gaps 11 %). The paper's test ELBOs scatter by 0.23 % where k no longer matters (Fig. 4 right, k >= 10).
+ELBO_NOISE, GAP_NOISE, PAPER_ELBO_NOISE = 0.01, 0.1, 0.0025
+ONE_SEED = "one seed: interval over test images and run-to-run noise"
+SCATTER = "within the scatter of single runs"
+
+
+def noise_share(term: Term, elbo: float = ELBO_NOISE) -> float:
+    """Return a run's standard deviation over seeds as a share of its value."""
+    return elbo if str(term[-1]).startswith("elbo") else GAP_NOISE
+
+
+class Quantity:
+    """A linear combination of measured values; ``0.2 * (a - b) - (a - c)`` is one."""
+
+    def __init__(self, weights: Mapping[Term, float]):
+        self.weights = {term: weight for term, weight in weights.items() if weight}
+
+    def __add__(self, other: "Quantity") -> "Quantity":
+        terms = [*self.weights, *other.weights]
+        return Quantity({term: self.weights.get(term, 0) + other.weights.get(term, 0) for term in terms})
+
+    def __rmul__(self, factor: float) -> "Quantity":
+        return Quantity({term: factor * weight for term, weight in self.weights.items()})
+
+    def __sub__(self, other: "Quantity") -> "Quantity":
+        return self + (-1) * other
+
+
+def value(*term: Hashable) -> Quantity:
+    """Return one measured value, by the key it has in the :class:`Evidence`."""
+    return Quantity({term: 1.0})
+
+
+def same(a: Quantity, b: Quantity, effect: Quantity) -> tuple[Quantity, ...]:
+    """Return what must be positive for ``a`` and ``b`` to differ by less than a fifth of ``effect``."""
+    return SAME * effect - (a - b), SAME * effect + (a - b)
+
+
+BySeed = dict[int, float]
+
+
+class Evidence:
+    """Measured values by term, each by seed; ``errors`` are standard errors over test images, where they are known."""
+
+    def __init__(self, values: Mapping[Term, BySeed], errors: Mapping[Term, BySeed] | None = None, exact: bool = False):
+        known = {t: {seed: v for seed, v in by_seed.items() if not math.isnan(v)} for t, by_seed in values.items()}
+        self.values = {term: by_seed for term, by_seed in known.items() if by_seed}
+        self.errors = errors or {}
+        self.exact = exact  # the paper's: single numbers, taken as they are printed
+
+    def points(self, series: str) -> list:
+        """Return the points of a sweep that a series was measured at, sorted."""
+        found = {term[1] for term in self.values if term[0] == series and len(term) == 3}
+        return sorted(found - {None})
+
+    def mean(self, *term: Hashable) -> float:
+        """Return a value's mean over seeds."""
+        return float(np.mean(list(self.values[term].values())))
+
+
+class Case(NamedTuple):
+    """What a claim says: one of ``alternatives`` is positive throughout, and nothing in ``never`` negative.
+
+    Without the ``premise`` (an effect to compare with) there is nothing to test.
+    """
+
+    alternatives: Sequence[Sequence[Quantity]]
+    never: Sequence[Quantity] = ()
+    premise: Sequence[Quantity] = ()
+
+
+def needs(*quantities: Quantity, never: Sequence[Quantity] = (), premise: Sequence[Quantity] = ()) -> Case:
+    """Return the case "all of these are positive"."""
+    return Case([quantities], never, premise)
+
+
+Rule = Callable[[Evidence], Case | str]  # or why it cannot be tested on this grid
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``margin``: the difference that decides, 95 % ``interval`` of it, the verdict, and what qualifies it."""
+
+    margin: float | None
+    interval: tuple[float, float] | None
+    verdict: str
+    note: str = ""
+
+
+class Estimate(NamedTuple):
+    """A mean with its interval; without errors the interval is infinite."""
+
+    mean: float
+    low: float
+    high: float
+    note: str = ""
+
+
+def interval95(differences: np.ndarray, comparisons: int = 1) -> tuple[float, float]:
+    """Return the 95 % Student-t interval of the mean of ``differences`` (n >= 2), Bonferroni for ``comparisons``."""
+    n, mean = len(differences), float(np.mean(differences))
+    quantile = float(student_t.ppf(1 - 0.025 / comparisons, n - 1))
+    half = quantile * float(np.std(differences, ddof=1)) / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def estimate(quantity: Quantity, evidence: Evidence, comparisons: int = 1) -> Estimate | None:
+    """Return a quantity's mean and interval (see the module's head), None where a value is missing."""
+    terms = {term: evidence.values.get(term, {}) for term in quantity.weights}
+    seeds = sorted(set.intersection(*map(set, terms.values()))) if terms else []
+    if not seeds:
+        return None
+    differences = np.array([sum(w * terms[term][seed] for term, w in quantity.weights.items()) for seed in seeds])
+    mean = float(np.mean(differences))
+    if evidence.exact:  # rounding to printed digits leaves 1e-16 where the paper prints a tie
+        mean = round(mean, 9)
+        return Estimate(mean, mean, mean, SCATTER if abs(mean) < _half(quantity, evidence, seeds[0]) else "")
+    if len(seeds) > 1:
+        return Estimate(mean, *interval95(differences, comparisons))
+    half = _half(quantity, evidence, seeds[0], comparisons)
+    if math.isnan(half):
+        return Estimate(mean, -math.inf, math.inf, "one seed: no interval")
+    return Estimate(mean, mean - half, mean + half, ONE_SEED)
+
+
+def _half(quantity: Quantity, evidence: Evidence, seed: int, comparisons: int = 1) -> float:
+    """Return half the interval's width for one seed, NaN where no errors over images are known."""
+    variance = 0.0
+    for term, weight in quantity.weights.items():
+        error = evidence.errors.get(term, {}).get(seed, math.nan)
+        noise = 0.0 if evidence.exact else noise_share(term) * abs(evidence.values[term][seed])
+        variance += weight**2 * (error**2 + noise**2)
+    return float(norm.ppf(1 - 0.025 / comparisons)) * math.sqrt(variance)
+
+
+def judge(case: Case | str, evidence: Evidence) -> Verdict:
+    """Return the verdict of a case on the evidence; a text in place of a case says why there is none."""
+    if isinstance(case, str):
+        return Verdict(None, None, "not_testable", case)
+    premise = [estimate(quantity, evidence) for quantity in case.premise]
+    if any(one is not None and one.low <= 0 for one in premise):
+        return Verdict(None, None, "not_testable", "no clear effect to compare with")
+    count = len(case.alternatives)
+    found = [[estimate(quantity, evidence, count) for quantity in one] for one in case.alternatives]
+    limits = [estimate(quantity, evidence, len(case.never)) for quantity in case.never]
+    if any(one is None for one in itertools.chain(premise, limits, *found)):
+        return Verdict(None, None, "not_testable", "a value is missing")
+    against = [one for one in limits if one.high < 0]
+    if against:
+        return _verdict(min(against, key=lambda one: one.high), "contradicted", evidence)
+    best = max(found, key=lambda some: min(one.mean for one in some))
+    lowest = min(best, key=lambda one: one.mean)
+    plain = [[estimate(quantity, evidence) for quantity in one] for one in case.alternatives]
+    if all(any(one.high < 0 for one in some) for some in plain):
+        return _verdict(min(best, key=lambda one: one.high), "contradicted", evidence)
+    if all(one.low > 0 for one in best):
+        return _verdict(lowest, "supported", evidence)
+    return _verdict(min(best, key=lambda one: one.low), "not_testable", evidence)
+
+
+def _verdict(decisive: Estimate, verdict: str, evidence: Evidence) -> Verdict:
+    """Return a verdict with the number that decided it."""
+    if evidence.exact:
+        return Verdict(decisive.mean, None, verdict, decisive.note if decisive.mean else "equal as printed")
+    if math.isinf(decisive.low):
+        return Verdict(decisive.mean, None, verdict, decisive.note)
+    parts = ["interval includes 0"] if verdict == "not_testable" else []
+    parts += [decisive.note] if decisive.note else []
+    return Verdict(decisive.mean, (decisive.low, decisive.high), verdict, "; ".join(parts))
