@@ -4,22 +4,33 @@ r"""The three gaps that measure how far a VAE overfits (Section 2 of the paper),
     amortization     G_a = E_{x ~ D_test}[ELBO*(x)] - E_{x ~ D_test}[ELBO(x)] ≥ 0                      (Eq. 4)
     robustness       G_r = E_{x_a} E_{x_r ~ D_test}{MS-SSIM[x_r, x_a] - MS-SSIM[x̃_r, x̃_a]}             (Eq. 5)
 
-G_g and G_a are in nats per image, G_r has no unit.
+G_g and G_a are in nats per image, G_r has no unit. How much of log p(x) - ELBO(x) is amortization, and how much no encoder
+could mend, the certified bounds tell: ELBO ≤ ELBO* ≤ IWAE_k, AIS ≤ log p(x) ≤ BDMC, each in expectation.
 """
 
+from .ais import Bracket, InferenceGap, ais_lower, bdmc, split_inference_gap
 from .attack import attack_encoder, symmetric_kl
 from .bounds import OptimizedPosterior, evaluate_elbo, optimize_posterior
+from .iwae import Bound, iwae, slack
 from .robustness import RobustnessGap, robustness_gap, stratified
 from .similarity import ms_ssim
 
 __all__ = [
+    "Bound",
+    "Bracket",
+    "InferenceGap",
     "OptimizedPosterior",
     "RobustnessGap",
+    "ais_lower",
     "attack_encoder",
+    "bdmc",
     "evaluate_elbo",
+    "iwae",
     "ms_ssim",
     "optimize_posterior",
     "robustness_gap",
+    "slack",
+    "split_inference_gap",
     "stratified",
     "symmetric_kl",
 ]

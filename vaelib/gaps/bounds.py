@@ -58,12 +58,16 @@ def antithetic(draws: Tensor, samples: int) -> Tensor:
     return draws if samples == 1 else torch.cat([draws, -draws])[:samples]
 
 
-def image_noise(start: int, stop: int, samples: int, d_z: int, seed: int, purpose: str) -> Tensor:
-    """Return the noise of images ``start`` to ``stop``, (samples, stop - start, d_z): image j's is always the same."""
+def block_noise(start: int, stop: int, shape: tuple[int, ...], seed: int, purpose: str) -> Tensor:
+    """Return the noise of images ``start`` to ``stop``, (stop - start, *shape): image j's is always the same."""
     first, last = start // NOISE_BLOCK, -(-stop // NOISE_BLOCK)
-    shape = (NOISE_BLOCK, -(-samples // 2), d_z)
-    draws = torch.cat([normal(shape, seed, purpose, block) for block in range(first, last)])
-    return antithetic(draws[start - first * NOISE_BLOCK : stop - first * NOISE_BLOCK].transpose(0, 1), samples)
+    draws = torch.cat([normal((NOISE_BLOCK, *shape), seed, purpose, block) for block in range(first, last)])
+    return draws[start - first * NOISE_BLOCK : stop - first * NOISE_BLOCK]
+
+
+def image_noise(start: int, stop: int, samples: int, d_z: int, seed: int, purpose: str) -> Tensor:
+    """Return antithetic noise of images ``start`` to ``stop``, (samples, stop - start, d_z)."""
+    return antithetic(block_noise(start, stop, (-(-samples // 2), d_z), seed, purpose).transpose(0, 1), samples)
 
 
 def evaluate_elbo(vae: nn.Module, images: Tensor, seed: int = 0, samples: int = 1, batch_size: int = 1000) -> Tensor:
@@ -77,7 +81,7 @@ def evaluate_elbo(vae: nn.Module, images: Tensor, seed: int = 0, samples: int = 
     Raises:
         VaelibError: no images.
     """
-    _check_images(images)
+    check_images(images)
     scores = []
     with evaluating(vae) as device, torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -139,7 +143,7 @@ def optimize_posterior(
     Raises:
         VaelibError: no images.
     """
-    _check_images(images)
+    check_images(images)
     parts = []
     with evaluating(vae) as device, torch.no_grad():
         for start in range(0, len(images), chunk):
@@ -158,7 +162,8 @@ def optimize_posterior(
     return OptimizedPosterior(*(torch.cat(part).cpu() for part in tensors), max(steps))
 
 
-def _check_images(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
+    """Raise VaelibError if there are no images."""
     if not len(images):
         raise VaelibError("images = an empty set has no ELBO; give at least one image")
 

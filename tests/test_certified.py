@@ -1,0 +1,288 @@
+"""IWAE, AIS and BDMC against log p(x) in closed form; the order of all bounds; certificates that hold."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from vaelib.data.worlds import DecoderWorld, bars_and_stripes, entropy_shortfall, linear_world, random_decoder
+from vaelib.errors import VaelibError
+from vaelib.gaps import (
+    Bracket,
+    ais_lower,
+    bdmc,
+    evaluate_elbo,
+    iwae,
+    optimize_posterior,
+    slack,
+    split_inference_gap,
+)
+from vaelib.gaps.ais import _even, _retimed
+from vaelib.models import Bernoulli, FullyConnectedVAE, Posterior
+from vaelib.models.linear import LinearGaussianVAE
+
+WORLD = linear_world()
+FAST = {"chains": 4, "temperatures": 60}
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return WORLD.pairs(100)
+
+
+@pytest.fixture(scope="module")
+def x(pairs):
+    return pairs[1]
+
+
+@pytest.fixture(scope="module")
+def log_px(x):
+    return WORLD.log_prob(x)
+
+
+def poor_vae() -> LinearGaussianVAE:
+    """The world's decoder behind an encoder that is off in mean and 1.5 times too wide."""
+    best = WORLD.vae
+    shift = torch.tensor([0.3, -0.2, 0.1, 0.4]) / 2
+    encoder = {"encoder_weight": best.optimum, "encoder_bias": shift, "encoder_sigma": 1.5 * best.encoder_sigma}
+    return LinearGaussianVAE(best.weight, best.bias, best.sigma, best.image_shape, **encoder)
+
+
+def standard_error(values: Tensor) -> float:
+    return float(values.std() / len(values) ** 0.5)
+
+
+def test_iwae_climbs_from_the_elbo_to_log_px(x, log_px):
+    vae = poor_vae()
+    found = {k: iwae(vae, x, k=k).value for k in (1, 4, 16, 64, 1000)}
+    assert abs((found[1] - vae.exact_elbo(x)).mean()) < 4 * standard_error(found[1] - vae.exact_elbo(x))
+    below = [float((value - log_px).mean()) for value in found.values()]
+    assert below == sorted(below)
+    assert below[0] < -1
+    assert abs(below[-1]) < 4 * standard_error(found[1000] - log_px) + 0.01
+
+
+def test_iwaes_error_is_its_standard_deviation(x, log_px):
+    """Over seeds the value scatters by what ``error`` says; a second posterior, q*, scatters less."""
+    runs = [iwae(poor_vae(), x, k=200, seed=seed) for seed in range(12)]
+    scatter = torch.stack([run.value for run in runs]).var(0).mean().sqrt()
+    said = torch.stack([run.error.square() for run in runs]).mean().sqrt()
+    assert scatter.item() == pytest.approx(said.item(), rel=0.15)
+    star = WORLD.vae.optimal_posterior(x)
+    assert iwae(poor_vae(), x, k=200, q=star).error.mean() < said / 2
+    assert abs(float((runs[0].value - log_px).mean())) < 5 * standard_error(runs[0].value - log_px)
+
+
+def test_iwae_ignores_chunks_and_extends_its_draws(x):
+    vae = poor_vae()
+    whole = iwae(vae, x, k=33)
+    for chunk in (7, 50):
+        torch.testing.assert_close(iwae(vae, x, k=33, chunk=chunk).value, whole.value, rtol=0, atol=1e-4)
+    torch.testing.assert_close(iwae(vae, x[:60], k=33).value, whole.value[:60], rtol=0, atol=1e-4)
+    # log of the mean over draws 0..32 = the mean of the first 20 and the last 13: the latter's by subtraction
+    rest = 33 * whole.value.exp() - 20 * iwae(vae, x, k=20).value.exp()
+    assert (rest > 0).all()
+    assert not torch.allclose(iwae(vae, x, k=33, seed=1).value, whole.value)
+    assert whole.value.dtype == torch.float64
+
+
+class Exact(nn.Module):
+    """A VAE whose p_θ is the uniform distribution over ``images``: the latent's quantile names the image."""
+
+    d_z, likelihood = 1, Bernoulli()
+
+    def __init__(self, images: Tensor):
+        super().__init__()
+        self.register_buffer("images", images.float() / 255)
+
+    def decode(self, z: Tensor) -> Tensor:
+        number = (torch.special.ndtr(z[:, 0]) * len(self.images)).long().clamp(max=len(self.images) - 1)
+        return 60 * (2 * self.images[number] - 1)
+
+    def encode(self, x: Tensor) -> Posterior:
+        number = (x[:, None] == self.images).flatten(2).all(2).float().argmax(1)
+        mu = torch.special.ndtri((number[:, None] + 0.5) / len(self.images))
+        return Posterior(mu, torch.full_like(mu, 1e-3))
+
+
+def test_remark_b5_on_a_finite_world():
+    """E_p[ELBO] < E_p[log p_θ] = -H(p) for the perfect model: the bound is reached by log p_θ and not by the ELBO."""
+    world = bars_and_stripes()
+    vae = Exact(world.images)
+    elbo = evaluate_elbo(vae, world.images)
+    assert entropy_shortfall(world.entropy, elbo, world.weights) > 1
+    prior = Posterior(torch.zeros(30, 1), torch.ones(30, 1))
+    exact = iwae(vae, world.images, k=2000, q=prior)
+    torch.testing.assert_close(exact.value, torch.full((30,), -world.entropy, dtype=torch.float64), rtol=0, atol=0.5)
+    assert abs(entropy_shortfall(world.entropy, exact.value)) < 0.08
+    # A draw hits the image with probability 1/30: the error is known, too.
+    assert exact.error.mean().item() == pytest.approx((29 / 2000) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("schedule", ["adaptive", "sigmoid", "linear"])
+def test_bdmc_brackets_log_px(pairs, log_px, schedule):
+    z, x = pairs
+    bracket = bdmc(WORLD.vae, z, x, schedule=schedule, **FAST)
+    low, high = bracket.lower - log_px, bracket.upper - log_px
+    assert low.mean() < 3 * standard_error(low)
+    assert high.mean() > -3 * standard_error(high)
+    assert low.mean() > -4
+    assert high.mean() < 4
+    certified = bracket.mean(delta=0.01)
+    assert certified[0] <= log_px.mean() <= certified[1]
+
+
+def test_bdmc_from_the_encoder_is_tight(pairs, log_px):
+    """Less than 0.1 nats wide, and log p(x) within; from the prior, more temperatures close in."""
+    z, x = pairs
+    tight = bdmc(WORLD.vae, z, x, q=WORLD.vae.encode(x), **FAST)
+    assert tight.width.mean() < 0.1
+    for side in tight:
+        assert abs((side - log_px).mean()) < 4 * standard_error(side - log_px) + 0.01
+    wide = bdmc(WORLD.vae, z, x, chains=4, temperatures=15)
+    narrow = bdmc(WORLD.vae, z, x, chains=4, temperatures=100)
+    assert 0 < narrow.width.mean() < wide.width.mean() / 3
+    assert (narrow.upper - log_px).mean() < 1.5  # backwards, each temperature has its own step size, not its mirror's
+
+
+def test_weights_are_unbiased_both_ways():
+    """E[exp(lower)] = p(x) and E[exp(-upper)] = 1 / p(x), exactly, with few temperatures and many images.
+
+    A wrong acceptance, weight or order of temperatures shifts either mean.
+    """
+    z, x = WORLD.pairs(4_000, seed=3)
+    own, log_px = WORLD.vae.encode(x), WORLD.log_prob(x)
+    q = Posterior(own.mu + 0.3 * own.sigma, 1.2 * own.sigma)
+    bracket = bdmc(WORLD.vae, z, x, q=q, chains=1, temperatures=6, chunk=1_000)
+    for ratio in ((bracket.lower - log_px).exp(), (log_px - bracket.upper).exp()):
+        assert abs(ratio.mean() - 1) < 3 * standard_error(ratio)
+        assert standard_error(ratio) < 0.01
+    assert (bracket.lower - log_px).mean() < -0.05
+    assert (bracket.upper - log_px).mean() > 0.05
+
+
+def test_ais_is_bdmcs_lower_half_and_ignores_chunks(pairs):
+    z, x = pairs[0][:30], pairs[1][:30]
+    vae = LinearGaussianVAE(WORLD.vae.weight.double(), WORLD.vae.bias.double(), 0.3, (1, 8, 8))
+    options = {"chains": 3, "temperatures": 12}
+    bracket = bdmc(vae, z.double(), x.double(), **options)
+    lower = ais_lower(vae, x.double(), chunk=11, **options)
+    torch.testing.assert_close(lower.value, bracket.lower)
+    assert not torch.allclose(ais_lower(vae, x.double(), seed=1, **options).value, bracket.lower)
+    assert (lower.error > 0).all()
+
+
+def test_temperatures_are_spaced_by_the_spread():
+    """For std(Δ) = 1 / (β + a), equal distances are equal ratios of β + a; a tenth stays the given spacing."""
+    betas = _even(2_000, "sigmoid").expand(-1, 2)
+    a = torch.tensor([1e-3, 1e-1], dtype=torch.float64)
+    steps = betas[1:-1].clone()  # a step that names its temperature
+    found, own = _retimed(betas, 1 / (betas[:-1] + a), steps)
+    assert (found[0] == 0).all()
+    assert (found[-1] == 1).all()
+    assert (found.diff(dim=0) > 0).all()
+    length = ((found + a) / a).log() / ((1 + a) / a).log()
+    even = torch.linspace(0, 1, 2_001, dtype=torch.float64)[:, None]
+    assert (length - even).abs().max() < 0.1
+    torch.testing.assert_close(own, found[1:-1], rtol=0, atol=2e-3)
+    flat, _ = _retimed(betas, torch.zeros_like(betas[:-1]), steps)
+    assert flat.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "settings"),
+    [("bernoulli", {"gain": 0.5}), ("gaussian", {"sigma": 1.0, "gain": 0.3}), ("mol", {"mixtures": 1, "gain": 0.3})],
+)
+def test_all_bounds_stand_in_order(likelihood, settings):
+    """ELBO ≤ ELBO* ≤ IWAE, AIS ≤ BDMC on a nonlinear decoder, on average over images, within 4 standard errors."""
+    world = random_decoder(likelihood, d_z=3, hidden=16, **settings)
+    z, x = world.pairs(10)
+    found = optimize_posterior(world.vae, x)
+    lower, upper = bdmc(world.vae, z, x, chains=3, temperatures=60)
+    weighted = iwae(world.vae, x, k=300, q=Posterior(found.mu, 1.2 * found.sigma)).value
+    elbo, star = found.elbo.double(), found.elbo_star.double()
+    for low, high in ((elbo, star), (star, weighted), (star, lower), (weighted, upper), (lower, upper)):
+        assert (high - low).mean() > -4 * standard_error(high - low)
+    assert (star - elbo).mean() > 1
+    assert (upper - lower).mean() < 2
+
+
+def test_the_upper_bound_unmasks_a_missed_mode():
+    """An ELBO* stuck in a wrong mode, its IWAE and its AIS agree with each other; only BDMC's upper bound objects."""
+    world = random_decoder("gaussian", d_z=3, hidden=16, sigma=0.1, gain=0.3)
+    z, x = world.pairs(16)
+    found = optimize_posterior(world.vae, x)
+    bracket = bdmc(world.vae, z, x, q=found, chains=3, temperatures=50)
+    stuck = bracket.width > 50
+    assert 1 <= stuck.sum() <= 3
+    assert abs(iwae(world.vae, x, k=300, q=found).value - bracket.lower)[stuck].max() < 10
+    from_prior = ais_lower(world.vae, x, chains=8, temperatures=200).value
+    assert (from_prior - bracket.lower)[stuck].min() > 50
+    assert bracket.width[~stuck].mean() < 3
+
+
+def test_the_inference_gap_splits(x, log_px):
+    """Of the poor encoder's loss, the approximation's share is the closed form's; the rest is amortization."""
+    found = optimize_posterior(poor_vae(), x, samples=8, tol=1e-5, eval_samples=128, final_samples=512)
+    split = split_inference_gap(found, Bracket(log_px, log_px + 0.1))
+    precision = WORLD.vae.precision.double()
+    approximation = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
+    assert 0 < split.approximation.lower.mean() - approximation < 0.05  # what the optimiser has left
+    torch.testing.assert_close(split.approximation.width, torch.full_like(log_px, 0.1))
+    for whole, part in zip(split.inference, split.approximation, strict=True):
+        torch.testing.assert_close(whole, part + split.amortization)
+    assert abs(split.inference.lower - (log_px - poor_vae().exact_elbo(x))).mean() < 0.2
+
+
+def test_slack_is_markovs():
+    """P{mean of n log-weights > a} ≤ exp(-n a), and the heaviest case comes near: w = 1/δ with probability δ."""
+    assert slack(1, 0.05) == pytest.approx(math.log(20))
+    assert slack(100, 0.01) == pytest.approx(math.log(100) / 100)
+    bracket = Bracket(torch.zeros(10), torch.ones(10))
+    assert bracket.mean(0.02) == pytest.approx((-slack(10, 0.01), 1 + slack(10, 0.01)))
+    with pytest.raises(VaelibError, match="between 0 and 1"):
+        slack(10, 1.5)
+
+
+def test_bad_settings_are_one_line(pairs):
+    z, x = pairs
+    q = Posterior(torch.zeros(3, 4), torch.ones(3, 4))
+    for call, message in (
+        (lambda: iwae(WORLD.vae, x, k=0), "at least 1"),
+        (lambda: iwae(WORLD.vae, x, q=q), "one posterior for each image"),
+        (lambda: iwae(WORLD.vae, x[:0]), "at least one image"),
+        (lambda: ais_lower(WORLD.vae, x, schedule="cosine"), "adaptive, sigmoid, linear"),
+        (lambda: ais_lower(WORLD.vae, x, temperatures=1), "at least 2"),
+        (lambda: ais_lower(WORLD.vae, x, chains=0), "at least 1"),
+        (lambda: ais_lower(WORLD.vae, x, q=q), "q of shape"),
+        (lambda: bdmc(WORLD.vae, z[:5], x), "z of shape"),
+    ):
+        with pytest.raises(VaelibError, match=message):
+            call()
+
+
+def test_the_bounds_run_on_the_models_device(monkeypatch):
+    """Fake tensors know no backward pass, so the gradient is a stand-in; all else of IWAE and BDMC is itself."""
+    monkeypatch.setattr(torch.autograd, "grad", lambda value, u: (torch.zeros_like(u),))
+    with FakeTensorMode():
+        images = torch.zeros((3, 1, 32, 32), dtype=torch.uint8)
+        with torch.device("cuda"):
+            vae = FullyConnectedVAE(d_z=3, hidden=16)
+        z = DecoderWorld(vae).pairs(3)[0]
+        assert z.device.type == "cuda"
+        found = [*iwae(vae, images, k=3), *bdmc(vae, z, images, chains=2, temperatures=3, chunk=2)]
+    for part in found:
+        assert part.shape == (3,)
+        assert part.device.type == "cpu"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_bdmc_on_cuda_equals_that_on_the_cpu(pairs):
+    z, x = pairs
+    expected = bdmc(WORLD.vae, z, x, q=WORLD.vae.encode(x), **FAST)
+    found = bdmc(linear_world().vae.cuda(), z.cuda(), x.cuda(), q=WORLD.vae.encode(x), **FAST)
+    for side, other in zip(found, expected, strict=True):
+        assert abs((side - other).mean()) < 0.05
