@@ -11,10 +11,12 @@ on paper                         in code                         where
 :math:`p_\theta(x|z)`            ``vae.likelihood``              :class:`Bernoulli`, :class:`Gaussian`, ...
 :math:`g_\theta(z)`              ``vae.decode(z)``               the likelihood's parameters
 ELBO (2)                         :func:`elbo`                    nats per image
+log p(x)                         :func:`iwae`, :func:`bdmc`      from below; from both sides
 :math:`G_g` (3)                  :func:`evaluate_elbo`, twice    D_train minus D_test
 :math:`G_a` (4)                  :func:`optimize_posterior`      ``.gap``
 :math:`G_r` (5)                  :func:`robustness_gap`          ``.gap``; attack (10): :func:`attack_encoder`
-Eqs. (7)-(9)                     :class:`TrainingDistribution`   normal, DMaaPx, augmented
+Eqs. (7)-(9)                     :class:`TrainingDistribution`   normal, DMaaPx, augmented; :class:`MixedDistribution`
+:math:`n_c`, :math:`m_z`         ``ResidualVAE(nc=, mz=)``       :func:`count_parameters`: |Θ|, |Θ_z|, |Θ_¬z|
 :math:`p_{\rm DM}(x')`           :class:`EDMDenoiser`            :func:`heun_sample`, :func:`sample_images`
 k                                ``k``                           the bank holds k·N samples
 ===============================  ==============================  =================================================
@@ -24,12 +26,25 @@ k                                ``k``                           the bank holds 
 
 from .data import Augmentation, ImageData, augmentation, load_dataset
 from .errors import NonFiniteLoss, VaelibError
-from .gaps import attack_encoder, evaluate_elbo, ms_ssim, optimize_posterior, robustness_gap
-from .models import VAE, Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, build_likelihood, elbo
+from .gaps import attack_encoder, bdmc, evaluate_elbo, iwae, ms_ssim, optimize_posterior, robustness_gap
+from .models import (
+    VAE,
+    Bernoulli,
+    FullyConnectedVAE,
+    Gaussian,
+    MixtureOfLogistics,
+    Posterior,
+    ResidualVAE,
+    build_likelihood,
+    count_parameters,
+    elbo,
+)
 from .models.denoiser import EDMDenoiser, build_denoiser
 from .samplers import heun_sample, sample_images
 from .training.diffusion import DiffusionState, train_denoiser
-from .training.distributions import TrainingDistribution
+from .training.distributions import MixedDistribution, TrainingDistribution
+from .training.mollify import Mollified, Mollify
+from .training.rha import train_encoder
 from .training.vae import VAEState, train_vae
 from .version import __version__
 
@@ -42,25 +57,33 @@ __all__ = [
     "FullyConnectedVAE",
     "Gaussian",
     "ImageData",
+    "MixedDistribution",
     "MixtureOfLogistics",
+    "Mollified",
+    "Mollify",
     "NonFiniteLoss",
     "Posterior",
+    "ResidualVAE",
     "TrainingDistribution",
     "VAEState",
     "VaelibError",
     "__version__",
     "attack_encoder",
     "augmentation",
+    "bdmc",
     "build_denoiser",
     "build_likelihood",
+    "count_parameters",
     "elbo",
     "evaluate_elbo",
     "heun_sample",
+    "iwae",
     "load_dataset",
     "ms_ssim",
     "optimize_posterior",
     "robustness_gap",
     "sample_images",
     "train_denoiser",
+    "train_encoder",
     "train_vae",
 ]

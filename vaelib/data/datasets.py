@@ -123,8 +123,9 @@ def load_dataset(
     """Return a data set, fetched if need be: train and test are disjoint, subsets stratified and nested per class.
 
     Arguments: ``name`` one of :func:`dataset_names`, or the path of an ImageFolder or an .npz; ``n_train``,
-    ``n_test`` sizes (None: all); ``held_out`` how many training images beside ``train`` to give; ``seed`` of the subsets; ``source`` binary_mnist: auto | full | mnist-5k, cifar10:
-    auto | original | lossless_4k | jpeg; ``roots`` folders searched (the last is the cache that downloads go to).
+    ``n_test`` sizes (None: all); ``held_out`` how many training images beside ``train`` to give; ``seed`` of the
+    subsets; ``source`` binary_mnist: auto | full | mnist-5k, cifar10: auto | original | lossless_4k | jpeg;
+    ``roots`` folders searched (the last is the cache that downloads go to).
     Raises VaelibError: unknown name or source, n too large, damaged or missing files.
     """
     if roots is None:

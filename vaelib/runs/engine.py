@@ -31,7 +31,14 @@ KEEP_MEMORY = {
 }
 # Seconds on one core of the machine this was written on: only the order of starting and the estimate of the time left
 # depend on these, never a result.
-IMAGES_PER_SECOND = {"gaussian": 6_500, "bernoulli": 6_500, "mol": 400, "mol_channel": 5_000, "teacher": 270, "evaluations": 1_150}
+IMAGES_PER_SECOND = {
+    "gaussian": 6_500,
+    "bernoulli": 6_500,
+    "mol": 400,
+    "mol_channel": 5_000,
+    "teacher": 270,
+    "evaluations": 1_150,
+}
 
 
 def cost(artifact: Artifact) -> float:

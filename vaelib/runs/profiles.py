@@ -74,7 +74,9 @@ class Profile(Settings):
     mz_grid: tuple[Latents, ...] = Field(MZ_GRID, min_length=1, description="Fig. 7a, b, at nc")
     nc_grid: tuple[Channels, ...] = Field(NC_GRID, min_length=1, description="Fig. 7c, d, at each of nc_mz")
     nc_mz: tuple[Latents, ...] = Field((1, 2, 8, 64), min_length=1)
-    k_grid: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 5, 10, 20, 50, 100, 250, 500, 750, 1000), min_length=1)
+    k_grid: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 5, 10, 20, 50, 100, 250, 500, 750, 1000), min_length=1
+    )
     real_shares: tuple[Annotated[float, Field(ge=0, le=100)], ...] = Field(
         (0, 20, 40, 60, 80, 100), min_length=1, description="percent, Fig. 15"
     )

@@ -141,7 +141,9 @@ class VAERun(Artifact):
     network: Network = Network()
     method: Method = "normal"
     bank: Bank | None = Field(None, description="samples of p_DM: dmaapx trains on them, real_share mixes them in")
-    k: int | None = Field(None, ge=1, description="use only the first k·N of the bank or the held-out images; None: all")
+    k: int | None = Field(
+        None, ge=1, description="use only the first k·N of the bank or the held-out images; None: all"
+    )
     real_share: float | None = Field(None, ge=0, le=1, description="of real images, the rest is synthetic (Fig. 15)")
     held_out: HeldOut | None = Field(None, description="the real images that held_out trains on")
     mollify: Literal["none", "sigmoid"] = Field("none", description="noise that falls over the first half (Fig. 14)")

@@ -65,9 +65,7 @@ def _about(vae: VAERun) -> dict[str, Any]:
 def curves(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return all evaluation points, long: ``dataset, likelihood, method, seed, effective_epoch, quantity, value, se``."""
     pieces = [curve(point.run, store).assign(method=point.series, seed=point.vae.seed) for point in experiment.points]
-    table = pd.concat(pieces, ignore_index=True).assign(
-        dataset=experiment.data.name, likelihood=experiment.likelihood
-    )
+    table = pd.concat(pieces, ignore_index=True).assign(dataset=experiment.data.name, likelihood=experiment.likelihood)
     return table[[*IDENTITY, "method", "seed", "effective_epoch", "quantity", "value", "se"]]
 
 
