@@ -12,7 +12,8 @@ from vaelib import runs
 from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
 from vaelib.runs import EXPERIMENTS, RHA, Bank, Data, Gaps, Store, Teacher, VAERun
-from vaelib.runs.engine import all_artifacts, cost
+from vaelib.runs.engine import all_artifacts
+from vaelib.runs.price import cost
 from vaelib.runs.settings import HeldOut, Network
 from vaelib.runs.stages import spare_images
 

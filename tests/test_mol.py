@@ -190,12 +190,15 @@ def test_bfloat16_parameters_are_scored_in_float32():
 
 
 @every_mode
-@pytest.mark.parametrize("shift", [0.0, 1.0])  # with means around 1 the clamping at white matters too
-def test_sampler_agrees_with_the_density(channels, rgb, shift):
+@pytest.mark.parametrize(
+    "white", [False, True]
+)  # a white red, clamped in half the draws, must enter the others as white
+def test_sampler_agrees_with_the_density(channels, rgb, white):
     """All sub-pixels jointly: narrow components leave few enough colours to count."""
     params, likelihood, n = random_params(1, channels, rgb, 2, spread=0.1), MixtureOfLogistics(2, rgb=rgb), 200_000
     _, means, log_scales, _ = parts(params, 2, rgb)
-    means += shift
+    if white:
+        means[:, 0] = 1 + 0.01 * means[:, 0]
     log_scales -= 2.5 if channels == 3 else 0
     draws = likelihood.sample(params.expand(n, -1, 1, 1), torch.Generator().manual_seed(0))
     colours, counts = torch.unique((draws.flatten(1) * 255).round().long(), dim=0, return_counts=True)
@@ -206,6 +209,7 @@ def test_sampler_agrees_with_the_density(channels, rgb, shift):
     distance = 0.5 * ((observed - expected).abs().sum() + 1 - expected.sum())
     floor = 0.5 * (2 * expected * (1 - expected) / (math.pi * n)).sqrt().sum()  # of an exact sampler, in expectation
     assert len(colours) > 20
+    assert 0.1 < (draws[:, 0] == 1).double().mean() < 0.9 if white else draws[:, 0].max() < 1
     assert distance < 1.25 * floor
 
 
@@ -218,6 +222,16 @@ def test_mean_is_the_samplers_average(channels, rgb):
     assert draws.max() < 1
     error = draws.std(0) / math.sqrt(n)
     assert ((draws.mean(0) - likelihood.mean(params).flatten()).abs() < 4 * error).all()
+
+
+def test_a_mean_is_clipped_before_it_enters_another():
+    params = torch.tensor([0.0, 5, 0.2, 0.1, -7, -7, -7, -1, 0.5, 0.3], dtype=torch.float64).view(1, 10, 1, 1)
+    likelihood, c = MixtureOfLogistics(1), params.flatten()[7:].tanh()
+    green = 0.2 + c[0]
+    expected = (torch.stack([torch.ones(()).double(), green, 0.1 + c[1] + c[2] * green]) + 1) / 2
+    torch.testing.assert_close(likelihood.mean(params).flatten(), expected)
+    draw = likelihood.sample(params, torch.Generator().manual_seed(0)).flatten()
+    torch.testing.assert_close(draw, expected, rtol=0, atol=2 / 255)
 
 
 @every_mode

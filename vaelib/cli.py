@@ -48,7 +48,8 @@ def plan(
 ) -> None:
     """List the runs behind an experiment, what is already there, and roughly how long the rest takes."""
     from .runs import Store, missing
-    from .runs.engine import all_artifacts, cost
+    from .runs.engine import all_artifacts
+    from .runs.price import cost
     from .runs.store import cores
 
     chosen = _experiment(experiment, profile, dataset, likelihood, overrides)

@@ -1,7 +1,7 @@
-"""Images/s of the mixture of logistics on one thread: loss with gradient, loss alone, and the plain formulation.
+"""Images/s of the mixture of logistics: loss with gradient, loss alone, and the plain formulation of the tests.
 
-Every number is the best of many short calls, taken in turns, so that another process on the machine disturbs the ratio
-little. ``python -m tests.benchmarks.mol`` also measures two processes at once: no cache or memory is private to one.
+``rows`` measures this process's thread; ``python -m tests.benchmarks.mol`` also two processes at the same time, which
+share a cache and the memory.
 """
 
 import multiprocessing
@@ -14,76 +14,73 @@ from vaelib.models import MixtureOfLogistics
 
 from ..test_mol import plain_log_prob
 
-IMAGES = 16
+IMAGES = 64
 MIXTURES = 10
 
 
-def best_seconds(calls: list[Callable[[], object]], seconds: float = 4.0) -> list[float]:
-    """Return the shortest time of each call, one after the other, again and again for ``seconds``."""
-    best = [float("inf")] * len(calls)
-    for call in calls:
+def speed(call: Callable[[], object], seconds: float = 2.0) -> float:
+    """Return the images/s of the median call within ``seconds``, of at least three."""
+    call()
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
         call()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for i, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            best[i] = min(best[i], time.perf_counter() - start)
-    return best
+        times.append(time.perf_counter() - start)
+    return IMAGES / sorted(times)[len(times) // 2]
 
 
 def speeds(channels: int) -> tuple[float, float, float]:
-    """Return images/s of 32×32 images: forward and backward, forward alone, forward and backward of the plain one."""
+    """Return images/s of 32×32 images: with gradient, without, and with gradient in the plain formulation."""
     generator, likelihood = torch.Generator().manual_seed(0), MixtureOfLogistics(MIXTURES)
     params = torch.randn(IMAGES, likelihood.channels_out(channels), 32, 32, generator=generator)
     params[:, (1 + channels) * MIXTURES : (1 + 2 * channels) * MIXTURES] -= 3  # log-scales
     x = torch.randint(256, (IMAGES, channels, 32, 32), generator=generator) / 255
     wanted, weight = params.clone().requires_grad_(), torch.full((IMAGES,), 1 / IMAGES)
-    calls = [
-        lambda: torch.autograd.grad(likelihood.log_prob(wanted, x), wanted, weight),
-        lambda: likelihood.log_prob(params, x),
-        lambda: torch.autograd.grad(plain_log_prob(wanted, x, MIXTURES), wanted, weight),
-    ]
-    return tuple(IMAGES / s for s in best_seconds(calls))
+    return (
+        speed(lambda: torch.autograd.grad(likelihood.log_prob(wanted, x), wanted, weight)),
+        speed(lambda: likelihood.log_prob(params, x)),
+        speed(lambda: torch.autograd.grad(plain_log_prob(wanted, x, MIXTURES), wanted, weight)),
+    )
 
 
 def rows() -> list[tuple[str, float, str]]:
     """Return (name, value, unit) of each measurement on this process's thread."""
     table = []
     for channels, name in ((1, "grey"), (3, "colour")):
-        both, forward, plain = speeds(channels)
+        trained, scored, plain = speeds(channels)
         table += [
-            (f"mixture of logistics, {name}, with gradient", both, "images/s"),
-            (f"mixture of logistics, {name}, evaluation", forward, "images/s"),
-            (f"mixture of logistics, {name}, over plain", both / plain, "times"),
+            (f"mixture of logistics, {name}, gradient", trained, "images/s"),
+            (f"mixture of logistics, {name}, evaluation", scored, "images/s"),
+            (f"mixture of logistics, {name}, gradient, over plain", trained / plain, "times"),
         ]
     return table
 
 
-def _one_of_two(start, results) -> None:
+def _worker(start, results) -> None:
     torch.set_num_threads(1)
     start.wait()
     results.put(rows())
 
 
-def two_processes() -> list[tuple[str, float, str]]:
-    """Return the sum of what two processes measure at the same time."""
+def two_at_once() -> list[tuple[str, float, str]]:
+    """Return the sums of what two processes measure at the same time."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(2), context.Queue()
-    workers = [context.Process(target=_one_of_two, args=(start, results)) for _ in range(2)]
+    workers = [context.Process(target=_worker, args=(start, results)) for _ in range(2)]
     for worker in workers:
         worker.start()
-    tables = [results.get() for _ in workers]
+    one, other = (results.get() for _ in workers)
     for worker in workers:
         worker.join()
-    return [(f"{name}, two at once", a + b, unit) for (name, a, unit), (_, b, _) in zip(*tables) if unit == "images/s"]
+    pairs = zip(one, other, strict=True)
+    return [(f"{name}, two at once", a + b, unit) for (name, a, unit), (_, b, _) in pairs if unit == "images/s"]
 
 
 def main() -> None:
     """Print both tables."""
     torch.set_num_threads(1)
-    for name, value, unit in rows() + two_processes():
-        print(f"{name:58} {value:10,.1f} {unit}")
+    for name, value, unit in rows() + two_at_once():
+        print(f"{name:56} {value:10,.1f} {unit}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ import torch
 
 from ..errors import VaelibError
 from ..progress import Progress
-from .settings import RHA, Artifact, Bank, Data, Gaps, Teacher, VAERun
+from .price import cost
+from .settings import Artifact, Bank, Data
 from .stages import make, make_shard
 from .store import Store, cores
 
@@ -29,39 +30,6 @@ KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-# Seconds on one core of the machine this was written on: only the order of starting and the estimate of the time left
-# depend on these, never a result.
-IMAGES_PER_SECOND = {
-    "gaussian": 6_500,
-    "bernoulli": 6_500,
-    "mol": 400,
-    "mol_channel": 5_000,
-    "teacher": 270,
-    "evaluations": 1_150,
-}
-
-
-def cost(artifact: Artifact) -> float:
-    """Return a rough price in single-core seconds, for the progress bar and for starting the longest path first."""
-    if isinstance(artifact, Teacher):
-        return artifact.images / IMAGES_PER_SECOND["teacher"]
-    if isinstance(artifact, Bank):
-        return artifact.size * (2 * artifact.steps - 1) / IMAGES_PER_SECOND["evaluations"]
-    if isinstance(artifact, VAERun):
-        return artifact.epochs * artifact.data.n_train * _seconds_an_image(artifact)
-    if isinstance(artifact, RHA):
-        return (artifact.epochs - artifact.start) * artifact.vae.data.n_train * _seconds_an_image(artifact.vae)
-    if isinstance(artifact, Gaps):
-        return len(artifact.vae.snapshots) * (artifact.amortization_images or artifact.vae.data.n_test) / 50
-    return 1.0
-
-
-def _seconds_an_image(run: VAERun) -> float:
-    network = run.network
-    if network.architecture == "fc":
-        return 1 / IMAGES_PER_SECOND[network.likelihood]
-    flops = 6 * (8_704 * network.nc**2 + 114_688 * network.nc)
-    return flops / 4e10 + run.data.channels / IMAGES_PER_SECOND["mol_channel"]
 
 
 def all_artifacts(wanted: Sequence[Artifact], skip: Callable[[Artifact], bool] = lambda _: False) -> list[Artifact]:
