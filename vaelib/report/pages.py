@@ -70,6 +70,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 SWEEP_FIGURES = {
+    "smoothness": "Fig. 3",
     "limited_k": "Fig. 4 (right)",
     "rha": "Fig. 5",
     "latents": "Fig. 6",

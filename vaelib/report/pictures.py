@@ -23,7 +23,7 @@ def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapp
             for column, ax in enumerate(line):
                 ax.set_axis_off()
                 if column < len(pixels):
-                    ax.imshow(pixels[column].permute(1, 2, 0).clamp(0, 1), cmap="gray", vmin=0, vmax=1)
+                    ax.imshow(pixels[column].permute(1, 2, 0).clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
                     if label in captions:
                         ax.set_title(captions[label][column], fontsize=8, y=-0.22, color=GREY)
             line[0].text(-0.12, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)

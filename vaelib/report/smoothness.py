@@ -1,0 +1,263 @@
+"""Fig. 3, and what it shows on more than one pair: log q(z_α | x̃_α) on lines between latents of test images (Sec. 5.3).
+
+The paper shows one exemplary pair, one reconstruction of each z_α and one training of each method. Here the same curve
+is drawn beside its average over reconstructions, and "higher" and "smoother" are judged on many pairs by the definitions
+of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by seed.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from scipy.stats import binom
+from torch import Tensor
+
+from ..errors import VaelibError
+from ..models import VAE
+from ..runs import Experiment, Store, load_vae, tables_folder
+from ..runs.stages.context import pick_device
+from ..runs.store import commit, load_array
+from ..runs.tables import merge_table
+from ..tasks.interpolation import Interpolation, different_pairs, interpolate, path_statistics
+from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
+from .claims import number
+from .figures import figures_folder, stamp, stem, title
+from .pictures import image_rows
+from .plotting import save_figure
+from .rules import interval95
+
+LINE_LABEL = r"$\log q_\phi(z_\alpha\,|\,\tilde{x}_\alpha)$ (nats)"
+IMAGES = 11  # of a strip: alpha = 0, 0.1, ..., 1
+# What DMaaPx should do to each statistic (Sec. 5.3), and how a reader is told what it is.
+CLAIMED = {"level": 1, "variation": -1, "jitter": -1, "quiet_variation": -1, "roughness": -1}
+MEANINGS = {
+    "level": "mean log q (nats)",
+    "variation": "nats travelled along the path",
+    "jitter": "spread of log q at one α (nats)",
+    "quiet_variation": "nats travelled, no pixel noise",
+    "roughness": "nats travelled per nat of range",
+}
+
+
+def load_test_set(experiment: Experiment) -> tuple[Tensor, Tensor]:
+    """Return the experiment's test images, (N, C, 32, 32) uint8, and their labels."""
+    folder = Store().require(experiment.data)
+    images, labels = (np.array(load_array(folder / f"{name}.npy")) for name in ("test", "test_labels"))
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def trained_vaes(experiment: Experiment, seed: int = 0, device: str = "auto") -> dict[str, VAE]:
+    """Return the trained VAE of each series, read from the store; nothing is trained here."""
+    chosen = [point for point in experiment.points if point.vae.seed == seed]
+    return {point.series: load_vae(point.vae, Store(), device=pick_device(device)) for point in chosen}
+
+
+def image_row(ax: Axes, images: Tensor, span: tuple[float, float]) -> None:
+    """Draw images (n, C, H, W) in [0, 1] side by side over the x-range ``span``, a white pixel between them."""
+    tiled = torch.nn.functional.pad(images, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
+    ax.imshow(tiled.numpy(), cmap="gray", vmin=0, vmax=1, extent=(*span, 0, 1), aspect="auto", interpolation="nearest")
+    ax.set_axis_off()
+
+
+def stops(path: Interpolation, count: int) -> np.ndarray:
+    """Return the numbers of ``count`` evenly spaced points of a path, its ends included."""
+    return np.linspace(0, len(path.alphas) - 1, count).round().astype(int)
+
+
+def draw_path(ax: Axes, path: Interpolation, colour: str) -> None:
+    """Draw one reconstruction's curve (thin), the average over all (thick) and the band that holds 80 % of them."""
+    alphas, curves = path.alphas.numpy(), path.log_q.numpy()
+    ax.fill_between(alphas, *np.quantile(curves, [0.1, 0.9], axis=0), color=colour, alpha=0.16, lw=0)
+    ax.plot(alphas, curves[0], color=colour, lw=0.7)
+    ax.plot(alphas, curves.mean(0), color=colour, lw=2.2)
+
+
+def smoothness_figure(
+    paths: Mapping[str, Interpolation], *, title_note: str, footer: str = "", stamp: str | None = None
+) -> ReportFigure:
+    """Return Fig. 3: log q(z_α | x̃_α) of both methods, the first one's images above the curves, the second's below.
+
+    Raises ValueError unless there are two paths.
+    """
+    (upper, lower), (left, width, height, edge) = paths, (1.25, 5.5, 2.5, 0.12)
+    side, lines = width / IMAGES, textwrap.wrap(footer, 121)
+    bottom = 0.75 + side + 0.14 * len(lines)
+    inches = (left + width + 0.15, bottom + height + side + 0.5)
+    with mpl.rc_context(fname=STYLE):
+        fig = ReportFigure(figsize=inches)
+
+        def box(y: float, tall: float) -> Axes:
+            return fig.add_axes((left / inches[0], y / inches[1], width / inches[0], tall / inches[1]))
+
+        half = 0.5 / (IMAGES - 1)  # so that an image of a strip is centred over its alpha
+        ax, span = box(bottom, height), (-half, 1 + half)
+        for method, path in paths.items():
+            draw_path(ax, path, COLOURS[method])
+        ax.set(xlim=span, xlabel=r"$\alpha$   (0: $x_1$, 1: $x_0$)", ylabel=LINE_LABEL)
+        ax.set_xticks(np.linspace(0, 1, IMAGES))
+        ax.yaxis.set_major_formatter("{x:,.0f}")
+        for method, y in ((upper, bottom + height + 0.06), (lower, bottom - side - 0.5)):
+            strip, look = box(y, side), {"ha": "right", "va": "center", "color": COLOURS[method], "weight": "bold"}
+            image_row(strip, paths[method].images[stops(paths[method], IMAGES)], span)
+            strip.text(-0.015, 0.5, LABELS[method].replace(" ", "\n"), transform=strip.transAxes, **look)
+        fig.text(edge / inches[0], 1 - 0.1 / inches[1], title_note, va="top", fontsize=12.5, weight="bold")
+        fig.text(edge / inches[0], 0.08 / inches[1], "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
+        if stamp:
+            style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
+            fig.text(0.55, 0.5, stamp, fontsize=30, **style)
+    return fig
+
+
+def chosen_pair(labels: Tensor, pair: Sequence[int] | None = None) -> list[int]:
+    """Return ``pair`` checked, or two test images of different classes drawn by seed 0 where it is None."""
+    if pair is None:
+        return different_pairs(labels, 1)[0].tolist()
+    if len(pair) != 2 or not all(0 <= index < len(labels) for index in pair):
+        raise VaelibError(
+            f"pair = {pair} names no two test images; give two numbers from 0 to {len(labels) - 1}, or None"
+        )
+    return list(pair)
+
+
+def draw_smoothness(
+    experiment: Experiment, vaes: Mapping[str, VAE], pair: list[int], *, samples: int = 16, seed: int = 0
+) -> ReportFigure:
+    """Compute, draw and save Fig. 3 for the test images ``pair`` = (x_0, x_1) as ``fig03_<dataset>``."""
+    images, _ = load_test_set(experiment)
+    x0, x1 = (images[index] for index in pair)
+    paths = {name: interpolate(vae, x0, x1, samples=samples, seed=seed) for name, vae in vaes.items()}
+    data, profile = experiment.data, experiment.profile.name
+    footer = (
+        f"profile {profile} · {data.label} · {data.n_train:,} training images · x₀, x₁: test images {pair[0]}, {pair[1]} "
+        f"· seed {seed} · thin: one reconstruction of each z, as in the paper; thick and band: mean and central 80 % of "
+        f"{samples} · images: E[x|z] · commit {commit()[:10]}"
+    )
+    figure = smoothness_figure(paths, title_note=title(experiment), footer=footer, stamp=stamp(experiment))
+    save_figure(figure, figures_folder(profile), f"fig03_{stem(experiment)}")
+    return figure
+
+
+def snapshots(vaes: Mapping[str, VAE], x0: Tensor, x1: Tensor, count: int = 9) -> ReportFigure:
+    """Return what the slider of :func:`~vaelib.report.widgets.interpolation_explorer` shows, at ``count`` values of α."""
+    rows, captions = {}, {}
+    for method, vae in vaes.items():
+        path = interpolate(vae, x0, x1, alphas=count, samples=8)
+        rows[LABELS[method]] = path.images
+        captions[LABELS[method]] = [number(value) for value in path.mean.tolist()]
+    return image_rows(rows, "E[x|z] from x₁ (left) to x₀ (right), and the mean log q below (nats)", captions)
+
+
+def write_paths(experiment: Experiment, pairs: int = 100) -> pd.DataFrame:
+    """Measure every VAE of the experiment on the same pairs of test images; write ``smoothness_paths.csv``.
+
+    Columns: dataset, likelihood, method, seed, first, second (the images), those of
+    :class:`~vaelib.tasks.interpolation.PathStatistics`, and quiet_variation, the variation of the curve with E[x|z_α] in
+    place of x̃_α. Returns this experiment's rows.
+    """
+    images, labels = load_test_set(experiment)
+    chosen, tables = different_pairs(labels, pairs), []
+    for seed in sorted({point.vae.seed for point in experiment.points}):
+        for method, vae in trained_vaes(experiment, seed).items():
+            about = {"dataset": experiment.dataset, "likelihood": experiment.likelihood, "method": method, "seed": seed}
+            ends = dict(zip(("first", "second"), chosen.T.tolist(), strict=True))
+            measured = path_statistics(vae, images, chosen)._asdict()
+            measured["quiet_variation"] = path_statistics(
+                vae, images, chosen, samples=1, reconstruction="mean"
+            ).variation
+            tables.append(pd.DataFrame(about | ends | {name: v.tolist() for name, v in measured.items()}))
+    table = pd.concat(tables, ignore_index=True)
+    merge_table(tables_folder(experiment.profile.name) / "smoothness_paths.csv", table)
+    return table
+
+
+def _verdict(sign: int, interval: tuple[float, float] | None, profile: str) -> str:
+    """Return the ledger's verdict (:mod:`~vaelib.report.claims`) on a difference claimed to have this sign."""
+    if profile == "smoke" or interval is None:
+        return "not testable"
+    ends = sorted(sign * end for end in interval)
+    return "supported" if ends[0] > 0 else "contradicted" if ends[1] < 0 else "not testable"
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Return the 95 % interval of the median by order statistics, for any distribution; None for fewer than 6 values.
+
+    It excludes 0 exactly where the two-sided sign test does.
+    """
+    rank = int(binom.ppf(0.025, len(values), 0.5))  # the number of values that may lie outside on either side, plus 1
+    ordered = np.sort(values)
+    return (float(ordered[rank - 1]), float(ordered[-rank])) if rank else None
+
+
+def differences(table: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """Return DMaaPx minus normal training for each statistic, paired by pair of images and by seed.
+
+    A log density has no floor, so a single pair can decide a mean over pairs: medians are judged, means told.
+
+    Columns: quantity, normal, dmaapx and difference (medians over pairs), over_pairs (95 % interval of the median over
+    other pairs, for these trained networks), better_on (share of the pairs), mean and mean_se (of the difference, over
+    pairs), over_seeds (95 % interval over other trainings; None for one seed) and verdict, which the seeds decide where
+    there are two or more.
+    """
+    rows = []
+    for name, sign in CLAIMED.items():
+        wide = table.pivot(index=["first", "second"], columns=["method", "seed"], values=name)
+        paired = wide["dmaapx"] - wide["normal"]
+        by_pair = paired.mean(axis=1)  # over seeds
+        over_pairs = median_interval(by_pair.to_numpy())
+        over_seeds = interval95(paired.median().to_numpy()) if paired.shape[1] > 1 else None
+        row = {"quantity": name} | {method: wide[method].mean(axis=1).median() for method in ("normal", "dmaapx")}
+        row |= {"difference": by_pair.median(), "over_pairs": over_pairs, "better_on": (sign * by_pair > 0).mean()}
+        row |= {"mean": by_pair.mean(), "mean_se": by_pair.sem(), "over_seeds": over_seeds}
+        rows.append(row | {"verdict": _verdict(sign, over_seeds or over_pairs, profile)})
+    return pd.DataFrame(rows)
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "–" if ends is None else " … ".join(number(end, signed=True) for end in ends)
+
+
+def compared(found: pd.DataFrame) -> Any:
+    """Return :func:`differences` as a table for a notebook."""
+    rows = {
+        MEANINGS[row.quantity]: {
+            LABELS["normal"]: number(row.normal),
+            LABELS["dmaapx"]: number(row.dmaapx),
+            "median difference": number(row.difference, signed=True),
+            "95 % over pairs": _interval(row.over_pairs),
+            "better on": f"{row.better_on:.0%} of pairs",
+            "mean ± s.e.": f"{number(row['mean'], signed=True)} ± {number(row.mean_se)}",
+            "95 % over seeds": _interval(row.over_seeds),
+            "verdict": row.verdict,
+        }
+        for _, row in found.iterrows()
+    }
+    return pd.DataFrame(rows).T.style
+
+
+def sentences(found: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Return what :func:`differences` found in ``table`` about "higher" and "smoother", as Markdown made of its numbers."""
+    facts, seeds = found.set_index("quantity"), table["seed"].nunique()
+    pairs = len(table[["first", "second"]].drop_duplicates())
+
+    def told(name: str) -> str:
+        row = facts.loc[name]
+        amount = f"{number(row.difference, signed=True)} (95 % over pairs {_interval(row.over_pairs)})"
+        return f"{MEANINGS[name]} {amount}, better on {row.better_on:.0%} of the pairs: *{row.verdict}*"
+
+    scope = (
+        "One training of each method: the intervals speak of other pairs of images, not of other trainings."
+        if seeds == 1
+        else f"Verdicts are by the interval over {seeds} seeds; the one over pairs holds for these trained networks."
+    )
+    return (
+        f"DMaaPx minus normal training, median over {pairs} pairs of test images:\n\n"
+        f"- **Higher?** {told('level')}.\n"
+        f"- **Smoother?** {told('variation')}; {told('jitter')}.\n"
+        f"- **Smoother without the noise?** {told('quiet_variation')}.\n"
+        f"- **Smoother for its height?** {told('roughness')}.\n\n{scope}"
+    )
