@@ -7,6 +7,7 @@ import torch
 
 from vaelib import files, progress, rng
 from vaelib.errors import VaelibError
+from vaelib.precision import bf16_pays
 
 
 def test_draws_depend_on_seed_purpose_and_index_alone():
@@ -57,3 +58,34 @@ def test_headless_progress_is_a_few_lines_with_the_time_left(monkeypatch, capsys
 )
 def test_durations_read_well(seconds, text):
     assert progress.duration(seconds) == text
+
+
+# --- precision ----------------------------------------------------------------------------------------------------
+
+
+def test_bfloat16_is_left_alone_where_it_is_emulated(monkeypatch):
+    """On a CPU without the instruction ``amp=True`` is float32, bit for bit: emulation is up to 16 times slower."""
+    from vaelib.models import FullyConnectedVAE
+    from vaelib.training import vae as loop
+    from vaelib.training.distributions import TrainingDistribution
+
+    images = torch.randint(0, 256, (8, 1, 32, 32), dtype=torch.uint8)
+
+    def weights(amp, pays):
+        monkeypatch.setattr(loop, "bf16_pays", lambda device: pays)
+        torch.manual_seed(0)
+        state = loop.VAEState(FullyConnectedVAE(hidden=16))
+        list(loop.train_vae(state, TrainingDistribution(images, 8), epochs=2, batch_size=4, amp=amp))
+        return state.vae.encoder[0].weight
+
+    assert torch.equal(weights(True, False), weights(False, False))
+    assert not torch.equal(weights(True, True), weights(False, True))
+
+
+def test_what_a_cpu_says_of_itself_decides(monkeypatch):
+    for answer in (True, False):
+        bf16_pays.cache_clear()
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda a=answer: {"avx512_bf16": a}, raising=False)
+        assert bf16_pays("cpu") is answer
+    assert not bf16_pays("mps")
+    bf16_pays.cache_clear()

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..precision import bf16_pays
+
 SIGMA_DATA = 0.5
 P_MEAN, P_STD = -1.2, 1.2
 
@@ -51,7 +53,8 @@ def noise_levels(standard_normal: Tensor, p_mean: float = P_MEAN, p_std: float =
 class EDMDenoiser(nn.Module):
     """D(x; σ) of Karras Eq. 7 around ``network(inputs, c_noise)``, which returns a tensor of its inputs' shape.
 
-    Scalings and output are in x's precision; ``amp`` runs only the network in bfloat16.
+    Scalings and output are in x's precision; ``amp`` runs only the network in bfloat16, where the hardware
+    multiplies it.
     ``space_to_depth`` 2 or 4 shows the network each 2×2 or 4×4 block of pixels as channels, (B, 4C, 16, 16) or
     (B, 16C, 8, 8): a quarter or a sixteenth of the work at equal width.
     """
@@ -68,7 +71,7 @@ class EDMDenoiser(nn.Module):
         column = (-1, 1, 1, 1)
         inputs = F.pixel_unshuffle(c.input.view(column) * x, self.space_to_depth)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.amp):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.amp and bf16_pays(x.device.type)):
             raw = self.network(inputs, c.noise)
         raw = F.pixel_shuffle(raw.to(x.dtype), self.space_to_depth)
         return c.skip.view(column) * x + c.out.view(column) * raw

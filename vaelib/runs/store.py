@@ -28,6 +28,7 @@ from torch import Tensor
 
 from .. import files, paths
 from ..errors import VaelibError
+from ..precision import bf16_pays
 from ..version import __version__
 from .settings import Artifact
 
@@ -177,6 +178,7 @@ def provenance() -> dict[str, str]:
     packages = ("torch", "numpy", "diffusers")
     versions = {name: metadata.version(name) for name in packages if _installed(name)}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {cores()} cores"
+    device += ", bfloat16" if bf16_pays("cuda" if torch.cuda.is_available() else "cpu") else ", float32 only"
     return {"vaelib": __version__, "commit": commit(), "python": platform.python_version(), "device": device} | versions
 
 

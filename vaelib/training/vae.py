@@ -19,6 +19,7 @@ from torch.optim.adam import adam
 from .. import rng
 from ..errors import NonFiniteLoss, VaelibError
 from ..models.vae import VAE
+from ..precision import bf16_pays
 from .distributions import Stream
 
 
@@ -117,7 +118,8 @@ def train_vae(
         epochs: effective epochs to reach in all, those done before included.
         batch_size: M.
         seed: of the posterior's noise.
-        amp: bfloat16 in the wide hidden layers; pixels, latents, loss and optimiser stay float32.
+        amp: bfloat16 in the wide hidden layers where the hardware multiplies it; pixels, latents, loss and optimiser
+            stay float32.
 
     Raises:
         NonFiniteLoss: the ELBO became NaN or infinite in this epoch.
@@ -132,7 +134,7 @@ def train_vae(
         for step in steps:
             x = distribution.batch(step, batch_size)
             eps = rng.normal((batch_size, vae.d_z), seed, "posterior", step, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            with torch.autocast(device.type, torch.bfloat16, enabled=amp and bf16_pays(device.type)):
                 mean_elbo = vae(x, eps).mean()
             state.ascend(mean_elbo)
             total += mean_elbo.detach()

@@ -1,0 +1,22 @@
+"""Where bfloat16 pays: on hardware that multiplies it. Elsewhere it is emulated, many times slower than float32."""
+
+from functools import cache
+
+import torch
+
+
+@cache
+def bf16_pays(device: str) -> bool:
+    """Return True if this machine's ``cpu`` or ``cuda`` multiplies bfloat16 itself.
+
+    ``amp`` settings ask for bfloat16 and get it only here. With the instruction missing, measured on one CPU by hiding
+    it, the fully connected VAE trains at 0.15 (AVX2) to 0.66 (AVX-512) of float32's speed; with it at 1.3.
+    """
+    if device == "cuda":  # a GPU that is only imagined (fake tensors) counts as a recent one
+        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+    if device != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
