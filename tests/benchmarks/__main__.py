@@ -3,10 +3,12 @@
 Everything runs on one thread: the engine gives each run a core of its own.
 """
 
+import multiprocessing
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
@@ -20,6 +22,8 @@ from vaelib.samplers.bank import sample_images
 from vaelib.training.diffusion import train_denoiser
 from vaelib.training.distributions import TrainingDistribution
 from vaelib.training.vae import VAEState, train_vae
+
+from . import corruptions, mol, residual
 
 IMAGES = (torch.rand(2_000, 1, 32, 32) * 255).to(torch.uint8)
 
@@ -50,6 +54,17 @@ def vae_training(likelihood: str, amp: bool, epochs: int = 2) -> float:
             pass
 
     return epochs * len(IMAGES) / seconds(train, 1)
+
+
+def _one_of_two(epochs: int) -> float:
+    torch.set_num_threads(1)
+    return vae_training("gaussian", amp=True, epochs=epochs)
+
+
+def two_processes() -> float:
+    """Return training images/s of two single-threaded processes at once, in all: what the engine makes of two cores."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        return sum(pool.map(_one_of_two, [10, 10]))
 
 
 def batches(augmentation: object) -> float:
@@ -103,6 +118,7 @@ def main() -> None:
     jobs: dict[str, Callable[[], float]] = {
         "VAE training, fp32": lambda: vae_training("gaussian", amp=False),
         "VAE training, bf16 hidden layers": lambda: vae_training("gaussian", amp=True),
+        "VAE training, bf16 hidden layers, two processes": two_processes,
         "VAE training, bf16, mixture of logistics": lambda: vae_training("mol", amp=True, epochs=1),
         "training batches, plain": lambda: batches(None),
         "training batches, Aug.Naive": lambda: batches(NAIVE),
@@ -119,9 +135,12 @@ def main() -> None:
         ("laptop teacher, training", training, "images/s"),
         ("laptop teacher, sampling with 10 Heun steps", sampling, "images/s"),
         ("import vaelib, beyond torch", import_time(), "s"),
+        *mol.rows(),
+        *residual.rows(),
+        *corruptions.rows(),
     ]
     for name, value, unit in rows:
-        print(f"{name:45} {value:12,.2f} {unit}")
+        print(f"{name:52} {value:12,.2f} {unit}")
     table = {
         "one thread": {name: {"value": value, "unit": unit} for name, value, unit in rows},
         "machine": provenance(),
