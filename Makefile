@@ -66,7 +66,8 @@ $(SRC)/lib.sum: FORCE
 	@mkdir -p $(@D); cat $(LIB) | cksum | cmp -s - $@ || cat $(LIB) | cksum > $@
 FORCE:
 
-$(B)/notebooks/%.$(TAG).ipynb: $(SRC)/%.py $(SRC)/lib.sum | $(READY)
+# Static, not implicit: make takes the products of implicit rules for intermediate and would leave the report as it was.
+$(NAMES:%=$(B)/notebooks/%.$(TAG).ipynb): $(B)/notebooks/%.$(TAG).ipynb: $(SRC)/%.py $(SRC)/lib.sum | $(READY)
 	@mkdir -p $(@D) $(B)/logs
 	@echo "$* [$(PROFILE), $(DATASET)$(if $(filter-out default,$(LIKELIHOOD)), with $(LIKELIHOOD))]"
 	@$(VAELIB) notebook run $* --out $@ --html $(@:.ipynb=.html) \

@@ -9,7 +9,12 @@ TEXT = (ROOT / "Makefile").read_text()
 
 
 def make(*arguments: str) -> str:
-    return subprocess.run(["make", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["make", *([] if "-C" in arguments else ["-C", str(ROOT)]), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def test_help_lists_every_goal():
@@ -41,3 +46,30 @@ def test_sweeps_are_run_where_the_paper_has_them(tmp_path):
 
 def test_recipes_name_the_log_when_they_fail():
     assert TEXT.count("failed: see $(") == 2
+
+
+FAKE_PYTHON = """#!/bin/bash
+while [ $# -gt 0 ]; do
+  if [ "$1" = --out ]; then mkdir -p "$(dirname "$2")"; touch "$2"; fi
+  if [ "$1" = report ]; then echo REPORT; touch "$VAELIB_BUILD/laptop/report.html"; fi
+  shift
+done
+"""
+
+
+def test_another_data_set_renews_the_report_and_nothing_renews_it_twice(tmp_path):
+    """With a Python that only touches files: make's own decisions."""
+    environment, project = tmp_path / "env", tmp_path / "project"
+    for folder in (environment / "bin", project / "vaelib", project / "notebooks"):
+        folder.mkdir(parents=True)
+    (project / "Makefile").write_text(TEXT)
+    for name in ("pyproject.toml", "vaelib/a.py", "notebooks/00_tour.py", "notebooks/03_three_gaps.py"):
+        (project / name).write_text("")
+    (environment / "bin/python").write_text(FAKE_PYTHON)
+    (environment / "bin/python").chmod(0o755)
+    (environment / ".vaelib-ready").write_text("")
+    reports = []
+    for dataset in ("fashion_mnist", "binary_mnist", "binary_mnist"):
+        settings = [f"DATASET={dataset}", f"VAELIB_BUILD={tmp_path / 'build'}", f"ENV={environment}"]
+        reports.append("REPORT" in make("-C", str(project), "all", *settings))
+    assert reports == [True, True, False]
