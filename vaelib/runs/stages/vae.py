@@ -1,6 +1,7 @@
 """Training one VAE by one method, scored along the way (Eqs. 3, 7–9)."""
 
 import dataclasses
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from ...models import VAE, FullyConnectedVAE, ResidualVAE, build_likelihood
 from ...samplers.bank import Bank as BankImages
 from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
 from ...training.mollify import Mollified, Mollify
-from ...training.vae import VAEState, train_vae
+from ...training.vae import Epoch, VAEState, train_vae
 from ..settings import Network, VAERun
 from ..store import Store, load_array, load_tensors, save_tensors
 from .context import Context
@@ -105,15 +106,37 @@ def score(vae: VAE, sets: dict[str, Tensor | str], epoch: int) -> list[dict[str,
     return list(rows.values())
 
 
+def follow(
+    context: Context,
+    state: VAEState,
+    loop: Iterator[Epoch],
+    sets: dict[str, Tensor | str],
+    *,
+    evaluations: Collection[int],
+    snapshots: Collection[int],
+    epochs: tuple[int, int],
+) -> None:
+    """Run a training ``loop`` over ``state`` from its last checkpoint; ``epochs`` is where it begins and ends."""
+    curve: list[dict[str, Any]] = []
+    if (saved := context.resume()) is not None:
+        state.load(saved[0], saved[1]["epochs"])  # before the loop's first step, which begins where the state is
+        curve = saved[1]["curve"]
+    first, last = epochs
+    for number, running in loop:
+        if number in snapshots:
+            save_tensors(context.folder / f"weights-{number:05d}.safetensors", state.vae.state_dict())
+        if number in evaluations:
+            curve += score(state.vae, sets, number)
+        context.checkpoint(state.tensors, {"epochs": number, "curve": curve})
+        context.report((number - first) / (last - first), f"ELBO {running:,.0f}")
+    files.write_json(context.folder / "curve.json", curve)
+
+
 def make_vae(settings: VAERun, context: Context) -> None:
     """Train; score D_train, D_test and the training distribution at ``evaluations``; keep weights at ``snapshots``."""
     vae = build_vae(settings.network, settings.data.channels, settings.seed).to(context.device)
-    state, curve = VAEState(vae, settings.lr), []
-    if (saved := context.resume()) is not None:
-        state.load(saved[0], saved[1]["epochs"])
-        curve = saved[1]["curve"]
+    state = VAEState(vae, settings.lr)
     distribution = training_distribution(settings, context)
-    sets = evaluation_sets(settings, distribution, context)
     loop = train_vae(
         state,
         distribution,
@@ -122,11 +145,12 @@ def make_vae(settings: VAERun, context: Context) -> None:
         seed=settings.seed,
         amp=settings.amp,
     )
-    for number, running in loop:
-        if number in settings.snapshots:
-            save_tensors(context.folder / f"weights-{number:05d}.safetensors", vae.state_dict())
-        if number in settings.evaluations:
-            curve += score(vae, sets, number)
-        context.checkpoint(state.tensors, {"epochs": number, "curve": curve})
-        context.report(number / settings.epochs, f"ELBO {running:,.0f}")
-    files.write_json(context.folder / "curve.json", curve)
+    follow(
+        context,
+        state,
+        loop,
+        evaluation_sets(settings, distribution, context),
+        evaluations=settings.evaluations,
+        snapshots=settings.snapshots,
+        epochs=(0, settings.epochs),
+    )
