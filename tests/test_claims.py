@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,21 +10,23 @@ import pytest
 from scipy import stats
 
 from tests.test_sweep_figures import rows_of, values
+from vaelib.report import claims, size_ledger, sweep_ledger
 from vaelib.report.audit import findings
 from vaelib.report.claims import (
     OURS,
     PAPER,
-    SWEEP_CLAIMS,
     evaluate_claims,
     format_claims,
     judge_build,
     ledger,
     number,
 )
+from vaelib.report.entries import Entry, Part
 from vaelib.report.reference import METHODS, SWEEPS, paper_gaps, paper_values, table_07
 from vaelib.report.rules import Case, Evidence, interval95, judge, needs, same, value
 
 FASHION = ("fashion_mnist", "gaussian")
+SWEEP_CLAIMS = [*sweep_ledger.ENTRIES, *size_ledger.ENTRIES]
 # method -> train ELBO, test ELBO, G_a, G_r, own ELBO: everything as the paper claims, with room to spare.
 AS_CLAIMED = {
     "normal": (-250.0, -4600.0, 1400.0, 0.40, -250.0),
@@ -127,10 +130,37 @@ def test_audit_finds_what_the_paper_contradicts_itself_in():
 
 
 def test_ledger_ids_are_unique_and_every_claim_has_the_papers_number():
-    claims = ledger()
-    assert len({claim.id for claim in claims}) == len(claims)
-    unknown = {claim.id for claim in claims if claim.paper_value is None}
+    every = ledger()
+    assert len({claim.id for claim in every}) == len(every)
+    unknown = {claim.id for claim in every if claim.paper_value is None}
     assert unknown == {"teach-gap/cifar10/mol"}  # Fig. 16's training curve was not read
+
+
+def test_every_part_names_tables_that_notebooks_make():
+    root = Path(__file__).resolve().parents[1]
+    for part in claims.PARTS:
+        assert {entry.table for entry in part.entries} <= set(part.notebooks)
+        assert all((root / "notebooks" / f"{name}.py").exists() for name in part.notebooks.values())
+
+
+def test_a_new_part_is_judged_where_its_table_has_rows_and_without_numbers_of_the_papers(monkeypatch, tmp_path):
+    def ours(tables, table, dataset, likelihood):
+        rows = tables[table].query("dataset == @dataset and likelihood == @likelihood")
+        return Evidence({("a", "elbo"): dict(zip(rows["seed"], rows["a"], strict=True))})
+
+    entry = Entry("new", "A is positive", "9.9", "A", "mine", lambda _: needs(value("a", "elbo")))
+    part = Part([entry], {"mine": "03_three_gaps"}, ours)
+    monkeypatch.setattr(claims, "PARTS", (part,))
+    monkeypatch.setattr(claims, "TABLES", part.notebooks)
+    (tmp_path / "tables").mkdir()
+    setting = {"dataset": "fashion_mnist", "likelihood": "mol"}
+    rows = pd.DataFrame([setting | {"seed": seed, "a": 5.0 + seed, "key": f"run{seed}"} for seed in range(3)])
+    rows.to_csv(tmp_path / "tables/mine.csv", index=False)
+    found = {row["id"]: row for row in judge_build(tmp_path, "laptop") if row["evidence"] == OURS}
+    assert found["new/cifar10/mol"]["note"] == "not run"
+    row = found["new/fashion_mnist/mol"]
+    assert (row["verdict"], row["paper_value"], row["paper_location"]) == ("supported", None, "9.9 (CIFAR-10)")
+    assert (row["notebook"], row["runs"]) == ("03_three_gaps", ["run0", "run1", "run2"])
 
 
 def test_digitised_curves_agree_with_table_7():

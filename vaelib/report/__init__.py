@@ -4,7 +4,7 @@
 :mod:`~vaelib.report.plotting`  the paper's figures from tidy tables (``three_gaps_figure``, ``save_figure``)
 :mod:`~vaelib.report.sweeps`    Figs. 3–8 and 14–16, in :mod:`.size_figures`, :mod:`.smoothness` and :mod:`.sweep_figures` too
 :mod:`~vaelib.report.reference` the paper's digitised curves and Table 7 (``paper_curves``, ``table_07``)
-:mod:`~vaelib.report.claims`    verdicts by rules written before numbers: :mod:`.rules`, :mod:`.ledger`, :mod:`.audit`
+:mod:`~vaelib.report.claims`    verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries`, :mod:`.audit`
 :mod:`~vaelib.report.notebooks` pairs kept in step, strict execution (``sync``, ``check``, ``run``, ``to_html``)
 :mod:`~vaelib.report.html`      one self-contained page per build (``write_report``)
 ==============================  ==========================================================================

@@ -1,32 +1,32 @@
 """The ledger: each claim of the paper, judged by our runs and by the paper's own numbers.
 
-How a claim is judged: :mod:`~vaelib.report.rules`. Which claims there are: :mod:`~vaelib.report.ledger` (the three gaps),
-:mod:`~vaelib.report.sweep_ledger` and :mod:`~vaelib.report.size_ledger` (the sweeps), :mod:`~vaelib.report.audit` (where
-the paper disagrees with itself). ``our_value`` is the smallest of the differences that a claim says are positive, that
-is the margin by which it holds (or, if negative, fails), and ``interval`` belongs to it. Nats per image for ELBOs and
-gaps, MS-SSIM for the robustness gap.
+How a claim is judged: :mod:`~vaelib.report.rules`. Which claims there are: the modules in :data:`PARTS`, made of
+:mod:`~vaelib.report.entries`, and :mod:`~vaelib.report.audit` (where the paper disagrees with itself). ``our_value`` is
+the smallest of the differences that a claim says are positive, that is the margin by which it holds (or, if negative,
+fails), and ``interval`` belongs to it. Nats per image for ELBOs and gaps, MS-SSIM for the robustness gap.
 """
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from ..files import write_json
 from . import ledger as three_gaps
+from . import size_ledger, sweep_ledger
 from .audit import findings
-from .reference import SETTING, SWEEP_SETTING, SWEEPS, paper_sweep
-from .rules import ONE_SEED, Case, Evidence, Verdict, judge
-from .size_ledger import SIZE_CLAIMS
-from .sweep_ledger import DATA_CLAIMS, SweepClaim, sweep_evidence
+from .entries import Part, Tables, settings_in
+from .reference import SETTING, SWEEP_SETTING
+from .rules import ONE_SEED, Evidence, Rule, Verdict, judge
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
-SWEEP_CLAIMS: list[SweepClaim] = [*DATA_CLAIMS, *SIZE_CLAIMS]
-Tables = Mapping[str, pd.DataFrame]
+# Every part of the ledger; a new one is a module with a PART, and a name here.
+PARTS: tuple[Part, ...] = (three_gaps.PART, sweep_ledger.PART, size_ledger.PART)
+TABLES = {table: notebook for part in PARTS for table, notebook in part.notebooks.items()}
 
 
 @dataclass(frozen=True)
@@ -39,52 +39,48 @@ class Claim:
     quantity: str
     paper_value: float | None
     table: str
-    rule: Callable[[Evidence], Case | str]
+    rule: Rule
     dataset: str
     likelihood: str
     by_paper: Verdict | None  # of the paper's own numbers; None where they are of another data set
 
 
-def ledger(sweep_settings: Iterable[tuple[str, str]] = ()) -> list[Claim]:
-    """Return every claim for every setting the paper makes it for, and the sweeps' claims for ``sweep_settings`` too.
+def ledger(tables: Tables | None = None) -> list[Claim]:
+    """Return every claim for every setting the paper makes it for, and for those of ``tables`` that a part judges too.
 
-    The paper's margin of a sweep is CIFAR-10's for every data set.
+    Beside a setting that the paper does not speak of stands the paper's margin for the one it does.
     """
     claims = []
-    for name, sentence, where, quantity, settings, _ in three_gaps.LEDGER:
-        for setting in settings:
-            verdict = judge(three_gaps.CASES[name], three_gaps.printed(*setting))
-            rule = partial(lambda case, _: case, three_gaps.CASES[name])
-            place = three_gaps.place(where, *setting)
-            about = (f"{name}/{'/'.join(setting)}", sentence, place, quantity, verdict.margin, "three_gaps")
-            claims.append(Claim(*about, rule, *setting, verdict))
-    for setting in dict.fromkeys([SWEEP_SETTING, *sweep_settings]):
-        for one in SWEEP_CLAIMS:
-            verdict = _by_paper(one)
-            place = one.paper_location if setting == SWEEP_SETTING else f"{one.paper_location} (CIFAR-10)"
-            about = (f"{one.id}/{'/'.join(setting)}", one.claim, place, one.quantity, verdict.margin, one.experiment)
-            claims.append(Claim(*about, one.rule, *setting, verdict if setting == SWEEP_SETTING else None))
+    for part in PARTS:
+        found = settings_in(tables or {}, list(part.notebooks)) if part.elsewhere else []
+        for entry in part.entries:
+            for setting in dict.fromkeys([*entry.settings, *found]):
+                spoken_of = setting in entry.settings
+                verdict = _by_paper(part.paper, entry.table, entry.rule, setting if spoken_of else entry.settings[0])
+                margin = verdict.margin if verdict else None
+                about = (f"{entry.id}/{'/'.join(setting)}", entry.claim, entry.place(setting), entry.quantity, margin)
+                claims.append(Claim(*about, entry.table, entry.rule, *setting, verdict if spoken_of else None))
     return claims
 
 
 @cache
-def _by_paper(claim: SweepClaim) -> Verdict:
-    """Return what a sweep's rule says of the paper's own figure."""
-    evidence = sweep_evidence(paper_sweep(claim.experiment), *SWEEP_SETTING, exact=True)
-    return judge(claim.rule(evidence), evidence)
+def _by_paper(paper: Callable[..., Evidence | None], table: str, rule: Rule, setting: tuple) -> Verdict | None:
+    """Return what a rule says of the paper's own numbers, None where it has none."""
+    evidence = paper(table, *setting)
+    return None if evidence is None else judge(rule(evidence), evidence)
 
 
 def evaluate_claims(tables: Tables, profile: str) -> list[dict]:
     """Judge every claim on our runs (tables by name: ``three_gaps``, ``curves``, the sweeps), then the paper by itself.
 
     Each row holds id, claim, paper_location, quantity, paper_value, our_value, interval, verdict, dataset, likelihood,
-    profile, evidence (whose numbers), seeds, n_train, source and note. The ``smoke`` profile supports no claim.
+    profile, evidence (whose numbers), notebook (which makes them), runs (their keys), seeds, n_train, source and note.
+    The ``smoke`` profile supports no claim.
     """
     evidence_of = _evidence_of(tables)
-    swept = pd.concat([tables[name][SETTING] for name in SWEEPS if name in tables] or [pd.DataFrame(columns=SETTING)])
-    claims = ledger(map(tuple, swept.drop_duplicates().to_numpy()))
+    claims = ledger(tables)
     rows = [_judge_ours(claim, tables, evidence_of, profile) for claim in claims]
-    about = {"seeds": 0, "n_train": None, "source": ""}
+    about = {"seeds": 0, "n_train": None, "source": "", "runs": []}
     for claim in claims:
         if claim.by_paper is not None:
             rows.append(_row(claim, PAPER, profile, claim.by_paper, about))
@@ -96,13 +92,11 @@ def evaluate_claims(tables: Tables, profile: str) -> list[dict]:
 
 def _evidence_of(tables: Tables) -> Callable[[str, str, str], Evidence]:
     """Return the function from a table's name and a setting to its evidence, each made once."""
-    values = three_gaps.our_values(dict(tables))
+    makers = {entry.table: part.ours for part in PARTS for entry in part.entries}
 
     @cache
     def evidence(table: str, dataset: str, likelihood: str) -> Evidence:
-        if table == "three_gaps":
-            return three_gaps.evidence(values, dataset, likelihood)
-        return sweep_evidence(tables[table], dataset, likelihood)
+        return makers[table](tables, table, dataset, likelihood)
 
     return evidence
 
@@ -124,16 +118,17 @@ def _judge_ours(claim: Claim, tables: Tables, evidence_of: Callable[[str, str, s
 
 
 def _about(runs: pd.DataFrame | None, claim: Claim) -> dict:
-    """Return what the runs behind a claim were: seeds, n_train, source, share of unconverged posteriors."""
+    """Return what the runs behind a claim were: seeds, n_train, source, keys, share of unconverged posteriors."""
     if runs is not None and len(runs):
-        runs = runs[(runs["dataset"] == claim.dataset) & (runs["likelihood"] == claim.likelihood)]
+        runs = runs[(runs[SETTING] == [claim.dataset, claim.likelihood]).all(axis=1)]
     if runs is None or not len(runs):
-        return {"seeds": 0, "n_train": None, "source": "", "unconverged": 0.0}
-    series = "method" if claim.table == "three_gaps" else "series"
+        return {"seeds": 0, "n_train": None, "source": "", "runs": [], "unconverged": 0.0}
+    series = next((name for name in ("series", "method") if name in runs), "dataset")
     return {
-        "seeds": int(runs.groupby(series)["seed"].nunique().min()),
-        "n_train": int(runs["n_train"].max()),
-        "source": str(runs["source"].iloc[0]),
+        "seeds": int(runs.groupby(series)["seed"].nunique().min()) if "seed" in runs else 1,
+        "n_train": int(runs["n_train"].max()) if "n_train" in runs else None,
+        "source": str(runs["source"].iloc[0]) if "source" in runs else "",
+        "runs": list(dict.fromkeys(runs["key"])) if "key" in runs else [],
         "unconverged": float(runs["unconverged"].fillna(0).max()) if "unconverged" in runs else 0.0,
     }
 
@@ -154,6 +149,7 @@ def _row(claim: Claim, evidence: str, profile: str, found: Verdict, about: dict)
         "likelihood": claim.likelihood,
         "profile": profile,
         "evidence": evidence,
+        "notebook": TABLES.get(claim.table, ""),
         **about,
         "note": found.note,
     }
@@ -166,7 +162,7 @@ def write_claims(path: Path, rows: list[dict]) -> None:
 
 def judge_build(build: Path, profile: str) -> list[dict]:
     """Judge every claim by ``build/tables/*.csv``, write ``build/claims.json``, return the rows."""
-    paths = {name: Path(build) / "tables" / f"{name}.csv" for name in ("three_gaps", "curves", *SWEEPS)}
+    paths = {name: Path(build) / "tables" / f"{name}.csv" for name in TABLES}
     rows = evaluate_claims({name: pd.read_csv(path) for name, path in paths.items() if path.exists()}, profile)
     write_claims(Path(build) / "claims.json", rows)
     return rows

@@ -4,6 +4,7 @@ from functools import cache
 
 import pandas as pd
 
+from .entries import Entry, Part, Tables
 from .reference import FIGURES, SETTING, last_values, paper_values
 from .rules import Evidence, Quantity, needs, value
 
@@ -36,7 +37,7 @@ GREY = [("binary_mnist", "bernoulli"), *FASHION]
 THREE = MAIN + GREY
 ALL = [*THREE, ("fashion_mnist", "mol")]
 # id, sentence, where, quantity, settings, what must be positive: one line is one claim for each of its settings.
-LEDGER: list[tuple[str, str, str, str, list[tuple[str, str]], list[Quantity]]] = [
+LINES: list[tuple[str, str, str, str, list[tuple[str, str]], list[Quantity]]] = [
     ("overfit", "Normal training overfits: its ELBO is higher on the training than on the test set", "5.2",
      "train - test ELBO", ALL, [overfits("normal")]),
     ("elbo", "DMaaPx has the highest test ELBO of the four", "5.2, B.3, B.4", "test ELBO", ALL,
@@ -58,12 +59,15 @@ LEDGER: list[tuple[str, str, str, str, list[tuple[str, str]], list[Quantity]]] =
     ("own", "ELBOs across own distributions mislead: with augmentation the sign of train - test flips", "B.5, Fig. 13",
      "test - own ELBO", GREY, [c for method in AUGMENTATIONS for c in own(method)]),
 ]  # fmt: skip
-CASES = {line[0]: needs(*line[5]) for line in LEDGER}
 
 
-def place(where: str, dataset: str, likelihood: str) -> str:
-    """Return where a claim stands, with the figure that shows it for a setting."""
-    return where if "Fig." in where else f"{where}, {FIGURES[dataset, likelihood]}"
+class GapEntry(Entry):
+    """A claim about the three gaps; each data set has its own figure."""
+
+    def place(self, setting: tuple[str, str]) -> str:
+        """Return where a claim stands, with the figure that shows it for a setting."""
+        where = self.paper_location
+        return where if "Fig." in where else f"{where}, {FIGURES[setting]}"
 
 
 def evidence(values: pd.DataFrame, dataset: str, likelihood: str, exact: bool = False) -> Evidence:
@@ -76,7 +80,7 @@ def evidence(values: pd.DataFrame, dataset: str, likelihood: str, exact: bool = 
 
 
 @cache
-def printed(dataset: str, likelihood: str) -> Evidence:
+def printed(table: str, dataset: str, likelihood: str) -> Evidence:
     """Return the paper's own final numbers of a setting."""
     return evidence(paper_values(), dataset, likelihood, exact=True)
 
@@ -94,3 +98,16 @@ def our_values(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         last = last_values(curves)
         parts.append(last[~last["quantity"].isin(wide.columns if wide is not None else [])])
     return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
+def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
+    return evidence(our_values(dict(tables)), dataset, likelihood)
+
+
+def _entry(name: str, sentence: str, where: str, quantity: str, settings: list, positive: list[Quantity]) -> Entry:
+    case = needs(*positive)
+    return GapEntry(name, sentence, where, quantity, "three_gaps", lambda _: case, tuple(settings))
+
+
+NOTEBOOKS = {"three_gaps": "03_three_gaps", "curves": "03_three_gaps"}
+PART = Part([_entry(*line) for line in LINES], NOTEBOOKS, _ours, printed, elsewhere=False)

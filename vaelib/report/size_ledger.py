@@ -2,8 +2,9 @@
 
 import itertools
 
+from .entries import Entry, Part
 from .rules import SAME, Case, Evidence, Quantity, Rule, needs, same, value
-from .sweep_ledger import SweepClaim, elbo, gain, gap, steps
+from .sweep_ledger import elbo, gain, gap, ours, paper, steps
 
 NEAR_ZERO = 0.05  # of the largest gap of normal training: what Fig. 7d shows as a flat line
 
@@ -187,7 +188,7 @@ def double_descent(evidence: Evidence) -> Case | str:
 
 
 MORE, LATENTS, SIZES, PATH = "5.5, Fig. 6", "5.5, Fig. 7a", "5.6, Fig. 7c", "5.7, Fig. 8"
-SIZE_CLAIMS = [SweepClaim(*line) for line in (
+ENTRIES = [Entry(*line) for line in (
     ("mz-elbo", "More latents (mz = 10) have a higher test ELBO than mz = 1", MORE, "test ELBO", "latents",
      more_latents("elbo_test", 1)),
     ("mz-gap-g", "More latents have a smaller generalization gap", MORE, "G_g", "latents",
@@ -218,3 +219,4 @@ SIZE_CLAIMS = [SweepClaim(*line) for line in (
     ("descent", "Along nc, then mz, the negative test ELBO goes down, up and down again", PATH, "test ELBO", "sizes",
      double_descent),
 )]  # fmt: skip
+PART = Part(ENTRIES, dict.fromkeys(("latents", "sizes"), "08_overparameterization"), ours, paper)

@@ -7,25 +7,15 @@ written before any number of ours. The paper made these claims for CIFAR-10, fro
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import cache
 
 import pandas as pd
 
-from .reference import SETTING
+from .entries import Entry, Part, Tables
+from .reference import SETTING, paper_sweep
 from .rules import PAPER_ELBO_NOISE, SAME, BySeed, Case, Evidence, Quantity, Rule, Term, needs, noise_share, same, value
 
 QUANTITIES = ("elbo_train", "elbo_test", "generalization_gap", "amortization_gap", "robustness_gap")
-
-
-class SweepClaim(NamedTuple):
-    """One sentence of the paper about a sweep."""
-
-    id: str
-    claim: str
-    paper_location: str
-    quantity: str
-    experiment: str
-    rule: Rule
 
 
 def sweep_evidence(rows: pd.DataFrame, dataset: str, likelihood: str, exact: bool = False) -> Evidence:
@@ -44,6 +34,17 @@ def sweep_evidence(rows: pd.DataFrame, dataset: str, likelihood: str, exact: boo
             values.setdefault(term, {})[row["seed"]] = number
             errors.setdefault(term, {})[row["seed"]] = error
     return Evidence(values, errors, exact)
+
+
+def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
+    """Return a sweep's evidence in our tables."""
+    return sweep_evidence(tables[table], dataset, likelihood)
+
+
+@cache
+def paper(table: str, dataset: str, likelihood: str) -> Evidence:
+    """Return a sweep's evidence in the paper's figure."""
+    return sweep_evidence(paper_sweep(table), dataset, likelihood, exact=True)
 
 
 def elbo(series: str, point=None) -> Quantity:
@@ -164,7 +165,7 @@ def adds_nothing_to_dmaapx(suffix: str) -> Rule:
 
 
 K = "5.4, Fig. 4 right"
-DATA_CLAIMS = [SweepClaim(*line) for line in (
+ENTRIES = [Entry(*line) for line in (
     ("k-10", "About 10 N synthetic images generalize like 1,000 N", K, "test ELBO", "limited_k", ten_suffice),
     ("k-1", "With k = 1, DMaaPx matches normal training", K, "test ELBO", "limited_k", one_is_nothing),
     ("rha-helps", "RHA improves normal training", "5.2, Fig. 5", "test ELBO", "rha",
@@ -197,3 +198,7 @@ DATA_CLAIMS = [SweepClaim(*line) for line in (
     ("teach-70", "From 70 % on, returns diminish", "B.8, Fig. 16", "test ELBO", "teacher_fractions",
      diminishing_from_seventy),
 )]  # fmt: skip
+NOTEBOOKS = dict.fromkeys(("limited_k", "mixing", "teacher_fractions"), "06_how_much_synthetic_data") | dict.fromkeys(
+    ("rha", "mollify"), "07_prior_work"
+)
+PART = Part(ENTRIES, NOTEBOOKS, ours, paper)

@@ -1,0 +1,59 @@
+"""What the ledger is made of: parts, each a module with its entries; :data:`vaelib.report.claims.PARTS` lists them all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from .reference import NAMES, SETTING, SWEEP_SETTING
+from .rules import Evidence, Rule
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+class Entry(NamedTuple):
+    """One sentence of the paper, the table that tells, and the rule that judges it."""
+
+    id: str
+    claim: str
+    paper_location: str
+    quantity: str
+    table: str
+    rule: Rule
+    settings: tuple[tuple[str, str], ...] = (SWEEP_SETTING,)  # (dataset, likelihood) that the paper makes it for
+
+    def place(self, setting: tuple[str, str]) -> str:
+        """Return where the sentence stands, and for which data set if that is another one."""
+        made_for = self.settings[0][0]
+        return self.paper_location if setting in self.settings else f"{self.paper_location} ({NAMES[made_for]})"
+
+
+def _silent(table: str, dataset: str, likelihood: str) -> Evidence | None:
+    return None
+
+
+class Part(NamedTuple):
+    """A part of the ledger.
+
+    Attributes:
+        entries: its sentences; ids are unique in the whole ledger.
+        notebooks: the tables it reads (``tables/<name>.csv``), each with the notebook that makes it. A table has the
+            columns dataset and likelihood, and where there are such things method or series, seed, n_train, source, key.
+        ours: called with (tables, table, dataset, likelihood) for a setting that the table holds.
+        paper: called with (table, dataset, likelihood); None where the paper prints no number.
+        elsewhere: whether settings of our tables that the paper does not speak of are judged too.
+    """
+
+    entries: Sequence[Entry]
+    notebooks: Mapping[str, str]
+    ours: Callable[[Tables, str, str, str], Evidence]
+    paper: Callable[[str, str, str], Evidence | None] = _silent
+    elsewhere: bool = True
+
+
+def settings_in(tables: Tables, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the settings (dataset, likelihood) that some of the tables ``names`` hold, each once."""
+    found = [
+        tuple(row) for name in names if name in tables for row in tables[name][SETTING].drop_duplicates().to_numpy()
+    ]
+    return list(dict.fromkeys(found))
