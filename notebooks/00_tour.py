@@ -31,7 +31,7 @@ from IPython.display import Markdown
 
 from vaelib import gaps
 from vaelib.data import load_dataset
-from vaelib.report import pages, pictures, tour
+from vaelib.report import pages, pictures, tour, widgets
 from vaelib.runs import protocol
 from vaelib.training.distributions import TrainingDistribution
 
@@ -97,6 +97,12 @@ pages.saved(
 
 # %%
 pages.means(tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), budget, seed))
+
+# %% [markdown]
+# Attack yourself: choose an image, then move the radius δ and the number of steps. (Needs a kernel.)
+
+# %% tags=["interactive"]
+widgets.attack_explorer(vaes, few.test[:12])
 
 # %% [markdown]
 # ## What this means

@@ -37,7 +37,7 @@ overrides = {}  # settings of the profile by name, for example {"epochs": 50, "s
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import claims, figures, pages
+from vaelib.report import claims, figures, pages, widgets
 from vaelib.runs import run, three_gaps, write_tables
 
 # %% [markdown]
@@ -71,6 +71,12 @@ tables = write_tables(experiment)
 
 # %%
 figures.draw_three_gaps(experiment, tables)
+
+# %% [markdown]
+# Every run by itself: pick some (Ctrl-click), smooth, or take a logarithmic axis. This reads the store and needs a kernel.
+
+# %% tags=["interactive"]
+widgets.curve_explorer()
 
 # %% [markdown]
 # ## Do not compare ELBOs across training distributions

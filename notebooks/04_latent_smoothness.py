@@ -97,13 +97,22 @@ Markdown(smoothness.sentences(found, paths))
 # ## Walk yourself
 #
 # Choose two images, then move or play α: both decoders' images, and log *q* with a marker. (A reader without a kernel
-# finds nine stops of the walk below.)
+# finds stops of the walk below, and a slider in the report.)
 
 # %% tags=["interactive"]
 widgets.interpolation_explorer(vaes, images[:12])
 
 # %%
 smoothness.snapshots(vaes, *images[ends])
+
+# %% [markdown]
+# ## Move one latent at a time
+#
+# The other way to walk: keep an image's latents but one, and move that one through what the prior allows (grey, from −3 to
+# 3). Latents are ranked by KL(*q*<sub>φ</sub>(*z*<sub>i</sub>\|*x*) ‖ *p*(*z*<sub>i</sub>)): the first ones carry most.
+
+# %% tags=["interactive"]
+widgets.traversal_explorer(vaes, images[:12])
 
 # %% [markdown]
 # **What to try next.** Another `pair`. `overrides = {"sweep_seeds": 3}` trains each network three times, so that the verdicts

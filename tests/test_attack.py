@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vaelib.errors import VaelibError
-from vaelib.gaps import attack_encoder, symmetric_kl
+from vaelib.gaps import attack_encoder, attack_path, symmetric_kl
 from vaelib.models import FullyConnectedVAE, Posterior
 from vaelib.models.linear import LinearGaussianVAE
 
@@ -116,3 +116,17 @@ def test_mistakes_are_named(vae, x):
         attack_encoder(vae, x, gradient="fgsm")
     with pytest.raises(VaelibError, match="positive"):
         attack_encoder(vae, x, radius=0.0)
+
+
+@pytest.mark.parametrize("gradient", ["raw", "sign"])
+def test_a_path_passes_through_the_attacks_of_every_radius_and_length(vae, x, gradient):
+    radii, options = (0.0, 0.05, 0.1), {"lr": 0.5, "gradient": gradient, "seed": 3}
+    path = attack_path(vae, x[2], radii, steps=6, every=2, index=7, **options)
+    assert path.shape == (3, 4, *x.shape[1:])
+    for place, radius in enumerate(radii[1:], 1):
+        for stop in range(4):
+            alone = attack_encoder(vae, x[2:3], radius=radius, steps=2 * stop, restarts=1, indices=[7], **options)
+            torch.testing.assert_close(path[place, stop], alone[0, 0])
+    assert torch.equal(path[0], x[2].expand(4, *x.shape[1:]))
+    with pytest.raises(VaelibError, match="gradient"):
+        attack_path(vae, x[0], radii, gradient="fgsm")

@@ -1,4 +1,4 @@
-"""Fig. 3, the verdicts over many pairs, and the slider: what is drawn, what is judged, that nothing trains."""
+"""Fig. 3, and the verdicts over many pairs: what is drawn, what is judged."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,6 @@ from vaelib.report.smoothness import (
     smoothness_figure,
     snapshots,
 )
-from vaelib.report.widgets import interpolation_explorer
 from vaelib.tasks.interpolation import Interpolation, interpolate
 
 
@@ -123,42 +122,6 @@ def small():
     torch.manual_seed(0)
     vaes = {method: FullyConnectedVAE(d_z=3, hidden=16).eval() for method in ("normal", "dmaapx")}
     return vaes, torch.rand(4, 1, 32, 32)
-
-
-def test_the_slider_redraws_and_trains_nothing(small):
-    vaes, images = small
-    before = {method: [p.clone() for p in vae.parameters()] for method, vae in vaes.items()}
-    box = interpolation_explorer(vaes, images, alphas=11, samples=2)
-    thumbnails, one, two, note, (play, slider), panel = (
-        *box.children[:4],
-        box.children[4].children,
-        box.children[5],
-    )
-    middle, row = panel.value, thumbnails.value
-    assert bytes(middle).startswith(b"\x89PNG")
-    slider.value = 0.8
-    assert bytes(panel.value).startswith(b"\x89PNG")
-    assert panel.value != middle
-    assert play.value == 8
-    play.value = 5
-    assert slider.value == 0.5
-    assert panel.value == middle
-    one.value = 2
-    assert panel.value != middle
-    assert thumbnails.value != row
-    kept = panel.value
-    two.value = 2
-    assert "same image" in note.value
-    assert panel.value == kept
-    two.value = 3
-    assert note.value == ""
-    for method, vae in vaes.items():
-        assert all(torch.equal(*both) for both in zip(before[method], vae.parameters(), strict=True))
-
-
-def test_one_image_is_no_choice(small):
-    with pytest.raises(VaelibError, match="at least two"):
-        interpolation_explorer(small[0], small[1][:1])
 
 
 def test_snapshots_show_each_method_with_its_log_density(small):

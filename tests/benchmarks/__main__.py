@@ -23,7 +23,7 @@ from vaelib.training.diffusion import train_denoiser
 from vaelib.training.distributions import TrainingDistribution
 from vaelib.training.vae import VAEState, train_vae
 
-from . import corruptions, mol, residual
+from . import corruptions, explorers, mol, residual
 
 IMAGES = (torch.rand(2_000, 1, 32, 32) * 255).to(torch.uint8)
 
@@ -138,6 +138,7 @@ def main() -> None:
         *mol.rows(),
         *residual.rows(),
         *corruptions.rows(),
+        *explorers.rows(),
     ]
     for name, value, unit in rows:
         print(f"{name:52} {value:12,.2f} {unit}")

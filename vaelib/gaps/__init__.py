@@ -9,7 +9,7 @@ could mend, the certified bounds tell: ELBO ≤ ELBO* ≤ IWAE_k, AIS ≤ log p(
 """
 
 from .ais import Bracket, InferenceGap, ais_lower, bdmc, split_inference_gap
-from .attack import attack_encoder, symmetric_kl
+from .attack import attack_encoder, attack_path, symmetric_kl
 from .bounds import OptimizedPosterior, evaluate_elbo, optimize_posterior
 from .iwae import Bound, iwae, slack
 from .robustness import RobustnessGap, robustness_gap, stratified
@@ -23,6 +23,7 @@ __all__ = [
     "RobustnessGap",
     "ais_lower",
     "attack_encoder",
+    "attack_path",
     "bdmc",
     "evaluate_elbo",
     "iwae",

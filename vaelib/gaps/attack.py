@@ -14,7 +14,9 @@ more than 20 steps; the last iterate is the attack. Every (image, restart) pair 
 batch.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +37,10 @@ def symmetric_kl(q: Posterior, p: Posterior) -> Tensor:
     return 0.25 * ((q_variance + offset) / p_variance + (p_variance + offset) / q_variance - 2).sum(-1)
 
 
-def _ascend(vae: nn.Module, x: Tensor, x_a: Tensor, *, radius: float, steps: int, lr: float, gradient: str) -> Tensor:
-    """Return the last iterate of ``steps`` projected ascent steps from ``x_a``, for pairs (B, C, H, W)."""
+def _iterates(
+    vae: nn.Module, x: Tensor, x_a: Tensor, *, radius: float | Tensor, steps: int, lr: float, gradient: str
+) -> Iterator[Tensor]:
+    """Yield x_a projected, then after each of ``steps`` ascent steps, for pairs (B, C, H, W)."""
     column = (-1, 1, 1, 1)
     lowest, highest = x.flatten(1).amin(1).view(column), x.flatten(1).amax(1).view(column)
     lower, upper = torch.maximum(x - radius, lowest), torch.minimum(x + radius, highest)
@@ -45,6 +49,7 @@ def _ascend(vae: nn.Module, x: Tensor, x_a: Tensor, *, radius: float, steps: int
     rate = torch.full((len(x),), lr, dtype=x.dtype, device=x.device)
     best, idle = torch.zeros_like(rate), torch.zeros_like(rate)
     x_a = x_a.clamp(lower, upper)
+    yield x_a
     for _ in range(steps):
         x_a.requires_grad_(True)
         with torch.enable_grad():
@@ -56,6 +61,12 @@ def _ascend(vae: nn.Module, x: Tensor, x_a: Tensor, *, radius: float, steps: int
         tired = idle > PATIENCE
         rate, idle = torch.where(tired, rate / 2, rate), torch.where(tired, 0, idle)
         x_a = (x_a + rate.view(column) * (slope.sign() if gradient == "sign" else slope)).clamp(lower, upper)
+        yield x_a
+
+
+def _ascend(vae: nn.Module, x: Tensor, x_a: Tensor, **options: Any) -> Tensor:
+    """Return the last of :func:`_iterates`."""
+    *_, x_a = deque(_iterates(vae, x, x_a, **options), maxlen=1)
     return x_a
 
 
@@ -108,3 +119,30 @@ def attack_encoder(
             for clean, start in zip(pairs.split(chunk), starts.split(chunk), strict=True)
         ]
         return torch.cat(attacked).unflatten(0, (restarts, len(x)))
+
+
+def attack_path(
+    vae: nn.Module,
+    x: Tensor,
+    radii: Sequence[float],
+    *,
+    steps: int = 50,
+    every: int = 1,
+    lr: float = 1.0,
+    seed: int = 0,
+    gradient: str = "raw",
+    index: int = 0,
+) -> Tensor:
+    """Return how the attack on one image grows, (len(radii), 1 + steps // every, C, H, W), on the model's device.
+
+    Entry [r, s] is restart 0 of :func:`attack_encoder` with radius ``radii[r]`` (0: the image itself) after s · ``every``
+    steps, at the price of a single attack. Arguments and errors are those of :func:`attack_encoder`; ``x`` is one image.
+    """
+    if gradient not in GRADIENTS:
+        raise VaelibError(f"attack gradient {gradient!r} is unknown; choose one of {', '.join(GRADIENTS)}")
+    with evaluating(vae) as device:
+        x = as_float(x.to(device)).expand(len(radii), *x.shape)
+        start = x + START_STD * normal(tuple(x.shape[1:]), seed, "attack/0", index).to(device)
+        radius = torch.tensor(radii, dtype=x.dtype, device=device).view(-1, 1, 1, 1)
+        path = _iterates(vae, x, start, radius=radius, steps=steps, lr=lr, gradient=gradient)
+        return torch.stack([x_a.detach() for step, x_a in enumerate(path) if step % every == 0], 1)

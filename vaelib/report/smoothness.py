@@ -51,10 +51,26 @@ def load_test_set(experiment: Experiment) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def trained_vaes(experiment: Experiment, seed: int = 0, device: str = "auto") -> dict[str, VAE]:
-    """Return the trained VAE of each series, read from the store; nothing is trained here."""
-    chosen = [point for point in experiment.points if point.vae.seed == seed]
-    return {point.series: load_vae(point.vae, Store(), device=pick_device(device)) for point in chosen}
+def trained_vaes(
+    experiment: Experiment, seed: int = 0, device: str = "auto", methods: Sequence[str] | None = None
+) -> dict[str, VAE]:
+    """Return the trained VAE of each series (or of ``methods``), read from the store; nothing is trained here.
+
+    Raises:
+        VaelibError: one is not there yet, with the command that makes it.
+    """
+    store, vaes = Store(), {}
+    for point in experiment.points:
+        if point.vae.seed == seed and (methods is None or point.series in methods):
+            if not store.has_manifest(point.vae):
+                command = f"vaelib run {experiment.name} --profile {experiment.profile.name}"
+                command += f" --dataset {experiment.dataset} --likelihood {experiment.likelihood}"
+                raise VaelibError(
+                    f"{LABELS.get(point.series, point.series)}, seed {seed}, is not in the store: run `{command}` (with your "
+                    "overrides as --set name=value), or the notebook's own cells above"
+                )
+            vaes[point.series] = load_vae(point.vae, store, device=pick_device(device))
+    return vaes
 
 
 def image_row(ax: Axes, images: Tensor, span: tuple[float, float]) -> None:

@@ -22,7 +22,7 @@ from .engine import all_artifacts
 from .experiments import Experiment
 from .settings import RHA, Gaps, VAERun
 from .stages import build_vae
-from .store import Store
+from .store import MANIFEST, Store
 
 IDENTITY = ["dataset", "likelihood"]
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
@@ -43,6 +43,25 @@ def curve(run: VAERun | RHA | Gaps, store: Store) -> pd.DataFrame:
     if isinstance(run, RHA):
         before = before[before.effective_epoch <= run.start]
     return pd.concat([before, points], ignore_index=True)
+
+
+def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:
+    """Return every trained VAE in the store with its :func:`curve`, gaps included where they were measured.
+
+    Whatever another version of the settings made is left out.
+    """
+    found: dict[str, tuple[VAERun, list[pd.DataFrame]]] = {}
+    for kind, model in (("vae", VAERun), ("gaps", Gaps)):
+        for path in sorted((store.root / kind).glob(f"*/{MANIFEST}")):
+            try:
+                run = model.model_validate(json.loads(path.read_text())["settings"])
+                points = pd.DataFrame(json.loads((path.parent / "curve.json").read_text()))
+            except (OSError, ValueError, KeyError):
+                continue
+            vae = run if isinstance(run, VAERun) else run.vae
+            if run.key == path.parent.name:
+                found.setdefault(vae.key, (vae, []))[1].append(points)
+    return [(vae, pd.concat(pieces, ignore_index=True)) for vae, pieces in found.values()]
 
 
 def last_row(points: pd.DataFrame, run: VAERun | RHA | Gaps) -> dict[str, float]:
