@@ -13,13 +13,16 @@ from vaelib.gaps import (
     Bracket,
     ais_lower,
     bdmc,
+    certify,
     evaluate_elbo,
     iwae,
     optimize_posterior,
+    promised,
     slack,
     split_inference_gap,
 )
 from vaelib.gaps.ais import _even, _retimed
+from vaelib.gaps.memory import bytes_per_decoding, decodings_at_once
 from vaelib.models import Bernoulli, FullyConnectedVAE, Posterior
 from vaelib.models.linear import LinearGaussianVAE
 
@@ -79,7 +82,8 @@ def test_iwae_ignores_chunks_and_extends_its_draws(x):
     vae = poor_vae()
     whole = iwae(vae, x, k=33)
     for chunk in (7, 50):
-        torch.testing.assert_close(iwae(vae, x, k=33, chunk=chunk).value, whole.value, rtol=0, atol=1e-4)
+        memory = 10 * chunk * bytes_per_decoding(vae, x[0])
+        torch.testing.assert_close(iwae(vae, x, k=33, memory=memory).value, whole.value, rtol=0, atol=1e-4)
     torch.testing.assert_close(iwae(vae, x[:60], k=33).value, whole.value[:60], rtol=0, atol=1e-4)
     # log of the mean over draws 0..32 = the mean of the first 20 and the last 13: the latter's by subtraction
     rest = 33 * whole.value.exp() - 20 * iwae(vae, x, k=20).value.exp()
@@ -155,7 +159,7 @@ def test_weights_are_unbiased_both_ways():
     z, x = WORLD.pairs(4_000, seed=3)
     own, log_px = WORLD.vae.encode(x), WORLD.log_prob(x)
     q = Posterior(own.mu + 0.3 * own.sigma, 1.2 * own.sigma)
-    bracket = bdmc(WORLD.vae, z, x, q=q, chains=1, temperatures=6, chunk=1_000)
+    bracket = bdmc(WORLD.vae, z, x, q=q, chains=1, temperatures=6)
     for ratio in ((bracket.lower - log_px).exp(), (log_px - bracket.upper).exp()):
         assert abs(ratio.mean() - 1) < 3 * standard_error(ratio)
         assert standard_error(ratio) < 0.01
@@ -168,7 +172,8 @@ def test_ais_is_bdmcs_lower_half_and_ignores_chunks(pairs):
     vae = LinearGaussianVAE(WORLD.vae.weight.double(), WORLD.vae.bias.double(), 0.3, (1, 8, 8))
     options = {"chains": 3, "temperatures": 12}
     bracket = bdmc(vae, z.double(), x.double(), **options)
-    lower = ais_lower(vae, x.double(), chunk=11, **options)
+    memory = 11 * 4 * bytes_per_decoding(vae, x[0].double(), gradient=True)
+    lower = ais_lower(vae, x.double(), memory=memory, **options)
     torch.testing.assert_close(lower.value, bracket.lower)
     assert not torch.allclose(ais_lower(vae, x.double(), seed=1, **options).value, bracket.lower)
     assert (lower.error > 0).all()
@@ -223,6 +228,90 @@ def test_the_upper_bound_unmasks_a_missed_mode():
     assert bracket.width[~stuck].mean() < 3
 
 
+def test_further_starts_find_the_mode_that_was_missed():
+    """The same images: one of two starts finds it, and the bracket closes on all of them; where it was open tells `promised`.
+
+    A blind encoder's posterior is far too wide: the climb from it stops (``converged``) with nats still to be had.
+    """
+    world = random_decoder("gaussian", d_z=3, hidden=16, sigma=0.1, gain=0.3)
+    z, x = world.pairs(16)
+    one, two = (optimize_posterior(world.vae, x, starts=starts) for starts in (1, 2))
+    assert (two.elbo_star > one.elbo_star - 1).all()
+    assert 1 <= (two.elbo_star - one.elbo_star > 50).sum() <= 3
+    assert (two.start == 1).any()
+    assert torch.equal(two.elbo, one.elbo)
+    assert bdmc(world.vae, z, x, q=two, chains=3, temperatures=50).width.max() < 10
+    assert one.converged.all()
+    assert promised(world.vae, x, two).mean() < 0.05 * promised(world.vae, x, one).mean()
+    with pytest.raises(VaelibError, match="starts = 0"):
+        optimize_posterior(world.vae, x, starts=0)
+
+
+def test_promised_nats_are_what_a_step_would_gain(x):
+    """Off the optimum by t in each σ-scaled latent, ½ Σ (Λᵢᵢ^-½ (Λδ)ᵢ)²; at the optimum 0, without bias by noise."""
+    vae, best = WORLD.vae, WORLD.vae.optimal_posterior(x)
+    still = promised(vae, x, best, samples=8)
+    assert abs(still.mean()) < 4 * standard_error(still)
+    assert standard_error(still) < 0.1
+    offset = 0.5 * best.sigma
+    expected = 0.5 * (best.sigma * (offset @ vae.precision.double())).square().sum(1)
+    found = promised(vae, x, Posterior(best.mu + offset, best.sigma), samples=64)
+    assert abs((found - expected).mean()) < 4 * standard_error(found - expected)
+    wide = promised(vae, x, Posterior(best.mu, 1.5 * best.sigma), samples=64)  # in log σ: ¼ Σ (1 - 1.5²)²
+    assert abs(wide.mean() - 4 * 1.25**2 / 4) < 4 * standard_error(wide)
+    assert not torch.allclose(promised(vae, x, best, samples=8, seed=1), still)
+
+
+def test_the_certificate_has_every_bound_in_order(pairs, log_px):
+    """Of the poor encoder's VAE: ELBO ≤ ELBO* ≤ lower ≤ log p(x) ≤ BDMC on average, the bracket closed, no complaint."""
+    z, x = pairs
+    found = certify(poor_vae(), x, z=z, k=500, chains=4, temperatures=30)
+    bounds = found.bounds()
+    assert list(bounds) == ["ELBO", "ELBO*", "IWAE", "AIS", "lower", "BDMC"]
+    for low, high in zip(list(bounds)[:-1], ["ELBO*", "IWAE", "BDMC", "BDMC", "BDMC"], strict=True):
+        difference = bounds[high] - bounds[low]
+        assert difference.mean() > -4 * standard_error(difference), (low, high)
+    assert found.bracket.width.mean() < 0.2
+    assert abs((found.bracket.lower - log_px).mean()) < 0.1
+    assert found.complaints()["unconverged"] == found.complaints()["impossible brackets"] == 0
+    assert 0 < found.promised.mean() < 0.5  # what the climb has left
+    torch.testing.assert_close(found.gap.inference.lower, found.bracket.lower - found.optimum.elbo.double())
+    real = certify(poor_vae(), x[:5], k=10, chains=2, temperatures=5)
+    assert real.upper.isinf().all()
+    assert "BDMC" not in real.bounds()
+
+
+def test_an_impossible_bracket_is_reported():
+    """Two ends that cross by more than 2 log(2N/δ) cannot both be right; by less they can, by chance."""
+    room = 2 * math.log(2 * 3 / 0.01)
+    bracket = Bracket(torch.tensor([0.0, room - 0.1, room + 0.1]), torch.zeros(3))
+    assert bracket.impossible().tolist() == [False, False, True]
+    assert not Bracket(torch.zeros(3), torch.full((3,), math.inf)).impossible().any()
+    low, high = Bracket(torch.full((100,), 5.0), torch.zeros(100)).mean()
+    assert low > high  # nor does the interval of the mean hide it
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "mol"])
+def test_chunks_follow_the_memory_setting(likelihood, monkeypatch):
+    """No decoder call is larger than the bytes allow; a larger model gets fewer decodings; the values stay."""
+    world = random_decoder(likelihood, d_z=2, hidden=16)
+    vae, x, seen = world.vae, world.sample(6), []
+    price = bytes_per_decoding(vae, x[0])
+    assert price > x[0].nbytes
+    assert bytes_per_decoding(vae, x[0], gradient=True) == 2 * price
+    assert bytes_per_decoding(random_decoder(likelihood, hidden=512).vae, x[0]) > price
+    whole = iwae(vae, x, k=20).value
+    decode = vae.decode
+    monkeypatch.setattr(vae, "decode", lambda z: seen.append(len(z)) or decode(z))
+    torch.testing.assert_close(iwae(vae, x, k=20, memory=20 * price).value, whole, rtol=1e-6, atol=1e-2)
+    assert max(seen) == 20
+    assert decodings_at_once(vae, x, 3 * price) == 3
+    assert decodings_at_once(vae, x, 1) == 1
+    assert decodings_at_once(vae, x, 2**40) == 1_000
+    with pytest.raises(VaelibError, match="memory = 0"):
+        iwae(vae, x, memory=0)
+
+
 def test_the_inference_gap_splits(x, log_px):
     """Of the poor encoder's loss, the approximation's share is the closed form's; the rest is amortization."""
     found = optimize_posterior(poor_vae(), x, samples=8, tol=1e-5, eval_samples=128, final_samples=512)
@@ -272,7 +361,7 @@ def test_the_bounds_run_on_the_models_device(monkeypatch):
             vae = FullyConnectedVAE(d_z=3, hidden=16)
         z = DecoderWorld(vae).pairs(3)[0]
         assert z.device.type == "cuda"
-        found = [*iwae(vae, images, k=3), *bdmc(vae, z, images, chains=2, temperatures=3, chunk=2)]
+        found = [*iwae(vae, images, k=3), *bdmc(vae, z, images, chains=2, temperatures=3, memory=1)]
     for part in found:
         assert part.shape == (3,)
         assert part.device.type == "cpu"

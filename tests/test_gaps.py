@@ -6,6 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vaelib.errors import VaelibError
 from vaelib.gaps import evaluate_elbo, optimize_posterior, robustness_gap, stratified
+from vaelib.gaps.memory import bytes_per_decoding
 from vaelib.models import FullyConnectedVAE
 from vaelib.models.linear import LinearGaussianVAE
 
@@ -75,6 +76,9 @@ def test_no_gap_where_the_encoder_is_optimal(x):
     assert (found.gap >= 0).all()
     assert found.gap.mean() < 0.05
     assert found.converged.all()
+    assert 0 < found.reverted.sum() < len(x)  # by noise alone: such gaps are 0, not negative
+    assert (found.gap[found.reverted] == 0).all()
+    assert (found.start == 0).all()
 
 
 def test_unconverged_images_are_counted(x):
@@ -92,7 +96,8 @@ def test_scores_depend_on_the_image_and_the_seed_alone(x):
     assert not torch.allclose(scores[: len(x)], scores[len(x) :])
     assert not torch.allclose(evaluate_elbo(vae, images, seed=1, samples=2), scores)
     assert vae.training
-    whole, pieces = optimize_posterior(vae, x), optimize_posterior(vae, x[:60], chunk=17)
+    memory = 17 * 2 * bytes_per_decoding(vae, x[0], gradient=True)
+    whole, pieces = optimize_posterior(vae, x), optimize_posterior(vae, x[:60], memory=memory)
     torch.testing.assert_close(whole.mu[:60], pieces.mu, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(whole.elbo_star[:60], pieces.elbo_star, rtol=1e-4, atol=1e-2)
 

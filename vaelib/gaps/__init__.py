@@ -11,6 +11,7 @@ could mend, the certified bounds tell: ELBO ≤ ELBO* ≤ IWAE_k, AIS ≤ log p(
 from .ais import Bracket, InferenceGap, ais_lower, bdmc, split_inference_gap
 from .attack import attack_encoder, attack_path, symmetric_kl
 from .bounds import OptimizedPosterior, evaluate_elbo, optimize_posterior
+from .certified import Certified, certify, promised
 from .iwae import Bound, iwae, slack
 from .robustness import RobustnessGap, robustness_gap, stratified
 from .similarity import ms_ssim
@@ -18,6 +19,7 @@ from .similarity import ms_ssim
 __all__ = [
     "Bound",
     "Bracket",
+    "Certified",
     "InferenceGap",
     "OptimizedPosterior",
     "RobustnessGap",
@@ -25,10 +27,12 @@ __all__ = [
     "attack_encoder",
     "attack_path",
     "bdmc",
+    "certify",
     "evaluate_elbo",
     "iwae",
     "ms_ssim",
     "optimize_posterior",
+    "promised",
     "robustness_gap",
     "slack",
     "split_inference_gap",

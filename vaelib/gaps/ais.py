@@ -28,6 +28,7 @@ from ..errors import VaelibError
 from ..models.vae import Posterior
 from .bounds import OptimizedPosterior, as_float, block_noise, check_images, evaluating
 from .iwae import Bound, log_mean, log_weights, rows_of, slack
+from .memory import decodings_at_once
 
 TARGET = 0.65  # acceptance of HMC at the best cost (Neal 2011)
 PILOT_CHAINS, FIRST_STEP, GAIN = 4, 0.5, 0.2
@@ -50,6 +51,13 @@ class Bracket(NamedTuple):
         """Return an interval that holds the images' mean log p(x) with probability at least 1 - δ (Markov), nats."""
         room = slack(len(self.lower), delta / 2)
         return float(self.lower.mean()) - room, float(self.upper.mean()) + room
+
+    def impossible(self, delta: float = 0.01) -> Tensor:
+        """Return which images' lower bound lies above the upper one, (N,), further than chance would have it.
+
+        By Markov, for all images at once: with a correct sampler any is True with probability δ at most.
+        """
+        return self.lower - self.upper > 2 * slack(1, delta / (2 * len(self.lower)))
 
 
 class Chain(NamedTuple):
@@ -171,13 +179,14 @@ def _anneal(
     leapfrogs: int,
     schedule: str,
     seed: int,
-    chunk: int,
+    memory: int | None,
 ) -> tuple[Tensor, ...]:
     """Return AIS's value and error, (N,) each, and the upper bound where ``z`` is given."""
     _check(images, vae.d_z, chains, leapfrogs, z=z, q=None if q is None else q.mu)
     parts = []
     with evaluating(vae) as device:
-        for start in range(0, len(images), chunk):
+        room = decodings_at_once(vae, as_float(images[:1].to(device)), memory, gradient=True)
+        for start in range(0, len(images), chunk := max(room // max(chains, PILOT_CHAINS), 1)):
             x = as_float(images[start : start + chunk].to(device))
             prior = Posterior(x.new_zeros(len(x), vae.d_z), x.new_ones(len(x), vae.d_z))
             own = prior if q is None else rows_of(q, start, start + len(x), x)
@@ -206,7 +215,7 @@ def ais_lower(
     leapfrogs: int = 2,
     schedule: str = "adaptive",
     seed: int = 0,
-    chunk: int = 50,
+    memory: int | None = None,
 ) -> Bound:
     """Return AIS's stochastic lower bound on log p(x) of every image (Neal 2001), with its standard error.
 
@@ -217,12 +226,12 @@ def ais_lower(
         temperatures: T. The bound's distance to log p(x) falls like 1/T; from q*, 50 to 100 usually suffice.
         leapfrogs: steps of one HMC move; at equal cost, few steps and many temperatures are tighter.
         schedule: of β: "adaptive" to the images, or "sigmoid" or "linear" for all.
-        chunk: images at once, all chains of each; changes memory, and the noise not at all.
+        memory: bytes to hold at once (:mod:`vaelib.gaps.memory`); never changes the noise.
 
     Raises:
-        VaelibError: no images, an unknown schedule, counts below 1, or a ``q`` of another number of images.
+        VaelibError: no images, no memory, an unknown schedule, counts below 1, or a ``q`` of another number of images.
     """
-    return Bound(*_anneal(vae, None, images, q, chains, temperatures, leapfrogs, schedule, seed, chunk))
+    return Bound(*_anneal(vae, None, images, q, chains, temperatures, leapfrogs, schedule, seed, memory))
 
 
 def bdmc(
@@ -236,14 +245,14 @@ def bdmc(
     leapfrogs: int = 2,
     schedule: str = "adaptive",
     seed: int = 0,
-    chunk: int = 50,
+    memory: int | None = None,
 ) -> Bracket:
     """Return log p(x) of images that ``vae`` generated from ``z``, from both sides (Grosse et al. 2015).
 
     ``z`` (N, d_z) and ``images`` come from :meth:`vaelib.data.worlds.DecoderWorld.pairs`, unclipped and not rounded;
     all else is :func:`ais_lower`'s, at twice the cost.
     """
-    lower, _, upper = _anneal(vae, z, images, q, chains, temperatures, leapfrogs, schedule, seed, chunk)
+    lower, _, upper = _anneal(vae, z, images, q, chains, temperatures, leapfrogs, schedule, seed, memory)
     return Bracket(lower, upper)
 
 

@@ -11,7 +11,8 @@ ELBO* needs care in three places. (1) Selection and report use different noise: 
 one set, and both bounds are then scored under a fresh one, or the maximum over candidates would flatter ELBO*.
 (2) ELBO* is a maximum over a set that holds the encoder's own posterior, so an image whose candidate scores worse than
 that under the fresh noise keeps the encoder's, and its gap is exactly 0. This tilts the mean gap upwards by less than
-the Monte Carlo error of the images whose gap is about 0. (3) Unconverged images are flagged, never dropped.
+the Monte Carlo error of the images whose gap is about 0; such images are flagged. (3) So are unconverged ones, never
+dropped. A climb from the encoder's posterior ends at the top of *its* hill: further ``starts`` look at others.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,9 +27,12 @@ from torch import Tensor, nn
 from ..errors import VaelibError
 from ..models.vae import Posterior, elbo_at
 from ..rng import normal
+from .memory import decodings_at_once
 
 NOISE_BLOCK = 100  # images that share a generator; part of what "the same noise" means, so not a setting
 PATIENCE = 3  # blocks in a row without improvement after which an image has converged
+IMAGES_AT_ONCE = 500  # in one climb, at most
+CANDIDATES, NARROWER = 1_000, 0.1  # a further start: the likeliest of so many draws from the prior, so narrow
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -94,8 +98,10 @@ def evaluate_elbo(vae: nn.Module, images: Tensor, seed: int = 0, samples: int = 
 class OptimizedPosterior(NamedTuple):
     """The per-image optimum q* = N(mu, diag sigma²), (N, d_z) each, and both bounds (N,), all on the CPU.
 
-    ``elbo`` and ``elbo_star`` share one set of fresh noise; ``converged`` (N,) is False where ``max_steps`` came first;
-    ``steps`` is the largest number of steps that an image took.
+    ``elbo`` and ``elbo_star`` share one set of fresh noise; ``converged`` (N,) is False where ``max_steps`` came first.
+    ``reverted`` (N,) is True where the optimum found scored below the encoder's posterior under that noise: an impossible
+    negative gap, which is reported as 0. ``start`` (N,) tells which start won, 0 being the encoder's output, and ``steps``
+    is the largest number of steps that an image took from one start.
     """
 
     mu: Tensor
@@ -103,6 +109,8 @@ class OptimizedPosterior(NamedTuple):
     elbo: Tensor
     elbo_star: Tensor
     converged: Tensor
+    reverted: Tensor
+    start: Tensor
     steps: int
 
     @property
@@ -123,7 +131,8 @@ def optimize_posterior(
     tol: float = 1e-3,
     eval_samples: int = 16,
     final_samples: int = 64,
-    chunk: int = 500,
+    starts: int = 1,
+    memory: int | None = None,
 ) -> OptimizedPosterior:
     """Return ELBO* of every image (Eq. 4; Cremer et al. 2018): Adam on (μ, softplus⁻¹σ) from the encoder's output.
 
@@ -138,26 +147,31 @@ def optimize_posterior(
         tol: a block improved an image if its best ELBO rose by more than tol · (1 + |ELBO|); after three blocks in
             a row without improvement the image has converged and leaves the batch.
         eval_samples, final_samples: of z an image, to select the best candidate and for the report.
-        chunk: images optimised at once; changes memory, never the noise.
+        starts: climbs an image. The first starts from the encoder's output, each other one from the likeliest of
+            1,000 draws from the prior; the best is kept. The cost grows in proportion.
+        memory: bytes to hold at once (:mod:`vaelib.gaps.memory`); never changes the noise.
 
     Raises:
-        VaelibError: no images.
+        VaelibError: no images, no start, no memory.
     """
     check_images(images)
-    parts = []
+    if starts < 1:
+        raise VaelibError(f"starts = {starts}: at least the encoder's own is needed")
+    climbing, parts = (seed, lr, samples, block, max_steps, tol), []
     with evaluating(vae) as device, torch.no_grad():
-        for start in range(0, len(images), chunk):
+        room = decodings_at_once(vae, as_float(images[:1].to(device)), memory, gradient=True) // max(samples, 1)
+        for start in range(0, len(images), chunk := max(min(room, IMAGES_AT_ONCE), 1)):
             x = as_float(images[start : start + chunk].to(device))
             own = vae.encode(x)
             select, fresh = (
                 image_noise(start, start + len(x), count, vae.d_z, seed, purpose).to(device)
                 for count, purpose in ((eval_samples, "select"), (final_samples, "report"))
             )
-            best, converged, steps = _optimize(vae, x, own, select, seed, lr, samples, block, max_steps, tol)
+            best, converged, won, steps = _search(vae, x, own, select, starts, *climbing)
             elbo, star = (_score(vae, q, x, fresh, samples) for q in (own, best))
-            worse = (star < elbo).unsqueeze(1)
-            best = Posterior(*(torch.where(worse, mine, other) for mine, other in zip(own, best, strict=True)))
-            parts.append((*best, elbo, torch.maximum(star, elbo), converged, steps))
+            worse = star < elbo
+            best = Posterior(*(torch.where(worse[:, None], *pair) for pair in zip(own, best, strict=True)))
+            parts.append((*best, elbo, torch.maximum(star, elbo), converged, worse, won, steps))
     *tensors, steps = zip(*parts, strict=True)
     return OptimizedPosterior(*(torch.cat(part).cpu() for part in tensors), max(steps))
 
@@ -208,10 +222,19 @@ class _Climb:
         self.q, self.first, self.second, self.lr = (t[rows] for t in (self.q, self.first, self.second, self.lr))
 
 
+class _Found(NamedTuple):
+    """What a climb found on a chunk: (μ, σ) side by side (B, 2 d_z), its score under ``select``, who converged, steps."""
+
+    q: Tensor
+    score: Tensor
+    converged: Tensor
+    steps: int
+
+
 def _optimize(
     vae: nn.Module,
     x: Tensor,
-    own: Posterior,
+    start: Posterior,
     select: Tensor,
     seed: int,
     lr: float,
@@ -219,10 +242,10 @@ def _optimize(
     block: int,
     max_steps: int,
     tol: float,
-) -> tuple[Posterior, Tensor, int]:
-    """Climb from ``own`` on one chunk; return the best posteriors under ``select``, who converged, and the steps."""
-    climb = _Climb(own, lr)
-    best, record = torch.cat(own, 1), _score(vae, own, x, select, samples)
+) -> _Found:
+    """Climb from ``start`` on one chunk; return each image's best posterior under ``select``."""
+    climb = _Climb(start, lr)
+    best, record = torch.cat(start, 1), _score(vae, start, x, select, samples)
     active = torch.arange(len(x), device=x.device)
     idle = torch.zeros_like(active)  # blocks in a row without improvement
     converged = torch.zeros_like(active, dtype=torch.bool)
@@ -242,4 +265,31 @@ def _optimize(
         rows = (idle < PATIENCE).nonzero().squeeze(1)  # the only wait for the device, once a block
         climb.keep(rows)
         active, idle = active[rows], idle[rows]
-    return Posterior(*best.chunk(2, 1)), converged, climb.steps
+    return _Found(best, record, converged, climb.steps)
+
+
+def _likely_start(vae: nn.Module, x: Tensor, own: Posterior, seed: int, number: int) -> Posterior:
+    """Return start ``number``: the draw from the prior under which each image is likeliest, a tenth of the encoder's σ.
+
+    A posterior that starts too wide averages over hills and climbs the broadest.
+    """
+    draws = normal((CANDIDATES, vae.d_z), seed, "start", number).to(own.mu)
+    params = (one for part in draws.split(20) for one in vae.decode(part))
+    scores = [vae.likelihood.log_prob(one.expand(len(x), *one.shape), x) for one in params]
+    return Posterior(draws[torch.stack(scores).argmax(0)], NARROWER * own.sigma)
+
+
+def _search(
+    vae: nn.Module, x: Tensor, own: Posterior, select: Tensor, starts: int, *climbing: float
+) -> tuple[Posterior, Tensor, Tensor, int]:
+    """Climb from every start on one chunk; return each image's best posterior, if it converged, its start, the steps."""
+    best = _optimize(vae, x, own, select, *climbing)
+    won = torch.zeros_like(best.converged, dtype=torch.long)
+    for number in range(1, starts):
+        other = _optimize(vae, x, _likely_start(vae, x, own, climbing[0], number), select, *climbing)
+        better = other.score > best.score
+        rows = torch.where(better[:, None], other.q, best.q)
+        kept = (torch.where(better, new, old) for new, old in zip(other[1:3], best[1:3], strict=True))
+        best = _Found(rows, *kept, max(best.steps, other.steps))
+        won = torch.where(better, number, won)
+    return Posterior(*best.q.chunk(2, 1)), best.converged, won, best.steps

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ..errors import VaelibError
 from ..models.vae import Posterior
 from .bounds import as_float, block_noise, check_images, evaluating
+from .memory import decodings_at_once
 
 DRAWS = 10  # of z an image that share a generator; part of what "the same noise" means, so not a setting
 
@@ -66,7 +67,13 @@ def rows_of(q: Posterior, start: int, stop: int, like: Tensor) -> Posterior:
 
 @torch.no_grad()
 def iwae(
-    vae: nn.Module, images: Tensor, *, k: int = 5000, q: Posterior | None = None, seed: int = 0, chunk: int = 100
+    vae: nn.Module,
+    images: Tensor,
+    *,
+    k: int = 5000,
+    q: Posterior | None = None,
+    seed: int = 0,
+    memory: int | None = None,
 ) -> Bound:
     """Return IWAE_k of every image (Burda et al. 2016): a stochastic lower bound on log p(x).
 
@@ -75,17 +82,18 @@ def iwae(
         k: draws of z an image (Cremer et al. 2018: 5,000).
         q: where they come from, an :class:`OptimizedPosterior` say; the encoder's posterior unless given. A q that is
             narrower than p(z|x) makes heavy-tailed weights: a larger sigma can tighten the bound.
-        chunk: images at once, 10 draws of each; changes memory, never the noise.
+        memory: bytes to hold at once (:mod:`vaelib.gaps.memory`); never changes the noise.
 
     Raises:
-        VaelibError: no images, k below 1, or a ``q`` of another number of images.
+        VaelibError: no images, no memory, k below 1, or a ``q`` of another number of images.
     """
     check_images(images)
     if k < 1 or (q is not None and len(q.mu) != len(images)):
         raise VaelibError(f"k = {k} must be at least 1, and q, if given, hold one posterior for each image")
     parts = []
     with evaluating(vae) as device:
-        for start in range(0, len(images), chunk):
+        room = decodings_at_once(vae, as_float(images[:1].to(device)), memory)
+        for start in range(0, len(images), chunk := max(room // DRAWS, 1)):
             x = as_float(images[start : start + chunk].to(device))
             stop = start + len(x)
             own = vae.encode(x) if q is None else rows_of(q, start, stop, x)
