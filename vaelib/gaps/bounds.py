@@ -250,11 +250,11 @@ def _optimize(
     idle = torch.zeros_like(active)  # blocks in a row without improvement
     converged = torch.zeros_like(active, dtype=torch.bool)
     while climb.steps < max_steps and len(active):
-        images = x[active]
+        images, tiled = x[active], x[active].repeat(samples, 1, 1, 1)
         for _ in range(min(block, max_steps - climb.steps)):
             draws = normal((-(-samples // 2), 1, vae.d_z), seed, "climb", climb.steps, x.device)
             eps = antithetic(draws, samples).expand(-1, len(images), -1)
-            climb.step(lambda q, images=images, eps=eps: elbo_at(vae, q, images, eps))
+            climb.step(lambda q, tiled=tiled, eps=eps: elbo_at(vae, q, tiled, eps))
         found, before = climb.posterior(), record[active]
         gain = _score(vae, found, images, select[:, active], samples) - before
         best[active] = torch.where((gain > 0).unsqueeze(1), torch.cat(found, 1), best[active])

@@ -85,11 +85,14 @@ def elbo(vae: VAE, x: Tensor, eps: Tensor) -> Tensor:
 
 
 def elbo_at(vae: VAE, q: Posterior, x: Tensor, eps: Tensor) -> Tensor:
-    """Return the ELBO of Eq. (2) under an arbitrary posterior ``q`` of the batch (Eq. 4 uses q*), shape (B,)."""
+    """Return the ELBO of Eq. (2) under an arbitrary posterior ``q`` of the batch (Eq. 4 uses q*), shape (B,).
+
+    ``x`` may come repeated S times, (S B, C, H, W), from a caller who asks often about the same images.
+    """
     z = q.rsample(eps).flatten(0, -2)
-    samples = z.shape[0] // x.shape[0]
-    repeated = x.repeat(samples, 1, 1, 1) if samples > 1 else x
-    log_likelihood = vae.likelihood.log_prob(vae.decode(z), repeated).unflatten(0, (samples, x.shape[0])).mean(0)
+    samples = len(z) // len(q.mu)
+    repeated = x if len(x) == len(z) else x.repeat(samples, 1, 1, 1)
+    log_likelihood = vae.likelihood.log_prob(vae.decode(z), repeated).unflatten(0, (samples, len(q.mu))).mean(0)
     return log_likelihood - q.kl()
 
 
