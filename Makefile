@@ -57,6 +57,8 @@ $(READY): pyproject.toml
 	@echo "installing into $(ENV) (a few minutes and about 7 GB, most of it torch's CUDA build; README: a CPU build instead)"
 	@$(PYTHON) -m pip install --progress-bar off -e '.[all]' > $(VAELIB_BUILD)/logs/setup.log 2>&1 \
 	  || { tail -n 15 $(VAELIB_BUILD)/logs/setup.log; echo "installing failed: see $(VAELIB_BUILD)/logs/setup.log"; exit 1; }
+	@$(PYTHON) -m pip install --progress-bar off --no-deps imagecorruptions-imaug >> $(VAELIB_BUILD)/logs/setup.log 2>&1 \
+	  || echo "the photographs of the corruption frost were not to be had: the other 18 are made without them"
 	@touch $@
 
 # Copies that change only when the text does: a checkout or a save in JupyterLab must not restart a long run.

@@ -1,6 +1,7 @@
 """Settings, profiles, the artifact store, the engine and the experiments behind each figure."""
 
 from .engine import missing, run
+from .evaluations import Corrupted, Downstream
 from .experiments import Experiment, Point, three_gaps
 from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoothness, teacher_fractions
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
@@ -8,15 +9,19 @@ from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
 from .stages import load_teacher, load_vae, resolve_data
 from .store import Store, provenance
 from .tables import read_table, tables_folder, write_tables
+from .tasks import downstream
 
-EXPERIMENTS = {"three_gaps": three_gaps, **GRIDS}
+EXPERIMENTS = {"three_gaps": three_gaps, "downstream": downstream, **GRIDS}
 
 __all__ = [
     "EXPERIMENTS",
+    "GRIDS",
     "RHA",
     "Artifact",
     "Bank",
+    "Corrupted",
     "Data",
+    "Downstream",
     "Experiment",
     "Gaps",
     "Network",
@@ -25,6 +30,7 @@ __all__ = [
     "Store",
     "Teacher",
     "VAERun",
+    "downstream",
     "latents",
     "limited_k",
     "load_profile",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 from ..errors import VaelibError
 from ..training.distributions import METHODS
+from .evaluations import Downstream
 from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
 from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Teacher, VAERun, checked
 from .stages import resolve_data
@@ -16,7 +17,7 @@ class Point(NamedTuple):
 
     series: str
     x: float
-    run: VAERun | RHA | Gaps
+    run: VAERun | RHA | Gaps | Downstream
 
     @property
     def vae(self) -> VAERun:
@@ -34,7 +35,7 @@ class Experiment(NamedTuple):
     points: list[Point]
 
     @property
-    def runs(self) -> list[VAERun | RHA | Gaps]:
+    def runs(self) -> list[VAERun | RHA | Gaps | Downstream]:
         """Return the runs behind the points, each once."""
         return list({point.run.key: point.run for point in self.points}.values())
 

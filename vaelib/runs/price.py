@@ -1,5 +1,6 @@
 """What a run costs, roughly: the order of starting, the progress bar and ``vaelib plan`` stand on it, never a result."""
 
+from .evaluations import Corrupted, Downstream
 from .settings import RHA, Artifact, Bank, Gaps, Teacher, VAERun
 
 # On one core of the machine this was written on.
@@ -10,6 +11,7 @@ IMAGES_PER_SECOND = {
     "mol_channel": 6_000,
     "teacher": 270,
     "evaluations": 1_150,
+    "corruptions": 5_000,
 }
 
 
@@ -25,6 +27,11 @@ def cost(artifact: Artifact) -> float:
         return (artifact.epochs - artifact.start) * artifact.vae.data.n_train * _seconds_an_image(artifact.vae)
     if isinstance(artifact, Gaps):
         return len(artifact.vae.snapshots) * (artifact.amortization_images or artifact.vae.data.n_test) / 50
+    if isinstance(artifact, Corrupted):
+        return artifact.images * len(artifact.names) * artifact.data.channels / IMAGES_PER_SECOND["corruptions"]
+    if isinstance(artifact, Downstream):
+        sets, images = len(artifact.corrupted.names) + 2, artifact.corrupted.images
+        return sets * (0.2 + 5e-8 * images**2)  # one-against-one linear SVMs; the kernel SVM
     return 1.0
 
 

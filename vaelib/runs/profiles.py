@@ -114,6 +114,9 @@ class Profile(Settings):
     attack_gradient: Literal["raw", "sign"] = "raw"
     similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
     reconstruction: Literal["sample", "mean"] = "sample"
+    # downstream tasks
+    task_images: int | None = Field(None, ge=50, description="test images that are corrupted and classified")
+    corruption_severity: int = Field(5, ge=1, le=5)
 
 
 def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:

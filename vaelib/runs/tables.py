@@ -1,8 +1,9 @@
 """Tidy tables from finished runs: what figures, claims and the report read.
 
 ``three_gaps.csv`` has one row a run (its last epoch), ``curves.csv`` one row an evaluation point. Each sweep has a table
-under its own name and its curves in ``sweep_curves.csv``. A build replaces the rows of its own (data set, likelihood)
-and keeps all others.
+under its own name and its curves in ``sweep_curves.csv``. ``downstream.csv`` has one row a run and quantity,
+``corruptions.csv`` one a run, corruption and classifier. A build replaces the rows of its own (data set, likelihood) and
+keeps all others.
 """
 
 import fcntl
@@ -22,6 +23,7 @@ from .engine import all_artifacts
 from .experiments import Experiment
 from .settings import RHA, Gaps, VAERun
 from .stages import build_vae
+from .stages.tasks import CLEAN, OVERALL
 from .store import MANIFEST, Store
 
 IDENTITY = ["dataset", "likelihood"]
@@ -128,6 +130,35 @@ def sweep_tables(experiment: Experiment, store: Store) -> tuple[pd.DataFrame, pd
     return pd.DataFrame(rows), lines[[*place, "effective_epoch", "quantity", "value", "se"]]
 
 
+def downstream_tables(experiment: Experiment, store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what VAEs are worth in use: ``downstream`` and ``corruptions``, both long.
+
+    ``downstream`` has ``quantity, value, se`` a run: ``accuracy_<classifier>`` on images as they are, ``overall_<...>`` with
+    one corruption drawn for each, ``corrupted_<...>`` the mean over corruptions; ``psnr_sample`` and ``psnr_mean`` in dB.
+    ``corruptions`` has ``corruption, classifier, accuracy, se`` a run. Standard errors are over test images.
+    """
+    rows, cells = [], []
+    for point in experiment.points:
+        vae, images = point.vae, point.run.corrupted
+        run = {"dataset": vae.data.name, "likelihood": experiment.likelihood, "method": point.series, "seed": vae.seed}
+        about = _about(vae) | {"images": images.images, "severity": images.severity}
+        about |= {"corruptions": "CIFAR-10-C" if images.official else f"{len(images.names)} of our own draws"}
+        found = pd.DataFrame(json.loads((store.require(point.run) / "measured.json").read_text()))
+        split = found["quantity"].str.partition("_")
+        corrupt = found.assign(classifier=split[2])[~found["images"].isin([CLEAN, OVERALL])]
+        named = found["quantity"].where(found["images"] != OVERALL, OVERALL + "_" + split[2])
+        single = found.assign(quantity=named)[found["images"].isin([CLEAN, OVERALL])].drop(columns="images")
+        mean = corrupt.groupby("classifier", as_index=False, sort=False)["value"].mean()
+        mean = mean.assign(quantity="corrupted_" + mean.pop("classifier"))
+        rows.append(pd.concat([single, mean], ignore_index=True).assign(**run, **about, key=point.run.key))
+        corrupt = corrupt.rename(columns={"images": "corruption", "value": "accuracy"}).drop(columns="quantity")
+        cells.append(corrupt.assign(**run, **about))
+    return tuple(
+        table[[*run, *(name for name in table if name not in run)]]
+        for table in (pd.concat(parts, ignore_index=True) for parts in (rows, cells))
+    )
+
+
 def merge_table(path: Path, new: pd.DataFrame, identity: Sequence[str] = IDENTITY) -> pd.DataFrame:
     """Write ``new`` into the CSV at ``path``: rows of the same identity are replaced, all others kept; return the whole.
 
@@ -186,12 +217,16 @@ def record_build(experiment: Experiment, store: Store) -> None:
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:
     """Write the tables of a finished experiment and ``build.json``; return its own rows.
 
-    The three gaps give ``three_gaps`` and ``curves``, a sweep gives ``rows`` (in ``<name>.csv``) and ``curves``.
+    The three gaps give ``three_gaps`` and ``curves``, the downstream tasks ``downstream`` and ``corruptions``, a sweep
+    gives ``rows`` (in ``<name>.csv``) and ``curves``.
     """
     store = store or Store()
     folder = tables_folder(experiment.profile.name)
-    if experiment.name == "three_gaps":
-        own = {"three_gaps": three_gaps_table(experiment, store), "curves": curves(experiment, store)}
+    if experiment.name in ("three_gaps", "downstream"):
+        if experiment.name == "three_gaps":
+            own = {"three_gaps": three_gaps_table(experiment, store), "curves": curves(experiment, store)}
+        else:
+            own = dict(zip(("downstream", "corruptions"), downstream_tables(experiment, store), strict=True))
         for name, table in own.items():
             merge_table(folder / f"{name}.csv", table)
     else:

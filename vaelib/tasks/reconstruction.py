@@ -18,6 +18,17 @@ from ..gaps.robustness import RECONSTRUCTIONS
 from ..rng import generator
 
 
+def check_range(images: Tensor) -> None:
+    """Raise VaelibError unless ``images`` are bytes, or floats in [0, 1]."""
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise VaelibError(f"images are {images.dtype}; give uint8 from 0 to 255, or floats in [0, 1]")
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        raise VaelibError(f"images hold values from {low:g} to {high:g}; give uint8, or floats in [0, 1]")
+
+
 def _decode(vae: nn.Module, x: Tensor, kind: str, seed: int, start: int) -> Tensor:
     """Return x̃ of the images ``x`` numbered from ``start``; pixel noise is named by (seed, image number)."""
     params = vae.decode(vae.encode(x).mu)
@@ -37,12 +48,13 @@ def reconstruct(vae: nn.Module, images: Tensor, kind: str = "sample", seed: int 
         batch_size: images decoded at once; changes memory, never the noise.
 
     Raises:
-        VaelibError: unknown ``kind``, or no images.
+        VaelibError: unknown ``kind``, no images, or values out of range.
     """
     if kind not in RECONSTRUCTIONS:
         raise VaelibError(f"reconstruction {kind!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
     if not len(images):
         raise VaelibError("images = an empty set has no reconstruction; give at least one image")
+    check_range(images)
     parts = []
     with evaluating(vae) as device, torch.inference_mode():
         for start in range(0, len(images), batch_size):

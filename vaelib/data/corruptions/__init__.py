@@ -8,6 +8,7 @@ One can also have the published images: put ``CIFAR-10-C/<name>.npy`` under a da
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,6 +109,18 @@ def corrupt(images: Tensor, name: str, severity: int = 5, seed: int = 0, first: 
         draws = [rng.generator(seed, f"corrupt/{name}", first + start + i) for i in range(len(x))]
         parts.append(floor_bytes(function(x, constants[severity - 1], draws)))
     return torch.cat(parts).to(images.device)
+
+
+def available(severity: int = 5) -> tuple[str, ...]:
+    """Return the corruptions whose packages are installed (see :func:`corrupt`), in the benchmark's order."""
+    _check("frost", severity)
+    lacking = {"frost": not weather.has_frost_photos(), "spatter": severity < 4 and not find_spec("cv2")}
+    return tuple(name for name in CORRUPTIONS if not lacking.get(name))
+
+
+def published(root: Path) -> bool:
+    """Return True if all published files lie under ``root``, for :func:`load_official`."""
+    return all((root / "CIFAR-10-C" / f"{name}.npy").is_file() for name in CORRUPTIONS)
 
 
 def load_official(name: str, severity: int, root: Path) -> Tensor | None:

@@ -36,6 +36,11 @@ def snow(x: Tensor, c: tuple[float, ...], draws: Draws) -> Tensor:
     return whitened + flakes + flakes.flip(2, 3)
 
 
+def has_frost_photos() -> bool:
+    """Return True if the package that carries the photographs is installed."""
+    return find_spec("imagecorruptions") is not None
+
+
 @cache
 def frost_photos() -> list[Tensor]:
     """Return the benchmark's photographs at a fifth of their size, (3, h, w) in [0, 1] each.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..evaluations import Corrupted, Downstream
 from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Teacher, VAERun
 from ..store import SCRATCH, Store
 from .context import Context, pick_device
@@ -16,6 +17,7 @@ from .data import make_data, make_held_out, resolve_data, spare_images
 from .diffusion import fill_shards, load_teacher, make_bank, make_teacher
 from .gaps import make_gaps
 from .rha import make_rha
+from .tasks import make_corrupted, make_downstream
 from .vae import build_vae, load_vae, make_vae, training_distribution
 
 STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
@@ -26,6 +28,8 @@ STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
     VAERun: make_vae,
     RHA: make_rha,
     Gaps: make_gaps,
+    Corrupted: make_corrupted,
+    Downstream: make_downstream,
 }
 
 

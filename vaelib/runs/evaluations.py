@@ -1,0 +1,36 @@
+"""Records of what is measured on finished models: settings as in :mod:`vaelib.runs.settings`, one artifact each."""
+
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from ..data.corruptions import CORRUPTIONS
+from ..tasks.representation import FEWEST
+from .settings import Artifact, Data, VAERun
+
+
+class Corrupted(Artifact):
+    """Test images, clean and under every corruption, with their labels: made once, shared by all VAEs (Appendix G)."""
+
+    kind: ClassVar[str] = "corrupted"
+    data: Data
+    images: int = Field(ge=FEWEST, description="of D_test, stratified; classifiers see 80 % of them")
+    severity: int = Field(5, ge=1, le=5)
+    names: tuple[str, ...] = Field(CORRUPTIONS, min_length=1)
+    official: bool = Field(False, description="the published files of CIFAR-10-C in place of our own draws")
+    seed: int = 0
+
+
+class Downstream(Artifact):
+    """What one trained VAE is worth in use: classifiers on its latents, clean and corrupted, and reconstruction (App. F, G)."""
+
+    kind: ClassVar[str] = "downstream"
+    vae: VAERun
+    corrupted: Corrupted
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _of_one_data_set(self) -> "Downstream":
+        if self.corrupted.data != self.vae.data:
+            raise ValueError("the corrupted images are of another data set than the VAE; corrupt its own test images")
+        return self

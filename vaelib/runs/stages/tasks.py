@@ -1,0 +1,120 @@
+"""Corrupted test images, and what a trained VAE makes of them (Figs. 4 left and 19, Table 11)."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ... import files, gaps, paths, tasks
+from ...data import load_dataset
+from ...data.corruptions import corrupt, load_official
+from ...data.datasets import subset
+from ...errors import VaelibError
+from ...models import VAE
+from ..evaluations import Corrupted, Downstream
+from ..store import SCRATCH, load_array
+from .context import Context
+from .vae import load_vae
+
+CLEAN, OVERALL = "clean", "overall"  # beside the corruptions' names: the images as they are; one corruption an image
+
+
+def _published_order(settings: Corrupted, test: Tensor) -> Tensor:
+    """Return where each image of D_test stands in CIFAR-10's test set, the order of the published files."""
+    data = settings.data
+    whole = load_dataset(data.name, n_train=2, seed=data.seed, source=data.source)
+    order = torch.from_numpy(subset(whole.test_labels.numpy(), data.n_test, data.seed, "n_test"))
+    if not whole.exact or not torch.equal(whole.test[order], test.cpu()):
+        raise VaelibError("CIFAR-10-C's files go with the original test set; put its files into the data root")
+    return order
+
+
+def _official(name: str, severity: int, order: Tensor) -> Tensor:
+    for root in paths.data_roots():
+        if (images := load_official(name, severity, root)) is not None:
+            return images[order]
+    raise VaelibError(f"CIFAR-10-C/{name}.npy is gone from the data root; put it back, or take all of its files away")
+
+
+def _save(path: Path, images: Tensor) -> None:
+    def write(part: Path) -> None:
+        with open(part, "wb") as file:
+            np.save(file, images.cpu().numpy())
+
+    files.write_atomic(path, write)
+
+
+def make_corrupted(settings: Corrupted, context: Context) -> None:
+    """Write the chosen test images, their labels, and one file a corruption; what is there already is kept."""
+    test, labels = (context.split(settings.data, name).cpu() for name in ("test", "test_labels"))
+    chosen = gaps.stratified(labels, settings.images, settings.seed)
+    if len(labels[chosen].unique()) < 2:
+        raise VaelibError(
+            f"dataset = {settings.data.name}: its test images are all of one class, so no classifier can be tested; "
+            "use a data set with at least two"
+        )
+    _save(context.folder / f"{CLEAN}.npy", test[chosen])
+    _save(context.folder / "labels.npy", labels[chosen])
+    order = _published_order(settings, test)[chosen] if settings.official else None
+    for count, name in enumerate(settings.names, 1):
+        path = context.folder / f"{name}.npy"
+        if not path.exists():
+            if order is None:
+                _save(path, corrupt(test[chosen], name, settings.severity, settings.seed))
+            else:
+                _save(path, _official(name, settings.severity, order))
+        context.report(count / len(settings.names), name)
+
+
+def _row(quantity: str, value: float, se: float | None = None, images: str = CLEAN) -> dict[str, Any]:
+    return {"images": images, "quantity": quantity, "value": value, "se": se}
+
+
+def _accuracies(features: np.ndarray, labels: np.ndarray, images: str) -> list[dict[str, Any]]:
+    """Return the accuracy of each classifier, with its standard error over the images it is tested on."""
+    rows, tested = [], len(labels) - round(0.8 * len(labels))
+    for classifier in tasks.CLASSIFIERS:
+        share = tasks.representation_accuracy(features, labels, classifier)
+        rows.append(_row(f"accuracy_{classifier}", share, math.sqrt(share * (1 - share) / tested), images))
+    return rows
+
+
+def _latents(settings: Downstream, vae: VAE, folder: Path) -> dict[str, np.ndarray]:
+    """Return the posterior means of the images as they are, under each corruption, and under one drawn for each."""
+    names = settings.corrupted.names
+    means = {
+        name: tasks.posterior_means(vae, torch.from_numpy(np.array(load_array(folder / f"{name}.npy"))))
+        for name in (CLEAN, *names)
+    }
+    return means | {OVERALL: tasks.overall([means[name] for name in names], settings.seed)}
+
+
+def make_downstream(settings: Downstream, context: Context) -> None:
+    """Classify, then reconstruct D_test; finished sets of images are kept in the checkpoint."""
+    folder = context.store.require(settings.corrupted)
+    labels = np.array(load_array(folder / "labels.npy"))
+    vae = load_vae(settings.vae, context.store, device=context.device)
+    progress = context.folder / SCRATCH / "measured.json"
+    rows: list[dict[str, Any]] = json.loads(progress.read_text()) if progress.exists() else []
+    done = {row["images"] for row in rows}
+    who = f"{settings.vae.method}, seed {settings.vae.seed}"
+    latents = _latents(settings, vae, folder)
+    for count, (images, features) in enumerate(latents.items(), 1):
+        if images not in done:
+            try:
+                rows += _accuracies(features, labels, images)
+            except VaelibError as error:
+                raise VaelibError(f"{who}, {images} images: {error}") from None
+            files.write_json(progress, rows)
+        context.report(count / (len(latents) + 1), images)
+    test = context.split(settings.vae.data, "test")
+    for kind in ("sample", "mean"):
+        rows.append(_row(f"psnr_{kind}", tasks.psnr(vae, test, kind, settings.seed)))
+    broken = ", ".join(row["quantity"] for row in rows if not math.isfinite(row["value"]))
+    if broken:
+        raise VaelibError(f"{broken} of {who} is not finite; look at its reconstructions, the VAE is kept")
+    files.write_json(context.folder / "measured.json", rows)

@@ -1,0 +1,59 @@
+"""The downstream tasks as data: the VAEs of the three gaps in use (Figs. 4 left, 9 and 19, Table 11)."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .. import paths
+from ..data import load_dataset
+from ..data.corruptions import available, published
+from ..errors import VaelibError
+from ..tasks.representation import FEWEST
+from .evaluations import Corrupted, Downstream
+from .experiments import Experiment, Point, three_gaps
+from .profiles import PROTOCOLS, Profile
+from .settings import Data, VAERun
+
+
+def corrupted_for(data: Data, profile: Profile) -> Corrupted:
+    """Return a data set's corrupted test images under a profile: the published files where all are there and fit.
+
+    Raises:
+        VaelibError: fewer test images than a classifier needs.
+    """
+    images = min(profile.task_images or data.n_test, data.n_test)
+    if images < FEWEST:
+        raise VaelibError(f"{images} test images are too few for classifiers; raise n_test to at least {FEWEST}")
+    original = data.name == "cifar10" and data.label == "CIFAR-10, bit-exact"
+    official = original and any(published(root) for root in paths.data_roots())
+    severity = profile.corruption_severity
+    options = {"official": True} if official else {"names": available(severity)}
+    return Corrupted(data=data, images=images, severity=severity, **options)
+
+
+def downstream_for(vae: VAERun, profile: Profile) -> Downstream:
+    """Return the measurement of a VAE in use."""
+    return Downstream(vae=vae, corrupted=corrupted_for(vae.data, profile))
+
+
+def downstream(
+    profile: str = "laptop",
+    dataset: str = "fashion_mnist",
+    likelihood: str = "default",
+    overrides: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Return the downstream tasks of the VAEs of :func:`~vaelib.runs.experiments.three_gaps`, whose arguments it takes.
+
+    Raises:
+        VaelibError: as there; fewer than 50 test images, or own images of one class.
+    """
+    base = three_gaps(profile, dataset, likelihood, overrides)
+    if dataset not in PROTOCOLS:
+        labels = load_dataset(dataset, n_train=base.data.n_train, n_test=base.data.n_test).test_labels
+        if len(labels.unique()) < 2:
+            raise VaelibError(
+                f"dataset = {dataset}: all test images are of one class, so no classifier can be tested; give class "
+                "sub-folders, or an .npz with labels"
+            )
+    points = [Point(point.series, math.nan, downstream_for(point.vae, base.profile)) for point in base.points]
+    return base._replace(name="downstream", points=points)
