@@ -56,8 +56,11 @@ def test_the_files_that_others_read(shared_build, monkeypatch):
     assert set(table["method"]) == {"normal", "dmaapx", "aug_tuned", "aug_naive"}
     assert not table[wanted.split()].isna().any().any()
     assert {"effective_epoch", "quantity", "value"} <= set(pd.read_csv(build / "tables/curves.csv").columns)
-    assert {"paper", "ours"} <= set(pd.read_csv(build / "tables/table_07.csv").columns)
-    drawn = "fig03 fig04_right fig05 fig06 fig07 fig08 fig11 fig13 fig14 fig15 fig16 early_stopping"
+    for name in ("table_07", "table_11"):
+        assert {"paper", "ours"} <= set(pd.read_csv(build / f"tables/{name}.csv").columns)
+    drawn = (
+        "fig03 fig04_left fig04_right fig05 fig06 fig07 fig08 fig09 fig11 fig13 fig14 fig15 fig16 fig19 early_stopping"
+    )
     for name in (f"{figure}_fashion_mnist" for figure in drawn.split()):
         assert (build / "figures" / f"{name}.png").stat().st_size > 10_000
         assert "<svg" in (build / "figures" / f"{name}.svg").read_text()[:2000]

@@ -90,6 +90,15 @@ def canvas(
     pairs = [(box(x, axes_width), box(x + axes_width + 0.1, strip_width)) for x in starts]
     for _, strip in pairs:
         strip.axis("off")
+    frame_sheet(fig, title, handles, columns, lines, stamp)
+    return fig, pairs
+
+
+def frame_sheet(
+    fig: Figure, title: str, handles: Sequence[Line2D], columns: int, lines: Sequence[str], stamp: str | None
+) -> None:
+    """Write a sheet's title and legend (in ``columns``) above, its footer's ``lines`` below, its stamp across."""
+    width, height = fig.get_size_inches()
     edge = 0.12 / width
     fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
     place = {"loc": "upper left", "bbox_to_anchor": (edge, 1 - 0.36 / height), "borderaxespad": 0.0, "borderpad": 0.0}
@@ -98,7 +107,6 @@ def canvas(
     if stamp:
         style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
         fig.text(0.5, 0.45, stamp, fontsize=min(4.4 * width, 48), **style)
-    return fig, pairs
 
 
 def style_legend(ax: Axes, handles: Sequence[Line2D], heading: str = "") -> None:

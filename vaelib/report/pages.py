@@ -10,11 +10,14 @@ from torch import Tensor
 
 from ..runs import Experiment, Store, missing, provenance
 from ..runs.engine import all_artifacts
+from ..tasks import CLASSIFIERS
 from .canvas import LABELS, ReportFigure
 from .claims import NOT_RUN, OURS, number
 from .figures import figures_folder, title
 from .plotting import save_figure
 from .reference import paper_sweep
+from .task_figures import changes
+from .task_reference import paper_changes
 
 GAP_LABELS = {
     "generalization_gap": "generalization gap G_g (nats)",
@@ -160,6 +163,69 @@ def early_stopping(rows: pd.DataFrame) -> Any:
         )
     table = pd.DataFrame(columns).reindex([series for series in LABELS if series in set(rows["series"])])
     return table.rename(index=SWEEP_LABELS).style.format(number, na_rep="–")
+
+
+TASK_LABELS = {
+    "accuracy_LR": "representation: LR (↑)",
+    "accuracy_SVM-L": "representation: SVM-L (↑)",
+    "accuracy_SVM-RBF": "representation: SVM-RBF (↑)",
+    "accuracy_kNN": "representation: kNN (↑)",
+    "psnr_sample": "reconstruction: PSNR of a sample, dB (↑)",
+    "psnr_mean": "reconstruction: PSNR of the mean, dB (↑)",
+    "fid": "samples: FID (↓)",
+    "proxy_fid": "samples: proxy-FID (↓)",
+    "inception_score": "samples: IS (↑)",
+    "proxy_is": "samples: proxy-IS (↑)",
+}
+SMALLER_IS_BETTER = ("fid", "proxy_fid")
+
+
+def compared_tasks(table: pd.DataFrame) -> Any:
+    """Return Table 11's rows of one setting, ours beside the paper's (CIFAR-10), mean ± sd over seeds, the best in bold."""
+    cells, bold = {}, {}
+    for side, name in (("paper", "paper (CIFAR-10)"), ("ours", "ours")):
+        values = table.pivot(index="quantity", columns="method", values=side)
+        spread = table.pivot(index="quantity", columns="method", values=f"{side}_sd")
+        for method in (m for m in LABELS if m in values):
+            column = (LABELS[method], name)
+            cells[column] = {q: _with_spread(q, values.at[q, method], spread.at[q, method]) for q in values.index}
+            best = {q: values.loc[q].min() if q in SMALLER_IS_BETTER else values.loc[q].max() for q in values.index}
+            bold[column] = {q: "font-weight: bold" if values.at[q, method] == best[q] else "" for q in values.index}
+    order = [quantity for quantity in TASK_LABELS if quantity in set(table["quantity"])]
+    columns = [(LABELS[m], side) for m in LABELS for side in ("paper (CIFAR-10)", "ours") if (LABELS[m], side) in cells]
+    shown, marks = (
+        pd.DataFrame(what).reindex(order)[columns].rename(index=TASK_LABELS).fillna("") for what in (cells, bold)
+    )
+    return shown.style.apply(lambda _: marks, axis=None)
+
+
+def _with_spread(quantity: str, value: float, spread: float) -> str:
+    """Return "0.370 ± 0.018": accuracies to three digits, the rest as a reader wants it; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:.3f}" if quantity.startswith("accuracy") else f"{value:,.2f}"
+    return text if math.isnan(spread) else f"{text} ± {spread:{'.3f' if quantity.startswith('accuracy') else ',.2f'}}"
+
+
+def changes_on_corruptions(corruptions: pd.DataFrame) -> Any:
+    """Return each method's mean change in accuracy over normal training beside the paper's, and where DMaaPx is best.
+
+    ``±`` is the standard error over seeds of the mean over corruptions. "Best" compares means over seeds.
+    """
+    found, paper = changes(corruptions), paper_changes().set_index(["classifier", "method"])["change"]
+    means = corruptions.groupby(["classifier", "corruption", "method"])["accuracy"].mean().unstack()
+    lines = {}
+    for classifier in CLASSIFIERS:
+        own, line = found[found["classifier"] == classifier], {}
+        for method in (m for m in LABELS if m in set(own["method"])):
+            by_seed = own[own["method"] == method].groupby("seed")["change"].mean()
+            error = f" ± {by_seed.sem():.3f}" if len(by_seed) > 1 else ""
+            line[LABELS[method], "paper (CIFAR-10)"] = f"{paper[classifier, method]:+.3f}"
+            line[LABELS[method], "ours"] = f"{by_seed.mean():+z.3f}{error}"
+        best = means.loc[classifier].idxmax(axis=1) == "dmaapx"
+        line["DMaaPx best", "on"] = f"{best.sum()} of {len(best)} corruptions"
+        lines[classifier] = line
+    return pd.DataFrame(lines).T.style
 
 
 def fine_print(three_gaps: pd.DataFrame) -> Any:

@@ -166,10 +166,17 @@ def dress(ax: Axes, panel: Panel, handles: Sequence[Line2D] = ()) -> None:
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if high - low > 8 else "{x:,.1f}"))
 
 
-def provenance_line(gaps: pd.DataFrame, *, profile: str, commit: str = "", alone: str = "one run: no band") -> str:
+def provenance_line(
+    gaps: pd.DataFrame,
+    *,
+    profile: str,
+    commit: str = "",
+    alone: str = "one run: no band",
+    shown: str = "line: mean, band: min to max",
+) -> str:
     """Return the footer of a figure: profile, data source, n_train, n_test, seeds, what lines and bands are, commit.
 
-    ``alone`` is what is said of a single seed.
+    ``alone`` is what is said of a single seed, ``shown`` of several.
     """
     seeds = sorted(int(seed) for seed in set(gaps["seed"]))
     run = (
@@ -180,7 +187,7 @@ def provenance_line(gaps: pd.DataFrame, *, profile: str, commit: str = "", alone
     sources = "; ".join(dict.fromkeys(gaps["source"].astype(str)))
     parts = [f"profile {profile}", sources]
     parts.append(f"{int(gaps['n_train'].max()):,} training and {int(gaps['n_test'].max()):,} test images")
-    parts.append(f"seeds {run} (line: mean, band: min to max)" if len(seeds) > 1 else f"seed {run} ({alone})")
+    parts.append(f"seeds {run} ({shown})" if len(seeds) > 1 else f"seed {run} ({alone})")
     parts += [f"commit {commit[:10]}"] if commit else []
     return " · ".join(parts)
 
