@@ -27,11 +27,13 @@ likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the
 seed = 0  # of the network, the order of the images and the noise
 
 # %%
+from pathlib import Path
+
 from IPython.display import Markdown
 
 from vaelib import gaps
 from vaelib.data import load_dataset
-from vaelib.report import pages, pictures, tour, widgets
+from vaelib.report import pages, pictures, tour, twins, widgets
 from vaelib.runs import protocol
 from vaelib.training.distributions import TrainingDistribution
 
@@ -99,10 +101,13 @@ pages.saved(
 pages.means(tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), budget, seed))
 
 # %% [markdown]
-# Attack yourself: choose an image, then move the radius δ and the number of steps. (Needs a kernel.)
+# Attack yourself: choose an image, then move the radius δ and the number of steps. (Without a kernel: the first image, below.)
 
 # %% tags=["interactive"]
 widgets.attack_explorer(vaes, few.test[:12])
+
+# %%
+twins.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{Path(dataset).stem}")
 
 # %% [markdown]
 # ## What this means

@@ -39,7 +39,7 @@ pair = None  # two test images by number, for example [3, 17]; None: two of diff
 from IPython.display import Markdown
 
 from vaelib import runs
-from vaelib.report import pages, smoothness, widgets
+from vaelib.report import pages, smoothness, twins, widgets
 
 # %% [markdown]
 # ## Two networks, the same but for what they were trained on
@@ -96,11 +96,14 @@ Markdown(smoothness.sentences(found, paths))
 # %% [markdown]
 # ## Walk yourself
 #
-# Choose two images, then move or play α: both decoders' images, and log *q* with a marker. (A reader without a kernel
-# finds stops of the walk below, and a slider in the report.)
+# Choose two images, then move or play α: both decoders' images, and log *q* with a marker. (Below it, for readers without a
+# kernel, the same for the pair of Fig. 3, and nine stops to print.)
 
 # %% tags=["interactive"]
 widgets.interpolation_explorer(vaes, images[:12])
+
+# %%
+twins.interpolation_twin(experiment, vaes, ends)
 
 # %%
 smoothness.snapshots(vaes, *images[ends])

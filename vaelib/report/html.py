@@ -1,25 +1,28 @@
 """One self-contained page per build: what the paper claims, what came out, every figure, and where it came from.
 
-The page reads what lies in ``build/<profile>``: ``claims.json``, ``tables/table_07.csv``, ``figures/*.png``,
+The page reads what lies in ``build/<profile>``: ``claims.json``, ``tables/*.csv``, ``figures/*.png``, ``twins/*.json``,
 ``build.json`` and the notebooks' HTML. What is missing is said in a line; nothing is fetched, all text is escaped.
 """
 
 import base64
+import io
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
+from PIL import Image
 
 from ..errors import VaelibError
 from ..files import write_atomic
 from .claims import NOT_RUN, OURS, PAPER, number
 from .plotting import LABELS
-from .reference import GAPS, LIKELIHOODS, METHODS, NAMES
+from .reference import GAPS, METHODS
+from .sources import rendered, setting, source_of
+from .twins import TEMPLATES, read_twin
 
-PAGE = Path(__file__).with_name("report.html")
+LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
 VERDICTS = ("supported", "contradicted", "not_testable")
 # File names follow the paper's figures; the first that exists is the headline.
 HEADLINES = ("fig11_fashion_mnist", "fig10_binary_mnist", "fig02_cifar10", "fig02_", "fig")
@@ -46,6 +49,8 @@ CAPTIONS = {
     "fig15": "Training on a mixture of real and synthetic images (Fig. 15).",
     "fig16": "DMaaPx with diffusion models that saw only a part of the training images (Fig. 16).",
     "fig19": "Accuracy of four classifiers on the encoder's means under each corruption of CIFAR-10-C (Fig. 19).",
+    "tour_attack": "Test images under attack, and what becomes of their reconstructions (notebook 00).",
+    "tour_overfitting": "Training on N and on 10 N real images: ELBO on training (dashed) and test images (notebook 00).",
     "early_stopping": "Each method's last test ELBO beside the best along its curve, which no early stopping can beat. "
     "Not in the paper.",
 }
@@ -57,29 +62,29 @@ def write_report(build: Path, out: Path | None = None) -> Path:
     if not build.is_dir():
         raise VaelibError(f"there is no build at {build.name}: make its figures first (make PROFILE={build.name})")
     out = Path(out) if out else build / "report.html"
-    figures = [_figure(path) for path in sorted((build / "figures").glob("*.png"))]
+    record = _read_json(build / "build.json") or {}
+    figures = [_figure(path, record) for path in sorted((build / "figures").glob("*.png"))]
+    _add_twins(figures, build / "twins")
     headline = next((f for prefix in HEADLINES for f in figures if f["name"].startswith(prefix)), None)
     claims = _read_json(build / "claims.json") or []
     ours = [row for row in claims if row["evidence"] == OURS]
-    run = [_claim(row) for row in ours if row["note"] != NOT_RUN]
+    run = [_claim(build, row) for row in ours if row["note"] != NOT_RUN]
     pages = sorted(path for path in build.rglob("*.html") if path != out and path.name != "report.html")
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE.read_text())
-    text = page.render(
+    text = TEMPLATES.get_template("report.html").render(
         profile=build.name,
         headline=headline,
         figures=[figure for figure in figures if figure is not headline],
         judged=bool(claims),
         claims=run,
         not_run=len(ours) - len(run),
-        audit=[_claim(row) for row in claims if row["evidence"] == PAPER and row["verdict"] != "supported"],
+        audit=[_claim(build, row) for row in claims if row["evidence"] == PAPER and row["verdict"] != "supported"],
         counts=Counter(row["verdict"] for row in run),
         audit_counts=Counter(row["verdict"] for row in claims if row["evidence"] == PAPER),
         verdicts=VERDICTS,
         table=_table_07(build / "tables" / "table_07.csv"),
-        provenance=_flatten(_read_json(build / "build.json") or {}),
-        links=[{"href": path.relative_to(build).as_posix(), "name": path.stem} for path in pages]
-        if out.parent == build
-        else [],
+        provenance=_flatten(record),
+        links=[{"href": path.relative_to(build).as_posix(), "name": path.stem} for path in pages],
+        beside=out.parent == build,  # else links into the build would lead nowhere
     )
     write_atomic(out, lambda part: part.write_text(text, encoding="utf-8"))
     return out
@@ -95,30 +100,43 @@ def _read_json(path: Path) -> Any:
         raise VaelibError(f"{path.name} is not readable JSON: delete it and run again") from error
 
 
-def _figure(path: Path) -> dict[str, Any]:
-    """Return a figure's name, caption, width in CSS pixels and PNG as a data URI."""
+def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Return a figure's name, caption, width in CSS pixels, where it comes from, and its pixels as a data URI."""
     known = [text for name, text in CAPTIONS.items() if path.stem.startswith(name)]
     caption = known[0] if known else path.stem.replace("_", " ")
-    png = path.read_bytes()
-    width = int.from_bytes(png[16:20], "big") * 96 // 200  # the PNG header's width; figures are saved at 200 dpi
-    src = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return {"name": path.stem, "caption": caption, "width": width, "src": src}
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        width = image.width * 96 // 200  # figures are saved at 200 dpi
+        # The same pixels in less than half of the bytes.
+        image.convert("RGB").save(buffer, "WEBP", lossless=True, method=2)
+    src = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    source = source_of(path.parents[1], path.stem, record)
+    return {"name": path.stem, "caption": caption, "width": width, "src": src, "source": source, "twin": None}
 
 
-def setting(dataset: str, likelihood: str) -> str:
-    """Return a setting as a reader knows it: "FashionMNIST, Gaussian"."""
-    return f"{NAMES.get(dataset, Path(dataset).stem)}, {LIKELIHOODS.get(likelihood, likelihood)}"
+def _add_twins(figures: list[dict[str, Any]], folder: Path) -> None:
+    """Give each figure the slider of its name, as long as the page stays below its limit."""
+    size = sum(len(figure["src"]) for figure in figures)
+    for figure in figures:
+        path = folder / f"{figure['name']}.json"
+        if path.exists() and size + path.stat().st_size < LIMIT:
+            figure["twin"] = read_twin(path)
+            size += path.stat().st_size
 
 
-def _claim(row: dict) -> dict[str, Any]:
-    """Return a row of the ledger with its numbers as text."""
+def _claim(build: Path, row: dict) -> dict[str, Any]:
+    """Return a row of the ledger with its numbers as text, and the address of its rendered notebook."""
     ends = row["interval"]
     return {
+        "runs": [],
+        "notebook": "",
         **row,
         "setting": setting(row["dataset"], row["likelihood"]),
+        "sort": {"paper": row["paper_value"], "ours": row["our_value"], "low": ends[0] if ends else None},
         "paper_value": number(row["paper_value"], signed=True),
         "our_value": number(row["our_value"], signed=True),
         "interval": f"[{number(ends[0], True)}, {number(ends[1], True)}]" if ends else "",
+        "href": rendered(build, row.get("notebook", ""), row["dataset"], row["likelihood"]),
     }
 
 

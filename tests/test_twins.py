@@ -1,0 +1,163 @@
+"""Sliders without a kernel, and what the report says of each figure: whole, escaped, and nothing fetched."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from vaelib.errors import VaelibError
+from vaelib.models import FullyConnectedVAE
+from vaelib.report import html
+from vaelib.report.frames import PathPicture
+from vaelib.report.html import write_report
+from vaelib.report.sources import source_of
+from vaelib.report.twins import Twin, attack_twin, keep, read_twin, twin_of
+from vaelib.tasks.interpolation import interpolate
+
+HOSTILE = """<img src=x onerror="alert(1)"> & 'quoted' </script><script>alert(2)</script>"""
+
+
+@pytest.fixture(scope="module")
+def picture():
+    torch.manual_seed(0)
+    vae, (x0, x1) = FullyConnectedVAE(d_z=2, hidden=8), torch.rand(2, 1, 32, 32)
+    return PathPicture({"normal": interpolate(vae, x0, x1, alphas=3, samples=2)})
+
+
+def pixels(frame):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(frame))).convert("RGB")).astype(int)
+
+
+def test_a_twin_holds_the_picture_of_every_stop(picture, build_folder):
+    twin = keep(twin_of(picture, "drag"), "smoke", "fig03_x")
+    assert read_twin(build_folder / "smoke/twins/fig03_x.json").frames == twin.frames
+    for stop, frame in enumerate(twin.frames):
+        shown = np.asarray(picture.image(stop)).astype(int)
+        assert np.abs(pixels(frame) - shown).mean() < 3
+    page = twin._repr_html_()
+    assert page.count("<img") == 3
+    assert page.count("display: none") == 2
+    assert "http" not in page
+
+
+def test_two_sliders_count_their_frames_as_the_page_does(build_folder):
+    torch.manual_seed(0)
+    vaes = {"normal": FullyConnectedVAE(d_z=2, hidden=8)}
+    twin = attack_twin(vaes, torch.rand(3, 1, 32, 32), 1, "smoke", "attack", steps=2)
+    (_, radii), (_, steps) = twin.axes
+    assert len(twin.frames) == len(radii) * len(steps) == 18
+    assert twin.shown == twin.start[0] * 3 + twin.start[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"frames": ["AAAA"]}, "one frame for each stop"),
+        ({"start": [9]}, "one frame"),
+        ({"frames": ["<b>"] * 3}, "readable"),
+    ],
+)
+def test_a_damaged_twin_is_refused(tmp_path, change, words):
+    good = Twin([("α", ["0", "1", "2"])], [1], ["AAAA"] * 3, 10, "x")._asdict()
+    (tmp_path / "t.json").write_text(json.dumps(good | change))
+    with pytest.raises(VaelibError, match=words):
+        read_twin(tmp_path / "t.json")
+    (tmp_path / "t.json").write_text("{")
+    with pytest.raises(VaelibError, match="readable"):
+        read_twin(tmp_path / "t.json")
+
+
+def tags(page):
+    """Return every start tag of a page with its attributes, as a browser would read them."""
+    found = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: found.append((tag, attributes))
+    parser.feed(page)
+    return found
+
+
+def png(path, colour="white"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (400, 200), colour).save(path)
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Return a build with two settings of one table, a record, rendered notebooks, and figures of both."""
+    build = tmp_path / "laptop"
+    (build / "tables").mkdir(parents=True)
+    (build / "notebooks").mkdir()
+    rows = [
+        {"dataset": "fashion_mnist", "likelihood": likelihood, "method": "normal", "seed": seed, "n_train": 1000}
+        | {"n_test": 500, "effective_epochs": 300, "source": f"Fashion <{likelihood}>", "key": f"{likelihood}-{seed}"}
+        for likelihood in ("gaussian", "mol")
+        for seed in (0, 1)
+    ]
+    pd.DataFrame(rows).to_csv(build / "tables/three_gaps.csv", index=False)
+    record = {"fashion_mnist, mol": {"time in all": "9.5 process-minutes", "device": "CPU", "commit": "abc"}}
+    (build / "build.json").write_text(json.dumps(record))
+    for name in ("03_three_gaps.fashion_mnist", "03_three_gaps.fashion_mnist-mol", "00_tour.fashion_mnist"):
+        (build / f"notebooks/{name}.html").write_text("")
+    for name in ("fig11_fashion_mnist", "fig12_fashion_mnist", "fig13_fashion_mnist", "fig13_fashion_mnist_mol"):
+        png(build / f"figures/{name}.png")
+    return build
+
+
+@pytest.mark.parametrize(
+    ("name", "likelihood"),
+    [
+        ("fig11_fashion_mnist", "gaussian"),
+        ("fig12_fashion_mnist", "mol"),
+        ("fig13_fashion_mnist", "gaussian"),
+        ("fig13_fashion_mnist_mol", "mol"),
+    ],
+)
+def test_a_figure_knows_its_setting_runs_time_and_notebook(build, name, likelihood):
+    source = source_of(build, name, json.loads((build / "build.json").read_text()))
+    facts = dict(source.facts)
+    assert source.runs == [f"{likelihood}-0", f"{likelihood}-1"]
+    assert facts["data"] == f"Fashion <{likelihood}>"
+    assert (facts["training images"], facts["epochs"], facts["seeds"]) == ("1,000", "300", "0, 1")
+    assert ("wall time, teacher and samples included" in facts) == (likelihood == "mol")
+    ending = "-mol" if likelihood == "mol" else ""
+    assert source.href == f"notebooks/03_three_gaps.fashion_mnist{ending}.html"
+
+
+def test_a_figure_without_a_table_still_finds_its_notebook(build):
+    assert source_of(build, "tour_attack_fashion_mnist", {}).href == "notebooks/00_tour.fashion_mnist.html"
+    assert source_of(build, "tour_attack_binary_mnist", {}).href == ""
+    assert source_of(build, "something_else", {}) == ([], [], "", "")
+
+
+def test_whatever_the_build_holds_is_shown_as_text(build, picture):
+    row = dict.fromkeys(["claim", "paper_location", "quantity", "notebook", "note"], HOSTILE) | {"runs": [HOSTILE]}
+    row |= {"verdict": HOSTILE, "dataset": HOSTILE, "likelihood": HOSTILE, "evidence": "our runs", "id": "x"}
+    row |= {"paper_value": None, "our_value": -1.5, "interval": [-2.0, -1.0]}
+    (build / "claims.json").write_text(json.dumps([row, row | {"evidence": "paper's numbers"}]))
+    (build / "build.json").write_text(json.dumps({HOSTILE: {HOSTILE: HOSTILE}}))
+    png(build / "figures" / "fig03_&'quoted'.png")
+    (build / "twins").mkdir()
+    twin = twin_of(picture, HOSTILE)._replace(axes=[(HOSTILE, [HOSTILE, "1", "2"])])
+    (build / "twins" / "fig03_&'quoted'.json").write_text(json.dumps(twin._asdict()))
+    page = write_report(build).read_text()
+    assert page.count("<script") == 1
+    assert "<img src=x" not in page
+    attributes = {name for _, found in tags(page) for name, _ in found}
+    assert {name for name in attributes if name.startswith("on")} == {"oninput"}
+    assert "&lt;img src=x onerror=" in page
+    assert not re.search(r"""(?:src|href)=["'](?!data:image/webp;base64,|notebooks/)""", page)
+
+
+def test_sliders_are_left_out_before_the_page_grows_too_large(build, picture, monkeypatch):
+    (build / "twins").mkdir()
+    (build / "twins/fig11_fashion_mnist.json").write_text(json.dumps(twin_of(picture, "drag")._asdict()))
+    assert 'type="range"' in write_report(build).read_text()
+    monkeypatch.setattr(html, "LIMIT", 2_000)
+    assert 'type="range"' not in write_report(build).read_text()
