@@ -31,7 +31,7 @@
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
-likelihood = "default"  # bernoulli, gaussian, mol; default: mol, for binary images bernoulli
+likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"epochs": 50, "sweep_seeds": 3}
 pair = None  # two test images by number, for example [3, 17]; None: two of different classes, drawn at random
 

@@ -33,7 +33,7 @@
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
-likelihood = "default"  # bernoulli, gaussian, mol; default: mol, for binary images bernoulli
+likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"mz_grid": [1, 4, 16], "nc": 16}
 axis = "log"  # of Fig. 8: log shows the first phase, linear is the paper's
 

@@ -350,7 +350,7 @@ def test_misspelt_settings_of_a_figure_are_refused():
     ],
 )
 def test_figures_are_saved_under_the_papers_number_and_the_report_has_their_captions(name, stem, build_folder):
-    experiment = Experiment(name, load_profile("smoke", "residual"), "fashion_mnist", "mol", [])
+    experiment = Experiment(name, load_profile("smoke", "residual"), "fashion_mnist", "gaussian", [])
     tables = {"rows": rows_of(name), "curves": curves_of(name) if name in RUNS else None}
     fig = sweep_figures.draw_sweep(experiment, tables)
     path = build_folder / f"smoke/figures/{stem}_fashion_mnist.png"
@@ -372,11 +372,13 @@ def test_the_papers_curves_lie_beneath_only_where_the_scale_is_the_papers():
 
 
 def test_early_stopping_and_the_path_have_files_of_their_own(build_folder):
-    experiment = Experiment("sizes", load_profile("laptop"), "fashion_mnist", "mol", [])
-    sweep_figures.draw_path(experiment, {"rows": rows_of("sizes")}, "linear")
-    sweep_figures.draw_early_stopping(experiment, rows_of("rha"))
-    names = {path.name for path in (build_folder / "laptop/figures").glob("*.png")}
-    assert names == {"fig08_fashion_mnist.png", "early_stopping_fashion_mnist.png"}
+    """Two likelihoods of one data set lie side by side; the one that is not the default for it is named."""
+    for likelihood in ("gaussian", "mol"):
+        experiment = Experiment("sizes", load_profile("laptop"), "fashion_mnist", likelihood, [])
+        sweep_figures.draw_path(experiment, {"rows": rows_of("sizes")}, "linear")
+        sweep_figures.draw_early_stopping(experiment, rows_of("rha"))
+    names = {path.stem for path in (build_folder / "laptop/figures").glob("*.png")}
+    assert names == {f"{n}_fashion_mnist{tail}" for n in ("fig08", "early_stopping") for tail in ("", "_mol")}
 
 
 def test_tables_put_the_papers_value_beside_ours_at_the_same_point():

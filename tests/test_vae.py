@@ -115,6 +115,29 @@ def test_training_raises_the_elbo(amp):
     assert epochs[-1].elbo > epochs[0].elbo + 1000
 
 
+def test_the_learning_rate_falls_over_the_last_epochs_also_after_a_resumption(monkeypatch):
+    """Rates of 4 epochs, of which the last half falls to 0: 1, 1, 1, 1/2; one state stops after epoch 3 and goes on."""
+    rates: list[float] = []
+    ascend = VAEState.ascend
+    monkeypatch.setattr(VAEState, "ascend", lambda state, elbo, rate: (rates.append(rate), ascend(state, elbo, rate)))
+
+    def train(state, stop=None):
+        stream = TrainingDistribution(images(), 50)
+        for epoch in train_vae(state, stream, epochs=4, batch_size=50, lr_decay=0.5):
+            if epoch.number == stop:
+                break
+        return state
+
+    straight = train(VAEState(small()))
+    assert rates == [1, 1, 1, 0.5]
+    resumed, stopped = VAEState(small()), train(VAEState(small()), stop=3)
+    resumed.load(stopped.tensors(), stopped.epochs)
+    train(resumed)
+    assert rates[-1] == 0.5
+    for name, tensor in straight.tensors().items():
+        assert torch.equal(tensor, resumed.tensors()[name]), name
+
+
 def test_resumed_training_is_bit_identical():
     def train(state, epochs):
         stream = TrainingDistribution(images(), 50, augmentation=NAIVE)

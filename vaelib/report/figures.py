@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .. import paths
-from ..runs import Experiment, read_table, tables_folder
+from ..runs import Experiment, protocol, read_table, tables_folder
 from ..runs.store import commit
 from ..runs.tables import merge_table
 from .plotting import ReportFigure, own_distribution_figure, provenance_line, save_figure, three_gaps_figure
@@ -18,10 +18,10 @@ def figures_folder(profile: str) -> Path:
 
 
 def stem(experiment: Experiment) -> str:
-    """Return the data set's part of a file name; a likelihood that is not the paper's for it is named too."""
+    """Return the data set's part of a file name; a likelihood that is not the default for it is named too."""
     name = Path(experiment.dataset).stem
-    paper = (experiment.dataset, experiment.likelihood) in FIGURES
-    return name if paper else f"{name}_{experiment.likelihood}"
+    default = experiment.likelihood == protocol(experiment.dataset).likelihood
+    return name if default else f"{name}_{experiment.likelihood}"
 
 
 def figure_number(experiment: Experiment) -> str:
@@ -64,8 +64,7 @@ def draw_three_gaps(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> 
 def draw_own_distributions(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
     """Draw and save Fig. 13's panel: the ELBO on what was really trained on, beside the test ELBO."""
     figure = own_distribution_figure(tables["curves"], **_frame(experiment, tables["three_gaps"]))
-    suffix = "" if FIGURES.get((experiment.dataset, experiment.likelihood)) != "Fig. 12" else "_mol"
-    save_figure(figure, figures_folder(experiment.profile.name), f"fig13_{stem(experiment)}{suffix}")
+    save_figure(figure, figures_folder(experiment.profile.name), f"fig13_{stem(experiment)}")
     return figure
 
 

@@ -33,9 +33,8 @@ def fit(
     """Train ``vae`` on ``stream``; return (effective epoch, ELBO on ``train``, ELBO on ``test``), nats per image."""
     points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
     with Progress(budget.epochs, title, "epochs") as progress:
-        loop = train_vae(
-            VAEState(vae, budget.lr), stream, epochs=budget.epochs, batch_size=budget.batch_size, seed=seed
-        )
+        budgets = {"epochs": budget.epochs, "batch_size": budget.batch_size, "lr_decay": budget.lr_decay}
+        loop = train_vae(VAEState(vae, budget.lr), stream, **budgets, seed=seed)
         for epoch, running in loop:
             if epoch in wanted:
                 scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]

@@ -111,6 +111,7 @@ def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: in
         "epochs": profile.epochs,
         "batch_size": profile.batch_size,
         "lr": profile.lr,
+        "lr_decay": profile.lr_decay,
         "amp": profile.amp,
         "evaluations": tuple(sorted({*early, *spaced(profile.epochs, profile.evaluations)})),
         "snapshots": spaced(profile.epochs, profile.gap_points),

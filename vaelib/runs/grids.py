@@ -33,14 +33,12 @@ GRIDS: dict[str, Callable[..., Experiment]] = {}
 class Base:
     """A profile's residual VAEs on a data set: what every sweep varies.
 
-    Arguments are those of :func:`~vaelib.runs.experiments.three_gaps`, but the default likelihood is a mixture of
-    logistics (for binary images Bernoulli) on every data set.
+    Arguments are those of :func:`~vaelib.runs.experiments.three_gaps`.
     """
 
     def __init__(self, profile: str, dataset: str, likelihood: str, overrides: Mapping[str, Any] | None):
-        binary = protocol(dataset).likelihood == "bernoulli"
         self.dataset = dataset
-        self.likelihood = ("bernoulli" if binary else "mol") if likelihood == "default" else likelihood
+        self.likelihood = protocol(dataset).likelihood if likelihood == "default" else likelihood
         known_likelihood(self.likelihood)
         asked = {"architecture": "residual"} | dict(overrides or {})
         self.budget: Profile = load_profile(profile, f"residual_{dataset}", asked)

@@ -64,6 +64,7 @@ class Profile(Settings):
     epochs: int = Field(1000, ge=1, description="effective epochs")
     batch_size: int = Field(64, ge=1)
     lr: float = Field(1e-3, gt=0)
+    lr_decay: float = Field(0.0, ge=0, le=1, description="share of the epochs, the last, in which lr falls to 0")
     amp: bool = True
     evaluations: int = Field(100, ge=1, description="points of the ELBO curves")
     gap_points: int = Field(10, ge=1, description="points of the G_a and G_r curves")

@@ -151,6 +151,7 @@ class VAERun(Artifact):
     epochs: int = Field(1000, ge=1, description="effective epochs")
     batch_size: int = Field(64, ge=1)
     lr: float = Field(1e-3, gt=0)
+    lr_decay: float = Field(0.0, ge=0, le=1, description="share of the epochs, the last, in which lr falls to 0")
     amp: bool = True
     evaluations: tuple[int, ...] = (1000,)
     snapshots: tuple[int, ...] = (1000,)

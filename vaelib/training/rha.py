@@ -79,6 +79,7 @@ def train_encoder(
     *,
     epochs: int = 1000,
     batch_size: int = 64,
+    lr_decay: float = 0.0,
     seed: int = 0,
     source: str = "posterior",
     real_share: float = 0.5,
@@ -90,7 +91,7 @@ def train_encoder(
 
     Arguments:
         state: of the trained VAE, made by :func:`encoder_state`.
-        distribution, epochs, batch_size, seed, amp: as in :func:`vaelib.training.vae.train_vae`.
+        distribution, epochs, batch_size, lr_decay, seed, amp: as in :func:`vaelib.training.vae.train_vae`.
         source, real_share: see :class:`HalfAsleep`.
 
     Raises:
@@ -100,4 +101,4 @@ def train_encoder(
     if state.trained is not state.vae.encoder:
         raise VaelibError("Reverse Half Asleep trains the encoder alone; make its state by encoder_state(vae, lr)")
     stream = HalfAsleep(state.vae, distribution, source=source, real_share=real_share, seed=seed)
-    return train_vae(state, stream, epochs=epochs, batch_size=batch_size, seed=seed, amp=amp)
+    return train_vae(state, stream, epochs=epochs, batch_size=batch_size, lr_decay=lr_decay, seed=seed, amp=amp)

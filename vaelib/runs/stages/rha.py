@@ -17,6 +17,7 @@ def make_rha(settings: RHA, context: Context) -> None:
         distribution,
         epochs=settings.epochs,
         batch_size=run.batch_size,
+        lr_decay=run.lr_decay,
         seed=settings.seed,
         source=settings.source,
         real_share=settings.real_share,

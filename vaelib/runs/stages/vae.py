@@ -142,6 +142,7 @@ def make_vae(settings: VAERun, context: Context) -> None:
         distribution,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
+        lr_decay=settings.lr_decay,
         seed=settings.seed,
         amp=settings.amp,
     )
