@@ -247,7 +247,8 @@ def test_a_teacher_of_a_share_sees_that_share(toy, tmp_path, monkeypatch):
 # --- what a key stands on ---------------------------------------------------------------------------------------------
 
 # A key holds only what differs from the defaults. If this test fails because you changed a default or a result, raise the
-# ``version`` of that artifact, then note it here with the new hash of the defaults; a setting added with the old behaviour as its default changes the hash alone.
+# ``version`` of that artifact, then note it here with the new hash of its defaults; a setting added with the old behaviour
+# as its default changes the hash alone.
 KNOWN = {
     Data: (1, "a180d0e0686e"),
     HeldOut: (1, "f1fabcb1ae86"),
