@@ -57,7 +57,7 @@ def _choice(images: Tensor, value: int, name: str) -> tuple[widgets.ToggleButton
         options=[(str(n), n) for n in range(len(images))], value=value, style={"button_width": f"{SIDE}px"}
     )
     buttons.layout.width = f"{len(images) * (SIDE + GAP) + 8}px"
-    return buttons, widgets.HBox([buttons, widgets.HTML(f"<b>{name}</b>")])
+    return buttons, widgets.HBox([buttons, widgets.HTML(f"← <b>{name}</b>")])
 
 
 def _strip(images: Tensor) -> widgets.Image:
@@ -196,7 +196,7 @@ def attack_explorer(
     """
     images, grid = as_float(images.cpu()), torch.linspace(0, radius, radii).tolist()
     delta = widgets.FloatSlider(
-        value=grid[radii // 2], min=0, max=radius, step=radius / (radii - 1), description="δ", readout_format=".3g"
+        value=grid[radii // 2], min=0, max=radius, step=radius / (radii - 1), description="δ", readout_format=".2f"
     )
     count = widgets.IntSlider(value=steps // every * every, min=0, max=steps // every * every, step=every)
     count.description = "steps"

@@ -1,0 +1,205 @@
+"""In a real Chromium: JupyterLab runs a paired notebook whose slider answers; the report works with the network cut.
+
+Without a browser these tests are skipped, in CI (``CI=true``) they fail. Pictures are kept in ``build/screenshots``.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import pandas as pd
+import pytest
+import torch
+
+from vaelib.models import FullyConnectedVAE
+from vaelib.report.claims import judge_build
+from vaelib.report.html import write_report
+from vaelib.report.notebooks import sync
+from vaelib.report.plotting import save_figure, three_gaps_figure
+from vaelib.report.twins import attack_twin
+
+from .test_report import tables
+
+ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# No sandbox: CI runs as root. The rest keeps a browser from looking for its maker's hosts.
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PICTURES = ROOT / "build" / "screenshots"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return a running Chromium, or skip (in CI: fail) with what is missing."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        path, sync_playwright = None, None
+    if path is None:
+        reason = "no browser: apt-get install chromium, pip install playwright"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def report(tmp_path, monkeypatch):
+    """Return a report from synthetic tables, with the ledger, a figure and a slider of two."""
+    monkeypatch.setenv("VAELIB_BUILD", str(tmp_path))
+    build = tmp_path / "laptop"
+    gaps, curves = tables(3)
+    (build / "tables").mkdir(parents=True)
+    gaps.assign(key="0123").to_csv(build / "tables/three_gaps.csv", index=False)
+    pd.DataFrame(curves).to_csv(build / "tables/curves.csv", index=False)
+    save_figure(three_gaps_figure(curves, gaps, title_note="x"), build / "figures", "fig11_fashion_mnist")
+    torch.manual_seed(0)
+    vaes = {name: FullyConnectedVAE(d_z=2, hidden=8) for name in ("normal", "dmaapx")}
+    attack_twin(vaes, torch.rand(1, 1, 32, 32), 0, "laptop", "fig11_fashion_mnist", steps=10)
+    judge_build(build, "laptop")
+    return write_report(build)
+
+
+def shown(page):
+    """Return the number of the slider's frame that is visible."""
+    return page.eval_on_selector_all(
+        ".twin img", "all => all.map((m, i) => m.offsetParent ? i : -1).filter(i => i >= 0)"
+    )
+
+
+def test_the_report_works_from_a_file_with_the_network_cut(browser, report):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    page, wrong, asked = context.new_page(), [], []
+    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(report.as_uri())
+    delta, steps = page.locator(".twin input").all()
+    assert shown(page) == [3 * 6 + 5]
+    delta.focus()
+    page.keyboard.press("ArrowRight")
+    steps.focus()
+    page.keyboard.press("Home")
+    assert shown(page) == [4 * 6]
+    assert page.locator(".twin output").all_text_contents() == ["0.15", "0"]
+    assert page.eval_on_selector_all("img", "all => all.every(one => one.naturalWidth > 0)")
+
+    ledger = page.locator("table.ledger").first
+    every = ledger.locator("tbody tr").count()
+    page.locator(".filters select").first.select_option("contradicted")
+    left = ledger.locator("tbody tr:visible")
+    assert 0 < left.count() < every
+    assert set(left.locator("td:first-child").all_text_contents()) == {"contradicted"}
+    assert page.locator(".filters output").first.text_content() == f"{left.count()} of {every}"
+    page.locator(".filters select").first.select_option("")
+    page.locator(".filters input").first.fill("amortization")
+    assert 0 < left.count() < every
+    page.locator(".filters input").first.fill("")
+    for sign in (1, -1):
+        ledger.locator("th button", has_text="Ours").click()
+        cells = ledger.locator("tbody td:nth-child(7)")
+        values = [float(text) for text in cells.evaluate_all("all => all.map(one => one.dataset.value)") if text]
+        assert values == sorted(values, reverse=sign < 0)
+        assert len(values) > 3
+    page.screenshot(path=PICTURES / "report_light.png")
+    page.emulate_media(color_scheme="dark")
+    page.screenshot(path=PICTURES / "report_dark.png")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 28)"
+    page.emulate_media(media="print", color_scheme="dark")
+    page.screenshot(path=PICTURES / "report_print.png", full_page=True)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator(".filters").first.is_visible()
+    assert wrong == []
+    assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+    context.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Return JupyterLab's address over a folder with notebook 00 and its pair, at smoke size, and that folder."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    shutil.copy(ROOT / "notebooks/jupytext.toml", folder)
+    source = (ROOT / "notebooks/00_tour.py").read_text()
+    assert 'profile = "laptop"' in source
+    (folder / "00_tour.py").write_text(source.replace('profile = "laptop"', 'profile = "smoke"'))
+    sync(folder=folder)
+    settings = tmp_path / "settings"
+    wanted = {
+        "notebook-extension/tracker": '{"windowingMode": "none"}',  # else cells out of sight are not in the page
+        "apputils-extension/notification": '{"fetchNews": "false"}',
+    }
+    for name, text in wanted.items():
+        path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    data = tmp_path / "build"
+    data.mkdir()
+    (ROOT / "build/data").mkdir(parents=True, exist_ok=True)
+    (data / "data").symlink_to(ROOT / "build/data", target_is_directory=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    homes = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "RUNTIME")}
+    environment = os.environ | homes | {"PYTHONPATH": str(ROOT), "VAELIB_BUILD": str(data), "HOME": str(tmp_path)}
+    environment.pop("MPLBACKEND", None)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root", "--ip=127.0.0.1"]
+    command += [
+        "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={folder}",
+        f"--LabApp.user_settings_dir={settings}",
+    ]
+    with open(tmp_path / "lab.log", "w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            for _ in range(150):
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    assert server.poll() is None, (tmp_path / "lab.log").read_text()
+                    time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}/lab/tree/00_tour.ipynb?reset", folder
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def test_jupyterlab_runs_a_paired_notebook_and_its_slider_changes_the_picture(browser, lab):
+    address, folder = lab
+    before = (folder / "00_tour.py").read_text()
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(90_000)
+    page.goto(address)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    # The explorer has a strip of thumbnails and the picture itself.
+    picture = page.locator("img.widget-image").nth(1)
+    picture.wait_for()
+    page.wait_for_function("document.querySelectorAll('img.widget-image')[1].naturalWidth > 0")
+    picture.scroll_into_view_if_needed()
+    old, seen = picture.get_attribute("src"), picture.screenshot()
+    page.locator(".widget-slider .noUi-handle").first.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    page.wait_for_function("old => document.querySelectorAll('img.widget-image')[1].src !== old", arg=old)
+    page.wait_for_timeout(300)
+    assert picture.screenshot() != seen
+    page.screenshot(path=PICTURES / "jupyterlab_attack.png")
+    page.keyboard.press("Control+s")
+    page.wait_for_function("!document.querySelector('.jp-mod-dirty')")
+    page.close()
+    saved = jupytext.read(folder / "00_tour.py")
+    assert [cell.source for cell in saved.cells] == [cell.source for cell in jupytext.reads(before, "py:percent").cells]
+    assert any(cell.get("outputs") for cell in jupytext.read(folder / "00_tour.ipynb").cells)
