@@ -39,7 +39,7 @@ pair = None  # two test images by number, for example [3, 17]; None: two of diff
 from IPython.display import Markdown
 
 from vaelib import runs
-from vaelib.report import pages, smoothness, twins, widgets
+from vaelib.report import pages, smoothness, smoothness_ledger, twins, widgets
 
 # %% [markdown]
 # ## Two networks, the same but for what they were trained on
@@ -87,7 +87,7 @@ smoothness.draw_smoothness(experiment, vaes, ends)
 
 # %%
 paths = smoothness.write_paths(experiment)
-found = smoothness.differences(paths, profile)
+found = smoothness_ledger.differences(paths, profile)
 smoothness.compared(found)
 
 # %%

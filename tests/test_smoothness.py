@@ -9,16 +9,10 @@ from scipy.stats import binomtest
 
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
+from vaelib.report import claims
 from vaelib.report.canvas import COLOURS
-from vaelib.report.smoothness import (
-    CLAIMED,
-    chosen_pair,
-    differences,
-    median_interval,
-    sentences,
-    smoothness_figure,
-    snapshots,
-)
+from vaelib.report.smoothness import chosen_pair, sentences, smoothness_figure, snapshots
+from vaelib.report.smoothness_ledger import CLAIMED, differences, median_interval
 from vaelib.tasks.interpolation import Interpolation, interpolate
 
 
@@ -131,3 +125,16 @@ def test_snapshots_show_each_method_with_its_log_density(small):
     captions = [ax.get_title("left") for ax in fig.axes]
     path = interpolate(vaes["normal"], *images[:2], alphas=3, samples=8)
     assert float(captions[0].replace("−", "-").replace(",", "")) == pytest.approx(float(path.mean[0]), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("shift", "seeds", "verdict"), [(0.0, 3, "supported"), (-2.0, 3, "contradicted"), (0.0, 1, "supported")]
+)
+def test_the_ledger_judges_the_density_by_the_sign_of_the_medians(shift, seeds, verdict):
+    paths = table(shift, seeds).assign(dataset="cifar10", likelihood="mol")
+    rows = claims.evaluate_claims({"smoothness_paths": paths}, "laptop")
+    found = {row["id"].split("/")[0]: row for row in rows if row["notebook"] == "04_latent_smoothness" and row["seeds"]}
+    assert set(found) == {"density", "smooth", "smooth-line"}
+    assert found["density"]["verdict"] == verdict
+    assert (found["density"]["our_value"] > 0) == (verdict == "supported")
+    assert not found["density"]["id"].endswith("/paper")

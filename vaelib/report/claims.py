@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..files import write_json
-from . import downstream_ledger, size_ledger, sweep_ledger
+from . import downstream_ledger, size_ledger, smoothness_ledger, sweep_ledger
 from . import ledger as three_gaps
 from .audit import findings
 from .entries import Part, Tables, settings_in
@@ -25,7 +25,13 @@ from .rules import ONE_SEED, Evidence, Rule, Verdict, judge
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
 # Every part of the ledger; a new one is a module with a PART, and a name here.
-PARTS: tuple[Part, ...] = (three_gaps.PART, sweep_ledger.PART, size_ledger.PART, downstream_ledger.PART)
+PARTS: tuple[Part, ...] = (
+    three_gaps.PART,
+    sweep_ledger.PART,
+    size_ledger.PART,
+    smoothness_ledger.PART,
+    downstream_ledger.PART,
+)
 TABLES = {table: notebook for part in PARTS for table, notebook in part.notebooks.items()}
 
 

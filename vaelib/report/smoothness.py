@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from scipy.stats import binom
 from torch import Tensor
 
 from ..errors import VaelibError
@@ -29,12 +28,9 @@ from .claims import number
 from .figures import figures_folder, stamp, stem, title
 from .pictures import image_rows
 from .plotting import save_figure
-from .rules import interval95
 
 LINE_LABEL = r"$\log q_\phi(z_\alpha\,|\,\tilde{x}_\alpha)$ (nats)"
 IMAGES = 11  # of a strip: alpha = 0, 0.1, ..., 1
-# What DMaaPx should do to each statistic (Sec. 5.3), and how a reader is told what it is.
-CLAIMED = {"level": 1, "variation": -1, "jitter": -1, "quiet_variation": -1, "roughness": -1}
 MEANINGS = {
     "level": "mean log q (nats)",
     "variation": "nats travelled along the path",
@@ -189,48 +185,6 @@ def write_paths(experiment: Experiment, pairs: int = 100) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     merge_table(tables_folder(experiment.profile.name) / "smoothness_paths.csv", table)
     return table
-
-
-def _verdict(sign: int, interval: tuple[float, float] | None, profile: str) -> str:
-    """Return the ledger's verdict (:mod:`~vaelib.report.claims`) on a difference claimed to have this sign."""
-    if profile == "smoke" or interval is None:
-        return "not testable"
-    ends = sorted(sign * end for end in interval)
-    return "supported" if ends[0] > 0 else "contradicted" if ends[1] < 0 else "not testable"
-
-
-def median_interval(values: np.ndarray) -> tuple[float, float] | None:
-    """Return the 95 % interval of the median by order statistics, for any distribution; None for fewer than 6 values.
-
-    It excludes 0 exactly where the two-sided sign test does.
-    """
-    rank = int(binom.ppf(0.025, len(values), 0.5))  # the number of values that may lie outside on either side, plus 1
-    ordered = np.sort(values)
-    return (float(ordered[rank - 1]), float(ordered[-rank])) if rank else None
-
-
-def differences(table: pd.DataFrame, profile: str) -> pd.DataFrame:
-    """Return DMaaPx minus normal training for each statistic, paired by pair of images and by seed.
-
-    A log density has no floor, so a single pair can decide a mean over pairs: medians are judged, means told.
-
-    Columns: quantity, normal, dmaapx and difference (medians over pairs), over_pairs (95 % interval of the median over
-    other pairs, for these trained networks), better_on (share of the pairs), mean and mean_se (of the difference, over
-    pairs), over_seeds (95 % interval over other trainings; None for one seed) and verdict, which the seeds decide where
-    there are two or more.
-    """
-    rows = []
-    for name, sign in CLAIMED.items():
-        wide = table.pivot(index=["first", "second"], columns=["method", "seed"], values=name)
-        paired = wide["dmaapx"] - wide["normal"]
-        by_pair = paired.mean(axis=1)  # over seeds
-        over_pairs = median_interval(by_pair.to_numpy())
-        over_seeds = interval95(paired.median().to_numpy()) if paired.shape[1] > 1 else None
-        row = {"quantity": name} | {method: wide[method].mean(axis=1).median() for method in ("normal", "dmaapx")}
-        row |= {"difference": by_pair.median(), "over_pairs": over_pairs, "better_on": (sign * by_pair > 0).mean()}
-        row |= {"mean": by_pair.mean(), "mean_se": by_pair.sem(), "over_seeds": over_seeds}
-        rows.append(row | {"verdict": _verdict(sign, over_seeds or over_pairs, profile)})
-    return pd.DataFrame(rows)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
