@@ -53,6 +53,22 @@ def test_headless_progress_is_a_few_lines_with_the_time_left(monkeypatch, capsys
     assert lines[0].endswith("left (ELBO -1)")
 
 
+def test_a_notebook_gets_a_bar_and_a_log_does_not(monkeypatch):
+    from tqdm.notebook import tqdm_notebook
+
+    monkeypatch.delenv("VAELIB_HEADLESS", raising=False)
+    assert progress.Progress(3, "train").bar is None  # no terminal here
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    with progress.Progress(1000, "runs", "%") as bar:
+        assert isinstance(bar.bar, tqdm_notebook)
+        bar.update(250, "2 of 8 made")
+        assert "runs:  25%" in str(bar.bar)
+        assert "2 of 8 made" in str(bar.bar)
+        assert "250/1000" not in str(bar.bar)
+    monkeypatch.setenv("VAELIB_HEADLESS", "1")
+    assert progress.Progress(3, "train").bar is None
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(5, "5 s"), (75, "1 min 15 s"), (7_260, "2 h 1 min"), (float("inf"), "unknown time")]
 )

@@ -1,19 +1,38 @@
-"""Progress with an estimate of the time left: a bar for a person, a handful of lines in a log."""
+"""Progress with an estimate of the time left: a bar in a terminal and in a notebook, a handful of lines in a log."""
 
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 
 
+SHARE = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # where units of work differ in size
+
+
+def in_notebook() -> bool:
+    """Return True in a kernel with somebody before it, and with the widgets that draw a bar."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return type(shell).__name__ == "ZMQInteractiveShell" and find_spec("ipywidgets") is not None
+
+
 def headless() -> bool:
-    """Return True where bars would only fill a log: papermill (``VAELIB_HEADLESS``) or no terminal."""
-    return bool(os.environ.get("VAELIB_HEADLESS")) or not sys.stderr.isatty()
+    """Return True where bars would only fill a log: papermill (``VAELIB_HEADLESS``), or neither terminal nor notebook."""
+    return bool(os.environ.get("VAELIB_HEADLESS")) or not (sys.stderr.isatty() or in_notebook())
+
+
+def _bar(**options: Any) -> tqdm:
+    """Return a bar for where we are; it shows itself after two seconds."""
+    if in_notebook():
+        from tqdm.notebook import tqdm as kind
+    else:
+        kind = tqdm
+    return kind(delay=2, **options)
 
 
 def duration(seconds: float) -> str:
@@ -38,7 +57,8 @@ class Progress:
     def __init__(self, total: int, title: str, unit: str = "it"):
         self.total, self.title, self.unit, self.done = total, title, unit, 0
         self.start = self.shown = time.monotonic()
-        self.bar = None if headless() else tqdm(total=total, desc=title, unit=unit, delay=2, unit_scale=total > 9999)
+        look = {"bar_format": SHARE} if unit == "%" else {"unit": unit, "unit_scale": total > 9999}
+        self.bar = None if headless() else _bar(total=total, desc=title, **look)
 
     def update(self, n: int = 1, note: str = "") -> None:
         """Report ``n`` more units done, with an optional short note (the loss, say)."""

@@ -239,7 +239,7 @@ class _Board:
         self.notes: dict[str, str] = {}
         self.shown = 0
         self.finished: set[str] = set()
-        self.bar = Progress(1000, f"{title} ({len(todo)} to make)", "%")
+        self.bar = Progress(1000, title, "%")
 
     def tell(self, name: str, kind: str, share: float, note: str) -> None:
         """Record that a task is ``share`` done; a bank's shards are told apart by a ``/number``."""
@@ -263,7 +263,8 @@ class _Board:
             done[name.partition("/")[0]] += share
         share = sum(min(done[key], 1.0) * price for key, price in self.prices.items()) / sum(self.prices.values())
         now = int(1000 * share)
-        self.bar.update(max(0, now - self.shown), ", ".join(list(self.notes.values())[-3:]))
+        made = f"{sum(one >= 1 for one in done.values())} of {len(done)} made"
+        self.bar.update(max(0, now - self.shown), ", ".join([made, *list(self.notes.values())[-3:]]))
         self.shown = max(now, self.shown)
 
     def __enter__(self) -> "_Board":
