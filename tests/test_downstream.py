@@ -18,6 +18,7 @@ from vaelib.gaps import stratified
 from vaelib.models import FullyConnectedVAE
 from vaelib.report import pages, task_figures
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
+from vaelib.report.html import write_report
 from vaelib.report.reference import METHODS
 from vaelib.report.task_reference import TASKS, paper_changes, paper_table_11, table_11
 from vaelib.runs import (
@@ -363,6 +364,15 @@ def test_table_11_puts_ours_beside_the_papers_and_proxies_apart():
     cell = shown.data.loc["samples: FID (↓)", ("DMaaPx", "ours")]
     assert cell == "–"
     assert "1.82 ± 0.15" in shown.data.loc["samples: IS (↑)", ("Normal training", "paper (CIFAR-10)")]
+
+
+def test_the_report_has_table_11(tmp_path):
+    (tmp_path / "laptop/tables").mkdir(parents=True)
+    table_11(synthetic()["downstream"]).to_csv(tmp_path / "laptop/tables/table_11.csv", index=False)
+    page = write_report(tmp_path / "laptop").read_text()
+    assert "0.383 ± 0.018" in page
+    assert "0.470 ± 0.050" in page
+    assert page == write_report(tmp_path / "laptop").read_text()
 
 
 def test_the_table_of_changes_counts_where_dmaapx_is_best():

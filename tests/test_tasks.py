@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
 from vaelib.models.linear import LinearGaussianVAE
-from vaelib.tasks import CLASSIFIERS, overall, posterior_means, psnr, reconstruct, representation_accuracy
+from vaelib.tasks import CLASSIFIERS, generate, overall, posterior_means, psnr, reconstruct, representation_accuracy
 
 SHAPE = (1, 8, 8)
 
@@ -101,6 +101,35 @@ def test_mistakes_in_reconstruction():
         reconstruct(linear_vae(), two_levels(), "median")
     with pytest.raises(VaelibError, match="at least one image"):
         psnr(linear_vae(), two_levels()[:0])
+
+
+def test_generated_images_have_the_models_own_moments():
+    """x = 0.5 + W z + σ ε before rounding: mean 0.5 and variance diag(W Wᵀ) + σ²; small enough that nothing is cut off."""
+    vae = linear_vae(sigma=0.03)
+    vae.weight.mul_(0.15)
+    x = generate(vae, 4000).double().flatten(1) / 255
+    expected = vae.weight.double().square().sum(1) + 0.03**2
+    assert x.mean(0).tolist() == pytest.approx([0.5] * 64, abs=0.01)
+    assert (x.var(0) / expected).tolist() == pytest.approx([1.0] * 64, abs=0.12)
+    quiet = generate(vae, 4000, "mean").double().flatten(1) / 255
+    assert (quiet.var(0) / (expected - 0.03**2)).mean() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["sample", "mean"])
+def test_generated_images_depend_on_their_number_and_the_seed_alone(kind):
+    vae = FullyConnectedVAE(d_z=3, hidden=16)
+    whole = generate(vae.train(), 40, kind)
+    assert whole.dtype == torch.uint8
+    assert (generate(vae, 40, kind, batch_size=7).int() - whole.int()).abs().max() <= 1  # products round by batch size
+    assert (generate(vae, 11, kind).int() - whole[:11].int()).abs().max() <= 1
+    assert not torch.equal(generate(vae, 40, kind, seed=1), whole)
+    assert vae.training
+
+
+@pytest.mark.parametrize(("options", "message"), [({"n": 0}, "at least 1"), ({"n": 2, "kind": "mode"}, "sample, mean")])
+def test_mistakes_in_generation(options, message):
+    with pytest.raises(VaelibError, match=message):
+        generate(linear_vae(), **options)
 
 
 def clusters(n: int = 600, classes: int = 3, distance: float = 3.0) -> tuple[np.ndarray, np.ndarray]:

@@ -17,8 +17,9 @@ from PIL import Image
 from ..errors import VaelibError
 from ..files import write_atomic
 from .claims import NOT_RUN, OURS, PAPER, number
+from .pages import compared_tasks
 from .plotting import LABELS
-from .reference import GAPS, METHODS
+from .reference import GAPS, METHODS, SETTING
 from .sources import rendered, setting, source_of
 from .twins import TEMPLATES, read_twin
 
@@ -82,6 +83,7 @@ def write_report(build: Path, out: Path | None = None) -> Path:
         audit_counts=Counter(row["verdict"] for row in claims if row["evidence"] == PAPER),
         verdicts=VERDICTS,
         table=_table_07(build / "tables" / "table_07.csv"),
+        tasks=_table_11(build / "tables" / "table_11.csv"),
         provenance=_flatten(record),
         links=[{"href": path.relative_to(build).as_posix(), "name": path.stem} for path in pages],
         beside=out.parent == build,  # else links into the build would lead nowhere
@@ -163,6 +165,18 @@ def _table_07(path: Path) -> list[dict[str, Any]]:
             lines.append(line)
         about = f"{int(rows['n_train'].max()):,} training images, {int(rows['seeds'].max())} seed(s)"
         blocks.append({"setting": setting(dataset, likelihood), "about": about, "lines": lines})
+    return blocks
+
+
+def _table_11(path: Path) -> list[dict[str, str]]:
+    """Return Table 11 as one HTML table a setting (its cells are numbers and our own labels)."""
+    if not path.exists():
+        return []
+    blocks = []
+    for count, ((dataset, likelihood), rows) in enumerate(pd.read_csv(path).groupby(SETTING, sort=False)):
+        about = f"{int(rows['n_train'].max()):,} training images, {int(rows['seeds'].max())} seed(s)"
+        html = compared_tasks(rows).to_html(table_uuid=f"table_11_{count}")
+        blocks.append({"setting": setting(dataset, likelihood), "about": about, "html": html})
     return blocks
 
 

@@ -1,5 +1,6 @@
 """What VAEs are used for, as tests of the gaps' worth: classifying latents, reconstruction (Appendices F and G)."""
 
+from .generation import generate
 from .interpolation import different_pairs, interpolate, path_statistics
 from .reconstruction import psnr, reconstruct
 from .representation import CLASSIFIERS, build_classifier, overall, posterior_means, representation_accuracy
@@ -8,6 +9,7 @@ __all__ = [
     "CLASSIFIERS",
     "build_classifier",
     "different_pairs",
+    "generate",
     "interpolate",
     "overall",
     "path_statistics",
