@@ -16,14 +16,15 @@
 # %% [markdown]
 # # 5. Put the VAEs to use
 #
-# **You will see** whether smaller gaps are worth anything: the VAEs of notebook 03 as encoders and as
-# compressors (Sec. 5.2, Appendices F and G). The notebook draws Fig. 4 (left), Fig. 9 and Fig. 19 and fills Table 11.
+# **You will see** whether smaller gaps are worth anything: the VAEs of notebook 03 as encoders, as compressors and as
+# generators (Sec. 5.2, Appendices F and G). The notebook draws Fig. 4 (left), Fig. 9 and Fig. 19 and fills Table 11.
 #
 # | task | uses | measured by |
 # | --- | --- | --- |
 # | representation learning | encoder | accuracy of four classifiers that see only the posterior's mean μ |
 # | the same under corruption | encoder | the same on images with noise, blur, weather or compression |
 # | reconstruction | encoder and decoder | PSNR in dB, one mean over all test images and pixels |
+# | sample generation | decoder | the eye |
 #
 # The paper reports this for CIFAR-10; here every data set goes through the same tasks.
 
@@ -92,6 +93,14 @@ task_figures.draw_corruptions(experiment, tables)
 # %%
 vaes = smoothness.trained_vaes(experiment)
 task_figures.draw_reconstructions(experiment, tables, vaes)
+
+# %% [markdown]
+# ## What a decoder dreams
+#
+# Images from the prior, *z* ~ N(0, I), one sample of p(x|z) each. Every method gets the same *z*.
+
+# %%
+task_figures.draw_samples(experiment, vaes)
 
 # %% [markdown]
 # ## Table 11: ours beside the paper's

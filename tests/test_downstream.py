@@ -16,7 +16,7 @@ from vaelib.data.corruptions import CORRUPTIONS, available, corrupt
 from vaelib.errors import VaelibError
 from vaelib.gaps import stratified
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import pages, task_figures
+from vaelib.report import pages, task_plots
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.html import write_report
 from vaelib.report.reference import METHODS
@@ -281,7 +281,7 @@ def check_texts(figure):
 
 
 def test_changes_are_paired_by_corruption_and_seed():
-    found = task_figures.changes(synthetic()["corruptions"])
+    found = task_plots.changes(synthetic()["corruptions"])
     assert len(found) == 3 * 19 * 4 * 3
     first = found[(found["corruption"] == CORRUPTIONS[0]) & (found["method"] == "dmaapx")]
     assert first["change"].to_numpy() == pytest.approx(0.02)
@@ -291,11 +291,11 @@ def test_changes_are_paired_by_corruption_and_seed():
 
 def test_violins_show_each_point_and_each_mean():
     corruptions = synthetic(noise=0.01)["corruptions"]
-    figure = task_figures.violins_figure(corruptions, title_note="x", footer="y " * 60, paper=paper_changes())
+    figure = task_plots.violins_figure(corruptions, title_note="x", footer="y " * 60, paper=paper_changes())
     (ax,) = figure.axes
     points = [line for line in ax.lines if line.get_marker() == "."]
     assert [len(line.get_ydata()) for line in points] == [19 * 3] * 12
-    found = task_figures.changes(corruptions)
+    found = task_plots.changes(corruptions)
     means = found.groupby(["classifier", "method"])["change"].mean()
     texts = [text.get_text().replace("−", "-") for text in ax.texts]
     order = [(c, m) for c in CLASSIFIERS for m in ("dmaapx", "aug_tuned", "aug_naive")]
@@ -304,15 +304,15 @@ def test_violins_show_each_point_and_each_mean():
     assert diamonds == paper_changes().set_index(["classifier", "method"])["change"][order].tolist()
     check_texts(figure)
     same = synthetic(dict.fromkeys(METHODS, 0.0), seeds=1)["corruptions"]
-    task_figures.violins_figure(same, title_note="x")  # no violin of equal values
+    task_plots.violins_figure(same, title_note="x")  # no violin of equal values
 
 
 def test_bars_are_means_in_the_order_of_fig_19():
     tables = synthetic(noise=0.01)
     overall_rows = tables["corruptions"].query("corruption == 'fog'")
     without = tables["corruptions"].query("corruption != 'frost'")
-    figure = task_figures.corruptions_figure(without, overall_rows, title_note="x", footer="y")
-    assert set(task_figures.PANELS) == {*CORRUPTIONS, "overall"}
+    figure = task_plots.corruptions_figure(without, overall_rows, title_note="x", footer="y")
+    assert set(task_plots.PANELS) == {*CORRUPTIONS, "overall"}
     panels = {ax.get_title(loc="left"): ax for ax in figure.axes}
     assert list(panels)[:3] == ["Spatter", "Brightness", "JPEG Compression"]
     heights = [bar.get_height() for bar in panels["Fog"].patches]
@@ -323,12 +323,12 @@ def test_bars_are_means_in_the_order_of_fig_19():
     assert "not installed" in panels["Frost"].texts[0].get_text()
     check_texts(figure)
     with pytest.raises(ValueError, match="one \\(dataset, likelihood\\)"):
-        task_figures.corruptions_figure(pd.concat([without, without.assign(dataset="x")]), overall_rows, title_note="")
+        task_plots.corruptions_figure(pd.concat([without, without.assign(dataset="x")]), overall_rows, title_note="")
 
 
 def test_a_mosaic_shows_the_images_in_reading_order():
     images = torch.arange(9.0).view(9, 1, 1, 1).expand(9, 3, 4, 4) / 10
-    picture = task_figures.mosaic(images, 3)
+    picture = task_plots.mosaic(images, 3)
     assert picture.shape == (18, 18, 3)
     assert picture[1::6, 1::6, 0].flatten().tolist() == pytest.approx([i / 10 for i in range(9)])
     assert picture[0].eq(1).all()
@@ -338,12 +338,22 @@ def test_reconstructions_name_both_kinds():
     images = torch.rand((9, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     kinds = {"one sample\nof p(x|z)": dict.fromkeys(METHODS, images), "mean\nE[x|z]": dict.fromkeys(METHODS, images)}
     captions = {(kind, method): f"{i} dB" for kind in kinds for i, method in enumerate(METHODS)}
-    figure = task_figures.reconstructions_figure(images, kinds, captions, title_note="x", footer="y " * 90)
+    figure = task_plots.reconstructions_figure(images, kinds, captions, title_note="x", footer="y " * 90)
     assert len(figure.axes) == 2 * 5
     assert {*kinds} <= {text.get_text() for text in figure.texts}
     shown = np.asarray(figure.axes[1].images[0].get_array())
-    assert np.allclose(shown, task_figures.mosaic(images, 3).numpy())
+    assert np.allclose(shown, task_plots.mosaic(images, 3).numpy())
     check_texts(figure)
+
+
+def test_samples_stand_in_a_row_of_each_method():
+    rows = {method: torch.full((12, 1, 32, 32), place / 4) for place, method in enumerate(METHODS)}
+    figure = task_plots.samples_figure(rows, title_note="x", footer="y " * 90, stamp="z")
+    shown = {ax.texts[0].get_text(): np.asarray(ax.images[0].get_array()) for ax in figure.axes}
+    assert {label: picture[5, 5] for label, picture in shown.items()} == {
+        "Normal training": 0, "DMaaPx": 0.25, "Aug.Tuned": 0.5, "Aug.Naive": 0.75,
+    }  # fmt: skip
+    assert {picture.shape for picture in shown.values()} == {(34, 12 * 34)}
 
 
 def test_table_11_puts_ours_beside_the_papers_and_proxies_apart():

@@ -8,7 +8,7 @@ import torch
 from vaelib.data.corruptions import CORRUPTIONS, corrupt
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE, build_likelihood
-from vaelib.tasks import CLASSIFIERS, psnr, representation_accuracy
+from vaelib.tasks import CLASSIFIERS, generate, psnr, representation_accuracy
 
 IMAGES = torch.randint(0, 256, (500, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -32,6 +32,9 @@ def rows() -> list[tuple[str, float, str]]:
         start = time.perf_counter()
         psnr(vae, IMAGES[:, :1])
         table.append((f"reconstruction, {likelihood}", len(IMAGES) / (time.perf_counter() - start), "images/s"))
+        start = time.perf_counter()
+        generate(vae, len(IMAGES))
+        table.append((f"generation, {likelihood}", len(IMAGES) / (time.perf_counter() - start), "images/s"))
     labels = np.arange(10_000) % 10
     # Weak signal, as in a VAE's latents: accuracies of about 0.3, which is what makes an SVM's solver work.
     features = np.random.default_rng(0).normal(size=(10_000, 16)) + 0.7 * np.eye(10, 16)[labels]

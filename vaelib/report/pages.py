@@ -16,7 +16,7 @@ from .claims import NOT_RUN, OURS, number
 from .figures import figures_folder, title
 from .plotting import save_figure
 from .reference import paper_sweep
-from .task_figures import changes
+from .task_plots import changes
 from .task_reference import paper_changes
 
 GAP_LABELS = {

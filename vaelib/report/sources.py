@@ -31,6 +31,7 @@ DRAWN_FROM = {
     "fig15": "mixing",
     "fig16": "teacher_fractions",
     "fig19": "downstream",
+    "samples": "downstream",
     "early_stopping": "mollify",
 }
 HEADLINES = ("fig02", "fig10", "fig11", "fig12")  # one number for each setting
