@@ -84,7 +84,7 @@ def run(
     title = f"{experiment} {dataset}"
     run_graph(chosen.runs, workers=workers, scheduler=scheduler, device=device, title=title)
     write_tables(chosen)
-    print(f"{title}: {len(chosen.runs)} runs are in; tables are in {_shown(tables_folder(profile))}")
+    print(f"{title}: {len(chosen.runs)} runs are in; tables are in {paths.shown(tables_folder(profile))}")
 
 
 @app.command()
@@ -125,7 +125,7 @@ def report(profile: ProfileOption = "laptop") -> None:
 
     folder = paths.build_root() / profile
     judge_build(folder, profile)
-    print(f"report: {_shown(write_report(folder))}")
+    print(f"report: {paths.shown(write_report(folder))}")
 
 
 @notebook.command("run")
@@ -146,7 +146,7 @@ def notebook_run(
     done = notebooks.run(source, out.resolve(), parse_overrides(parameter or []))
     if html:
         notebooks.to_html(done, html.resolve())
-    print(f"notebook: {_shown(done)}")
+    print(f"notebook: {paths.shown(done)}")
 
 
 @notebook.command("sync")
@@ -174,39 +174,6 @@ def notebook_check() -> None:
 @app.command()
 def doctor() -> None:
     """Say what this machine has, and what each missing thing costs."""
-    import shutil
+    from .report.doctor import examine, format_findings
 
-    import torch
-
-    from .data import dataset_names
-    from .runs.store import provenance
-
-    for name, value in provenance().items():
-        print(f"{name:12} {value}")
-    build = paths.build_root()
-    build.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(build).free / 2**30
-    print(
-        f"{'build':12} {_shown(build)}, {free:.0f} GiB free"
-        + ("" if free > 10 else ": little; set VAELIB_BUILD elsewhere")
-    )
-    for root in paths.data_roots():
-        held = (
-            ", ".join(sorted(p.name for p in root.iterdir()))
-            if root.is_dir()
-            else "not there yet: `vaelib fetch` fills it"
-        )
-        print(f"{'data':12} {_shown(root)}: {held}")
-    print(f"{'data sets':12} {', '.join(dataset_names())}, a folder of images, an .npz")
-    if not torch.cuda.is_available():
-        print(f"{'no GPU':12} profiles smoke and laptop run in minutes; gpu and paper want one")
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    print(f"{'browser':12} {'found' if browser else 'none found: only the browser tests need one'}")
-
-
-def _shown(path: Path) -> str:
-    """Return a path as a person in this folder would type it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    print(format_findings(examine()))

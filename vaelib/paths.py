@@ -19,3 +19,11 @@ def data_roots() -> list[Path]:
     """Return the folders searched for data sets: ``$VAELIB_DATA`` (only read), then our own cache."""
     given = os.environ.get("VAELIB_DATA")
     return ([Path(given).expanduser().resolve()] if given else []) + [build_root() / "data"]
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person in this folder would type it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,47 @@
+"""The doctor: it sees what is there, says what a missing thing costs, and touches nothing."""
+
+import pytest
+
+from vaelib.data import dataset_names
+from vaelib.report import doctor
+
+
+def found(name):
+    return {one.name: one for one in doctor.examine()}[name]
+
+
+def test_it_names_all_it_looks_for_and_leaves_nothing_behind(build_folder, capsys):
+    from vaelib.cli import doctor as command
+
+    command()
+    text = capsys.readouterr().out
+    for name in ("python", "torch", "device", "cores", "bfloat16", "build", "browser", *dataset_names(), "diffusers"):
+        assert f" {name} " in text
+    assert text.count("! ") == sum(bool(one.cost) for one in doctor.examine())
+    assert not build_folder.exists()
+
+
+def test_every_data_set_has_its_places():
+    assert set(doctor.PLACES) == set(dataset_names())
+
+
+def test_data_is_seen_where_the_library_looks(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAELIB_DATA", str(tmp_path))
+    assert "downloads" in found("fashion_mnist").cost
+    (tmp_path / "FashionMNIST/raw").mkdir(parents=True)
+    assert found("fashion_mnist") == ("fashion_mnist", str(tmp_path / "FashionMNIST/raw"), "")
+
+
+@pytest.mark.parametrize(("browser", "cost"), [("/bin/chromium", False), (None, True)])
+def test_a_missing_browser_costs_the_browser_tests(monkeypatch, browser, cost):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: browser)
+    assert bool(found("browser").cost) == cost
+
+
+def test_a_small_disk_and_a_missing_package_are_told(monkeypatch):
+    usage = doctor.shutil.disk_usage("/")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage._replace(free=2**30))
+    monkeypatch.setitem(doctor.PACKAGES, "no-such-package", "nothing works")
+    assert "VAELIB_BUILD" in found("build").cost
+    assert found("no-such-package").cost.startswith("nothing works; pip install")
+    assert "missing or small" in doctor.format_findings(doctor.examine())
