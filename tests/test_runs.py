@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
-from vaelib.runs.engine import KEEP_MEMORY, _client, _path_lengths, all_artifacts, missing
+from vaelib.runs.engine import KEEP_MEMORY, _client, all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import spaced
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
@@ -137,7 +137,7 @@ def test_the_headline_compares_four_methods_under_the_papers_protocol(toy, monke
 
 def test_the_longest_path_starts_first(toy):
     todo = all_artifacts(three_gaps("laptop", toy, overrides={"n_train": 40, "n_test": 16}).runs)
-    length = {artifact: _path_lengths(todo)[artifact.key] for artifact in todo}
+    length = {artifact: path_lengths(todo)[artifact.key] for artifact in todo}
     for artifact in todo:
         assert all(length[one] > length[artifact] for one in artifact.upstream())
     (teacher,) = (artifact for artifact in todo if artifact.kind == "teacher")

@@ -40,29 +40,36 @@ def fetch(dataset: DatasetOption = "fashion_mnist", source: str = "auto") -> Non
 
 @app.command()
 def plan(
-    experiment: ExperimentArgument = "three_gaps",
+    experiment: Annotated[str | None, typer.Argument(help="one experiment; default: all of the data set")] = None,
     profile: ProfileOption = "laptop",
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
+    hardware: Annotated[str | None, typer.Option(help="a100, h100 or rtx2080ti in place of this machine")] = None,
+    count: Annotated[int, typer.Option(help="how many of them")] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="do not calibrate: take the reference machine's rates")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """List the runs behind an experiment, what is already there, and roughly how long the rest takes."""
-    from .runs import Store, missing
-    from .runs.engine import all_artifacts
-    from .runs.price import cost
-    from .runs.store import cores
+    """List the runs behind the figures, what is already there, and what the rest costs in work, disk and time."""
+    import json
 
-    chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
-    everything, todo = all_artifacts(chosen.runs), missing(chosen.runs, Store())
-    kinds = list(dict.fromkeys(artifact.kind for artifact in everything))
-    print(f"{experiment}, profile {profile}: {chosen.data.name} ({chosen.data.label}), likelihood {chosen.likelihood}")
-    for kind in kinds:
-        ours, open_ = ([a for a in some if a.kind == kind] for some in (everything, todo))
-        print(
-            f"  {kind:8} {len(ours):3} runs, {len(ours) - len(open_):3} made, to do: {sum(map(cost, open_)) / 60:6.1f} core-minutes"
-        )
-    minutes = sum(map(cost, todo)) / 60 / cores()
-    print(f"  in all about {minutes:.0f} minutes on this machine's {cores()} cores (a rough guess)")
+    from .runs import EXPERIMENTS, parse_overrides
+    from .runs import plan as planning
+    from .runs.calibrate import calibrate
+    from .runs.price import hardware as known_hardware
+    from .runs.price import measured, this_machine
+
+    if experiment is not None and experiment not in EXPERIMENTS:
+        raise VaelibError(f"experiment {experiment!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
+    names = [experiment] if experiment else planning.chosen_experiments(dataset, likelihood, EXPERIMENTS)
+    if hardware is None and not quick and measured() is None:
+        calibrate()
+    machine = known_hardware(hardware, count) if hardware else this_machine(quick)
+    chosen = {name: EXPERIMENTS[name] for name in names}
+    made = planning.make_plan(chosen, machine, profile, dataset, likelihood, parse_overrides(overrides or []))
+    print(json.dumps(planning.as_json(made), indent=1) if as_json else planning.format_plan(made))
 
 
 @app.command()

@@ -143,7 +143,7 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
     futures: dict[str, Any] = {}
     with _Board(todo, title) as board:
         client.subscribe_topic(TOPIC, lambda event: board.tell(*event[1]))
-        path = _path_lengths(todo)
+        path = path_lengths(todo)
         for artifact in todo:
             after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
             options = {"priority": path[artifact.key], "pure": False}
@@ -177,11 +177,11 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
         )
 
 
-def _path_lengths(todo: Sequence[Artifact]) -> dict[str, float]:
+def path_lengths(todo: Sequence[Artifact], price: Callable[[Artifact], float] = cost) -> dict[str, float]:
     """Return, for each artifact, the price of the longest chain of runs that begins with it: the priority to start by."""
     after: dict[str, float] = {}
     for artifact in reversed(todo):
-        length = after.get(artifact.key, 0.0) + cost(artifact)
+        length = after.get(artifact.key, 0.0) + price(artifact)
         after[artifact.key] = length
         for one in _needs(artifact):
             after[one.key] = max(after.get(one.key, 0.0), length)

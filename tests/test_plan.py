@@ -1,0 +1,245 @@
+"""Prices: work counted from shapes against torch's counter, the paper's own costs, and a plan's sums."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from vaelib.errors import VaelibError
+from vaelib.runs import EXPERIMENTS, Bank, Data, Network, Store, Teacher, VAERun, calibrate, price
+from vaelib.runs import plan as planning
+from vaelib.runs.engine import all_artifacts
+from vaelib.runs.stages import build_vae, resolve_data
+from vaelib.runs.stages.data import reading_once
+from vaelib.runs.stages.diffusion import build_teacher
+from vaelib.runs.work import (
+    Work,
+    size,
+    teacher_macs,
+    teacher_parameters,
+    vae_macs,
+    vae_parameters,
+    work,
+)
+
+HOUR = 3600
+CIFAR = Data(name="cifar10", n_train=50_000, n_test=10_000, label="as published", channels=3, digest="0")
+
+
+def counted(function, *inputs) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        function(*inputs)
+    return counter.get_total_flops()
+
+
+def data(channels: int) -> Data:
+    return Data(name="toy", n_train=4, n_test=2, label="toy", digest="0", channels=channels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network(latents=5, hidden=24),
+        Network(likelihood="mol", mixtures=3),
+        *(
+            Network(architecture="residual", likelihood="mol", nc=6, mz=3, variant=variant)
+            for variant in ("fig8", "table5", "table6", "tables5+6")
+        ),
+        Network(architecture="residual", likelihood="mol", nc=6, rgb="per_channel", mixtures=2),
+    ],
+    ids=lambda network: f"{network.architecture}-{network.likelihood}-{network.variant}-{network.rgb}",
+)
+def test_a_vaes_work_is_what_torch_counts(network, channels):
+    with FakeTensorMode():
+        vae = build_vae(network, channels).eval()
+        encode = counted(vae.encode, torch.empty(1, channels, 32, 32))
+        decode = counted(vae.decode, torch.empty(1, vae.d_z))
+    assert (encode, decode) == tuple(2 * macs for macs in vae_macs(network, channels))
+    if network.variant == "fig8":
+        assert vae_parameters(network, channels) == sum(p.numel() for p in vae.parameters())
+
+
+def test_the_residual_vae_has_the_macs_of_the_paper():
+    for nc in (16, 64, 256):
+        encode, decode = vae_macs(Network(architecture="residual", likelihood="mol", nc=nc, mz=1), 3)
+        assert encode + decode == 8_704 * nc**2 + 114_688 * nc + 192 * nc
+
+
+@pytest.mark.parametrize(("network", "width"), [("small", 16), ("small", 48), ("edm", 32)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_teachers_work_is_what_torch_counts(network, width, channels):
+    teacher = Teacher(data=data(channels), network=network, width=width, amp=False)
+    with FakeTensorMode():
+        denoiser = build_teacher(teacher).eval()
+        flops = counted(denoiser, torch.empty(1, channels, 32, 32), torch.ones(1))
+        parameters = sum(p.numel() for p in denoiser.parameters())
+    assert flops == 2 * teacher_macs(teacher)
+    assert parameters == teacher_parameters(teacher)
+
+
+# --- the paper's own costs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("k", "images", "gigabytes", "hours"), [(1000, 50e6, 154, (417, 500)), (10, 5e5, 1.5, (4.17, 5))]
+)
+def test_a_bank_of_cifar_10_costs_what_the_paper_says(k, images, gigabytes, hours):
+    """Appendix D.1: 25 to 30 minutes for 50,000 images on one A100."""
+    bank = Bank(teacher=Teacher(data=CIFAR), size=k * 50_000)
+    assert bank.size == images
+    assert size(bank) / 1e9 == pytest.approx(gigabytes, rel=0.03)
+    assert hours[0] < price.hardware("a100").seconds(work(bank)) / HOUR < hours[1]
+
+
+def test_the_teacher_of_cifar_10_takes_eight_a100s_about_a_day():
+    assert price.hardware("a100").seconds(work(Teacher(data=CIFAR))) / 8 / HOUR == pytest.approx(24, rel=0.1)
+
+
+def test_training_the_residual_vae_is_180_teraflops_an_epoch():
+    run = VAERun(data=CIFAR, network=Network(architecture="residual", likelihood="mol"), epochs=1, evaluations=())
+    assert work(run).flops == pytest.approx(180e12, rel=0.02)
+    assert work(run).mixture == 50_000 * 3_072 * 10
+
+
+def test_hardware_is_known_by_name_and_twice_as_much_takes_half_the_time():
+    bank = Bank(teacher=Teacher(data=CIFAR))
+    one, two = (planning.price([bank], Store(), price.hardware("h100", count)) for count in (1, 2))
+    assert one.seconds == pytest.approx(2 * two.seconds)
+    assert one.work_seconds == two.work_seconds
+    with pytest.raises(VaelibError, match="choose one of a100, h100, rtx2080ti"):
+        price.hardware("abacus")
+    with pytest.raises(VaelibError, match="count = 0"):
+        price.hardware("a100", 0)
+
+
+def test_a_small_network_waits_for_its_kernels_on_a_gpu():
+    machine = price.hardware("a100")
+    assert machine.seconds(Work(fc=1e6, kernels=1e6)) == pytest.approx(price.LAUNCH * 1e6)
+    assert machine.seconds(Work(fc=1e18, kernels=1)) == pytest.approx(1e18 / machine.fc)
+
+
+# --- plans --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def toy(tmp_path):
+    path = tmp_path / "toy.npz"
+    labels = np.arange(800) % 2
+    images = np.random.default_rng(0).integers(0, 200, (800, 28, 28)).astype(np.uint8)
+    np.savez(path, images=images, labels=labels)
+    return str(path)
+
+
+def test_a_plan_counts_shared_runs_once_and_what_is_there_not_at_all(toy, tmp_path):
+    chosen = {name: EXPERIMENTS[name] for name in ("smoothness", "mixing")}
+    store, machine = Store(tmp_path / "store"), price.this_machine(quick=True)
+    overrides = {"n_train": 200, "n_test": 100}
+    plan = planning.make_plan(chosen, machine, "smoke", toy, overrides=overrides, store=store)
+    runs = {a.key: a for make in chosen.values() for a in all_artifacts(make("smoke", toy, overrides=overrides).runs)}
+    assert plan.total.runs == len(runs) < sum(cost.runs for cost in plan.figures.values())
+    assert plan.total.flops == pytest.approx(sum(work(artifact).flops for artifact in runs.values()))
+    assert sum(cost.runs for cost in plan.kinds.values()) == plan.total.runs
+    assert plan.total.work_seconds / machine.workers <= plan.total.seconds <= plan.total.work_seconds
+
+    (teacher,) = (a for a in runs.values() if a.kind == "teacher")
+    with store.making(teacher) as folder:
+        (folder / "weights.safetensors").write_bytes(b"")
+    then = planning.make_plan(chosen, machine, "smoke", toy, overrides=overrides, store=store)
+    assert (then.total.made, then.total.runs) == (1, plan.total.runs)
+    saved = plan.total.work_seconds - then.total.work_seconds
+    assert saved == pytest.approx(machine.seconds(work(teacher)))
+
+
+def test_a_chain_of_runs_is_no_shorter_on_more_machines(toy):
+    overrides = {"n_train": 200, "n_test": 100}
+    chosen = {"smoothness": EXPERIMENTS["smoothness"]}
+    few, many = (
+        planning.make_plan(chosen, price.hardware("a100", count), "paper", toy, overrides=overrides).total
+        for count in (1, 1000)
+    )
+    (teacher,) = (
+        a
+        for a in all_artifacts(EXPERIMENTS["smoothness"]("paper", toy, overrides=overrides).runs)
+        if a.kind == "teacher"
+    )
+    assert price.hardware("a100").seconds(work(teacher)) < many.seconds < few.seconds
+
+
+def test_a_plan_reads_a_data_set_once_and_downloads_nothing(toy, monkeypatch):
+    from vaelib.runs.stages import data as stage
+
+    asked = []
+    load = stage.load_dataset
+    monkeypatch.setattr(stage, "load_dataset", lambda *a, **k: asked.append(k) or load(*a, **k))
+    with reading_once():
+        for _ in range(3):
+            resolve_data(toy, 200, 100)
+    assert len(asked) == 1
+    assert asked[0]["download"] is False
+    resolve_data(toy, 200, 100)
+    assert len(asked) == 2
+
+
+def test_a_published_data_set_that_is_not_there_is_planned_at_its_published_size(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAELIB_DATA", str(tmp_path))
+    with reading_once():
+        absent = resolve_data("cifar10")
+    assert (absent.n_train, absent.n_test, absent.channels) == (50_000, 10_000, 3)
+    assert "not here yet" in absent.label
+    with reading_once(), pytest.raises(VaelibError, match="unknown"):
+        resolve_data("cifar11")
+
+
+def test_an_experiment_that_cannot_be_planned_is_named_with_its_reason(toy):
+    chosen = {name: EXPERIMENTS[name] for name in ("smoothness", "limited_k")}
+    plan = planning.make_plan(
+        chosen, price.this_machine(quick=True), "smoke", toy, overrides={"n_train": 200, "n_test": 100, "k": 1}
+    )
+    assert "k_grid reaches 2" in plan.skipped["limited_k"]
+    assert "not planned: limited_k" in planning.format_plan(plan)
+    with pytest.raises(VaelibError, match="k_grid reaches 2"):
+        planning.make_plan({"limited_k": EXPERIMENTS["limited_k"]}, plan.machine, "smoke", toy,
+                           overrides={"n_train": 200, "n_test": 100, "k": 1})  # fmt: skip
+
+
+def test_every_experiment_has_its_figure():
+    assert set(planning.FIGURES) == set(EXPERIMENTS)
+    assert planning.chosen_experiments("fashion_mnist", "default", EXPERIMENTS) == list(EXPERIMENTS)
+    assert "sizes" not in planning.chosen_experiments("binary_mnist", "default", EXPERIMENTS)
+
+
+# --- calibration --------------------------------------------------------------------------------------------------
+
+
+def test_a_calibration_measures_every_kind_and_prices_stand_on_it(monkeypatch):
+    monkeypatch.setattr(calibrate, "SECONDS", 0.01)
+    monkeypatch.setattr(calibrate, "IMAGES", 64)
+    assert price.measured() is None
+    rates = calibrate.calibrate()
+    assert set(rates) == set(price.RATES)
+    assert all(math.isfinite(rate) and rate > 0 for rate in rates.values())
+    assert price.measured() == rates
+    bank = Bank(teacher=Teacher(data=CIFAR))
+    assert price.cost(bank) == pytest.approx(work(bank).sampling / rates["sampling"])
+    kept = json.loads(price.calibration_file().read_text())
+    price.calibration_file().write_text(json.dumps(kept | {"machine": {"device": "another"}}))
+    assert price.measured() is None
+
+
+def test_the_command_prints_a_table_or_json(toy):
+    command = [sys.executable, "-m", "vaelib", "plan", "--dataset", toy, "--quick", "--set", "n_train=200"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    plan = json.loads(done.stdout)
+    assert set(plan["figures"]) == set(EXPERIMENTS)
+    assert plan["total"]["made"] == 0
+    assert plan["total"]["bytes"] > 0
+    wrong = subprocess.run([*command, "--hardware", "abacus"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "choose one of a100" in wrong.stderr
