@@ -34,7 +34,7 @@ SWEEPS := $(filter 04_% 06_% 07_% 08_%,$(NAMES))
 ALL    := $(if $(filter-out default,$(LIKELIHOOD))$(filter binary_mnist,$(DATASET)),$(filter-out $(SWEEPS),$(NAMES)),$(NAMES))
 LIB    := $(shell find vaelib -type f -not -name '*.pyc')
 
-.PHONY: help setup headline all sweeps smoke report claims plan sync check test bench doctor lab clean FORCE
+.PHONY: help setup headline all sweeps smoke report claims plan sync check test bench docs doctor lab clean FORCE
 
 help:     ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -90,6 +90,9 @@ claims: $(READY)  ## judge the paper's claims by the tables made so far
 plan: $(READY)  ## what would be computed, what is there already, and how long the rest takes
 	@$(VAELIB) plan --profile $(PROFILE) --dataset $(DATASET) --likelihood $(LIKELIHOOD)
 
+docs: $(READY)  ## the API reference from the docstrings, in build/api
+	@$(VAELIB) docs
+
 doctor: $(READY)  ## what this machine has, and what each missing thing costs
 	@$(VAELIB) doctor
 
@@ -111,4 +114,4 @@ bench: $(READY)  ## time the hot paths against this machine's own ceilings
 	@$(PYTHON) -m tests.benchmarks
 
 clean:    ## delete results, keep downloaded data and the environment
-	@rm -rf $(VAELIB_BUILD)/{smoke,laptop,gpu,paper,store,src,logs}
+	@rm -rf $(VAELIB_BUILD)/{smoke,laptop,gpu,paper,store,src,logs,api,screenshots}

@@ -184,3 +184,11 @@ def doctor() -> None:
     from .report.doctor import examine, format_findings
 
     print(format_findings(examine()))
+
+
+@app.command()
+def docs(out: Annotated[Path | None, typer.Option(help="the folder; default build/api")] = None) -> None:
+    """Write the API reference from the docstrings; needs no network."""
+    from .report.api import write_api
+
+    print(f"API reference: {paths.shown(write_api(out or paths.build_root() / 'api'))}")

@@ -1,0 +1,70 @@
+"""The API reference: pdoc's pages from the docstrings, a page a module, without a network."""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import vaelib
+
+from ..errors import VaelibError
+from ..files import write_atomic
+
+TABLE = re.compile(r"^(=+(?: +=+)+)\n((?:.+\n)+)\1$", re.MULTILINE)
+ROLE = re.compile(r":math:`([^`]*)`")
+LEFT_OUT = ("vaelib.cli", "vaelib.__main__")
+
+
+def readable(docstring: str) -> str:
+    """Return a docstring with its simple tables as Markdown and its inline formulas as code, which pdoc shows offline.
+
+    >>> print(readable("= ==\\na b\\n= ==\\nc :math:`d`\\n= =="))
+    | a | b |
+    | --- | --- |
+    | c | `d` |
+    """
+    return ROLE.sub(r"`\1`", TABLE.sub(_table, docstring)).replace(":`~", ":`")
+
+
+def _table(match: re.Match[str]) -> str:
+    """Return a simple table of reStructuredText as Markdown; without a head its first row becomes one."""
+    rule, body = match.groups()
+    starts = [part.start() for part in re.finditer("=+", rule)]
+    ends = [*starts[1:], None]
+    rows = [
+        [line[start:end].strip().replace("|", "\\|") for start, end in zip(starts, ends, strict=True)]
+        for line in body.splitlines()
+        if line != rule
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(starts), *lines[1:]])
+
+
+def module_names() -> list[str]:
+    """Return the names of all modules of the library that are to be read about."""
+    names = [one.name for one in pkgutil.walk_packages(vaelib.__path__, "vaelib.")]
+    return ["vaelib", *(name for name in names if name not in LEFT_OUT)]
+
+
+def write_api(folder: Path) -> Path:
+    """Write the API reference into ``folder`` and return its first page; raises VaelibError without pdoc."""
+    try:
+        from pdoc import doc, render, render_helpers
+    except ImportError:
+        raise VaelibError("the API reference needs pdoc; install it with: pip install 'vaelib[docs]'") from None
+    from jinja2 import pass_context
+
+    @pass_context
+    def to_markdown(context, docstring: str) -> str:
+        return render_helpers.to_markdown_with_context(context, readable(docstring))
+
+    render.configure(docformat="google", show_source=False, footer_text=f"vaelib {vaelib.__version__}")
+    render.env.filters["to_markdown"] = to_markdown
+    modules = {name: doc.Module(importlib.import_module(name)) for name in module_names()}
+    for name, module in modules.items():  # where __all__ names the public objects, pdoc would leave the modules out
+        module.__dict__["submodules"] = [one for other, one in modules.items() if other.rpartition(".")[0] == name]
+    pages = {f"{name.replace('.', '/')}.html": render.html_module(module, modules) for name, module in modules.items()}
+    pages |= {"index.html": render.html_index(modules), "search.js": render.search_index(modules)}
+    for name, text in pages.items():
+        write_atomic(Path(folder) / name, lambda part, text=text: part.write_text(text, encoding="utf-8"))
+    return Path(folder) / "vaelib.html"
