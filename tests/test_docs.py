@@ -1,0 +1,81 @@
+"""The documentation says what is so: snippets and doctests run, messages, commands, goals and links exist."""
+
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXTS = [ROOT / "README.md", *PAGES]
+SOURCES = "".join(path.read_text() for path in [ROOT / "Makefile", *(ROOT / "vaelib").rglob("*.py")])
+WITH_EXAMPLES = [
+    path for path in (ROOT / "vaelib").rglob("*.py") if re.search(r"^ *>>> ", path.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda page: page.stem
+)
+def test_the_snippets_of_a_page_run_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": page.stem}
+    from vaelib.runs import EXPERIMENTS, GRIDS
+
+    before = dict(GRIDS), dict(EXPERIMENTS)
+    try:
+        for number, program in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1):
+            exec(compile(program, f"{page.name}, block {number}", "exec"), names)
+    finally:
+        for table, kept in zip((GRIDS, EXPERIMENTS), before, strict=True):
+            table.clear()
+            table.update(kept)
+    if page.stem == "own-work":
+        assert set(names["table"]["method"]) == {"normal", "dmaapx", "aug_naive"}
+        assert names["samples"].shape == (20, 1, 32, 32)
+        # The sampler carries N(0, 0.25) to uint8: mean 128, standard deviation 64.
+        assert abs(float(names["samples"].float().mean()) - 127.5) < 2
+        assert abs(float(names["samples"].float().std()) - 62) < 4
+    if page.stem == "extending":
+        assert names["rows"]["x"].tolist() == [20, 40]
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_doctests(path):
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    found = doctest.testmod(module)
+    assert found.attempted > 0 or "+SKIP" in path.read_text()
+    assert found.failed == 0
+
+
+def test_the_messages_of_the_troubleshooting_page_are_real():
+    rows = re.findall(r"^\| (`.*?) \| ", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    assert len(messages) > 10
+    joined = re.sub(r'"\s*\n\s*f?"', "", SOURCES)  # texts that go on in the next line
+    unknown = [message for message in messages if message not in joined]
+    # Of the system, and one whose path the Makefile puts together.
+    assert set(unknown) <= {"No space left on device", "installing failed: see build/logs/setup.log"}
+
+
+def test_commands_and_goals_exist():
+    commands, goals = set(), set()
+    for path in TEXTS:
+        for code in re.findall(r"`([^`\n]+)`|^((?:vaelib|make) .*)$", path.read_text(), re.MULTILINE):
+            for part in code:
+                commands |= set(re.findall(r"\bvaelib ([a-z]+)\b", part)) - {"report", "runs"}
+                goals |= set(re.findall(r"\bmake ([a-z]+)\b", part))
+    done = subprocess.run([sys.executable, "-m", "vaelib", "--help"], capture_output=True, text=True, check=True)
+    assert all(re.search(rf"\b{command}\b", done.stdout) for command in commands), commands
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{goal}:", makefile, re.MULTILINE) for goal in goals), goals
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_links_lead_somewhere(path):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
