@@ -13,7 +13,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 4. Walk through the latent space
 #
@@ -113,6 +112,7 @@ smoothness.snapshots(vaes, *images[ends])
 #
 # The other way to walk: keep an image's latents but one, and move that one through what the prior allows (grey, from −3 to
 # 3). Latents are ranked by KL(*q*<sub>φ</sub>(*z*<sub>i</sub>\|*x*) ‖ *p*(*z*<sub>i</sub>)): the first ones carry most.
+# (Needs a kernel.)
 
 # %% tags=["interactive"]
 widgets.traversal_explorer(vaes, images[:12])

@@ -14,7 +14,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # 6. How much synthetic data does it take?
 #
 # **You will see** three answers: how many samples of the diffusion model a VAE needs (Sec. 5.4, Fig. 4 right), what

@@ -14,7 +14,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # 7. Would an older remedy have done?
 #
 # **You will see** two earlier ways to keep a VAE from overfitting beside DMaaPx: Reverse Half Asleep (Sec. 5.2, Fig. 5)

@@ -14,7 +14,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # 8. Make the network larger, in two directions
 #
 # **You will see** that a VAE has two kinds of parameters, and that more of them does two different things (Secs. 5.5–5.7).

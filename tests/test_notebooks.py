@@ -56,6 +56,7 @@ def test_sync_writes_one_way_the_same_bytes(tmp_path):
     ("kwargs", "message"),
     [
         ({"header": ""}, "no kernel python3"),
+        ({"header": HEADER + "\n"}, "an empty cell"),
         ({"parameters": ""}, "0 cells tagged"),
         ({"parameters": PARAMETERS * 2}, "2 cells tagged"),
         ({"parameters": PARAMETERS.replace("laptop", "paper")}, "must open with profile = 'laptop'"),

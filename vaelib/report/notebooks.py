@@ -59,6 +59,8 @@ def lint(path: Path) -> list[str]:
     wrong = []
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         wrong.append("its header names no kernel python3")
+    if not all(cell.source.strip() for cell in notebook.cells):
+        wrong.append("it has an empty cell")
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) == 1:

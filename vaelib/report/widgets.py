@@ -159,7 +159,7 @@ def traversal_explorer(
     images = as_float(images.cpu())
     orders = {name: informative_latents(vae, images)[:latents] for name, vae in vaes.items()}
     ranks = [(str(rank + 1), rank) for rank in range(min(map(len, orders.values())))]
-    rank = widgets.SelectionSlider(options=ranks, value=0, description="latent, by KL")
+    rank = widgets.SelectionSlider(options=ranks, value=0, description="latent")
     slider = widgets.FloatSlider(value=0, min=-reach, max=reach, step=2 * reach / (stops - 1), description="z_i")
 
     def place() -> tuple[int, int]:
