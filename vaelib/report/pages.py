@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..runs import Experiment, Store, missing, provenance
 from ..runs.engine import all_artifacts
+from ..runs.outside import source_of_samples
 from ..tasks import CLASSIFIERS
 from .canvas import LABELS, ReportFigure
 from .claims import NOT_RUN, OURS, number
@@ -30,10 +31,9 @@ def describe(experiment: Experiment) -> str:
     """Return what an experiment consists of, as Markdown."""
     profile, data = experiment.profile, experiment.data
     todo = missing(experiment.runs, Store())
-    teacher = f"teacher `{profile.teacher}`, {profile.teacher_images:,} training images, k = {profile.k}"
     return (
         f"**{title(experiment)}** · {data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
-        f"{profile.epochs} effective epochs · {profile.seeds} seeds · {teacher}, {profile.sampler_steps} Heun steps. "
+        f"{profile.epochs} effective epochs · {profile.seeds} seeds · {source_of_samples(profile)}. "
         + ("Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts.")
     )
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, get_args
 from ..errors import VaelibError
 from ..training.distributions import METHODS
 from .evaluations import Downstream
+from .outside import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
-from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Teacher, VAERun, checked
+from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
 from .stages import resolve_data
 
 
@@ -72,11 +73,19 @@ def teacher_for(data: Data, profile: Profile, share: float = 1.0) -> Teacher:
     )
 
 
-def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank:
-    """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train."""
+def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples:
+    """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train, or of what others made.
+
+    Raises:
+        VaelibError: a share of D_train asked of a teacher that others trained; see :mod:`vaelib.runs.outside`.
+    """
     binarize = protocol(data.name).binarize if profile.binarize_bank is None else profile.binarize_bank
+    if share != 1 and (profile.teacher_from or profile.bank_from):
+        raise VaelibError("teacher_fractions trains teachers of its own; unset teacher_from and bank_from for it")
+    if profile.bank_from:
+        return samples_for(data, profile, binarize)
     return Bank(
-        teacher=teacher_for(data, profile, share),
+        teacher=pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share),
         size=profile.k * data.n_train,
         steps=profile.sampler_steps,
         sigma_min=profile.sampler_sigma_min,

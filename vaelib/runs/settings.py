@@ -111,12 +111,42 @@ class Teacher(Artifact):
     amp: bool = True
     seed: int = 0
 
+    @property
+    def channels(self) -> int:
+        """Return the channels of its images."""
+        return self.data.channels
+
+
+class Pretrained(Artifact):
+    """A diffusion model that others trained, named by the checksum of its weights; see :mod:`vaelib.runs.outside`."""
+
+    kind: ClassVar[str] = "pretrained"
+    model: str = Field(description="a hub id, or the name of a folder")
+    folder: str | None = Field(None, exclude=True, description="where it lies; not part of what it is")
+    revision: str | None = Field(None, description="of a hub id: the commit")
+    sha256: str = Field(description="of the weights")
+    shape: str = Field("", description="of a folder: hash of its configuration and schedule")
+    channels: int = Field(3, ge=1)
+
+
+class Samples(Artifact):
+    """k·N images drawn by seed from a sample set that others published; see :mod:`vaelib.samplers.published`."""
+
+    kind: ClassVar[str] = "samples"
+    name: str
+    path: str = Field(exclude=True, description="where it lies; not part of what it is")
+    digest: str
+    size: int = Field(ge=1)
+    channels: int = Field(3, ge=1)
+    binarize: bool = False
+    seed: int = 0
+
 
 class Bank(Artifact):
     """k·N samples of a teacher: one seed an image, in shards."""
 
     kind: ClassVar[str] = "bank"
-    teacher: Teacher
+    teacher: Teacher | Pretrained
     size: int = Field(500_000, ge=1)
     steps: int = Field(18, ge=2, description="Heun steps; 2·steps - 1 network evaluations an image")
     sigma_min: float = Field(0.002, gt=0)
@@ -140,7 +170,9 @@ class VAERun(Artifact):
     data: Data
     network: Network = Network()
     method: Method = "normal"
-    bank: Bank | None = Field(None, description="samples of p_DM: dmaapx trains on them, real_share mixes them in")
+    bank: Bank | Samples | None = Field(
+        None, description="samples of p_DM: dmaapx trains on them, real_share mixes them in"
+    )
     k: int | None = Field(
         None, ge=1, description="use only the first k·N of the bank or the held-out images; None: all"
     )

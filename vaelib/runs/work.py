@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 from ..models import build_likelihood
 from ..models.residual import VARIANTS
 from .evaluations import Corrupted, Downstream
-from .settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Network, Teacher, VAERun
+from .settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Network, Pretrained, Samples, Teacher, VAERun
 
 PIXELS = 32**2
 CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000
 SCORING = 0.8  # decodings a step that select the best posterior: 16 every 20 steps
+DDPM_MACS, DDPM_PARAMETERS = 6_054_000_000, 35_746_307  # of google/ddpm-cifar10-32
 KERNELS = {"fc": 120, "residual": 400, "unet": 800}  # that a GPU starts for a VAE's training step, a U-Net's pass
 
 
@@ -82,8 +83,10 @@ def vae_parameters(network: Network, channels: int) -> int:
     return 88 * n * n + (16 * channels + 26 + k) * n + k + m * (3 * n + 2)
 
 
-def teacher_macs(teacher: Teacher) -> int:
-    """Return the MACs of one pass of one image through a teacher's U-Net."""
+def teacher_macs(teacher: Teacher | Pretrained) -> int:
+    """Return the MACs of one pass of one image through a teacher's U-Net; others' is taken for DDPM's of CIFAR-10."""
+    if isinstance(teacher, Pretrained):
+        return DDPM_MACS
     w, c = teacher.width, teacher.data.channels
     return 59_104 * w * w + 18_432 * c * w if teacher.network == "small" else 1_271_840 * w * w + 36_864 * c * w
 
@@ -167,8 +170,12 @@ def size(artifact: Artifact) -> int:
         return artifact.size * image
     if isinstance(artifact, Teacher):
         return 4 * teacher_parameters(artifact)
+    if isinstance(artifact, Pretrained):
+        return 4 * DDPM_PARAMETERS
+    if isinstance(artifact, Samples):
+        return artifact.size * PIXELS * artifact.channels
     if isinstance(artifact, Bank):
-        return artifact.size * PIXELS * artifact.teacher.data.channels
+        return artifact.size * PIXELS * artifact.teacher.channels
     if isinstance(artifact, VAERun):
         return 4 * vae_parameters(artifact.network, artifact.data.channels) * len(artifact.snapshots)
     if isinstance(artifact, RHA):

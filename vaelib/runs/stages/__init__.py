@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluations import Corrupted, Downstream
-from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Teacher, VAERun
+from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Pretrained, Samples, Teacher, VAERun
 from ..store import SCRATCH, Store
 from .context import Context, pick_device
 from .data import make_data, make_held_out, resolve_data, spare_images
 from .diffusion import fill_shards, load_teacher, make_bank, make_teacher
 from .gaps import make_gaps
+from .outside import make_pretrained, make_samples
 from .rha import make_rha
 from .tasks import make_corrupted, make_downstream
 from .vae import build_vae, load_vae, make_vae, training_distribution
@@ -24,6 +25,8 @@ STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
     Data: make_data,
     HeldOut: make_held_out,
     Teacher: make_teacher,
+    Pretrained: make_pretrained,
+    Samples: make_samples,
     Bank: make_bank,
     VAERun: make_vae,
     RHA: make_rha,

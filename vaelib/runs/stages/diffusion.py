@@ -8,9 +8,10 @@ from torch import Tensor
 from ... import files, rng
 from ...data.splits import stratified
 from ...models.denoiser import EDMDenoiser, build_denoiser
+from ...models.pretrained import VPDenoiser, load_pretrained
 from ...samplers.bank import fill_bank
 from ...training.diffusion import DiffusionState, train_denoiser
-from ..settings import Bank, Teacher
+from ..settings import Bank, Pretrained, Teacher
 from ..store import Store, load_tensors, save_tensors
 from .context import Context
 
@@ -74,8 +75,10 @@ def make_teacher(settings: Teacher, context: Context) -> None:
     files.write_json(context.folder / "losses.json", losses)
 
 
-def load_teacher(settings: Teacher, store: Store, device: torch.device) -> EDMDenoiser:
-    """Return the trained teacher (moving average of its weights), ready to sample."""
+def load_teacher(settings: Teacher | Pretrained, store: Store, device: torch.device) -> EDMDenoiser | VPDenoiser:
+    """Return the trained teacher (ours: the moving average of its weights), ready to sample."""
+    if isinstance(settings, Pretrained):
+        return load_pretrained(store.require(settings)).to(device)
     denoiser = build_teacher(settings)
     denoiser.load_state_dict(load_tensors(store.require(settings) / "weights.safetensors")[0])
     return denoiser.to(device).eval()
@@ -92,7 +95,7 @@ def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
         settings.size,
         shard_size=settings.shard_size,
         shards=shards,
-        channels=settings.teacher.data.channels,
+        channels=settings.teacher.channels,
         seed=settings.seed,
         steps=settings.steps,
         sigma_min=settings.sigma_min,

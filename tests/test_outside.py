@@ -1,0 +1,304 @@
+"""Teachers and sample sets of others: exact on Gaussian data, checked, pinned, and a run of the whole comparison."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vaelib import runs
+from vaelib.errors import VaelibError
+from vaelib.models.pretrained import VPDenoiser, load_pretrained, noise_scale
+from vaelib.runs import Data, Profile, Store, three_gaps
+from vaelib.runs.outside import pretrained_for, samples_for, source_of_samples
+from vaelib.runs.stages import load_teacher, make
+from vaelib.samplers import heun_sample
+from vaelib.samplers.bank import Bank as BankImages
+from vaelib.samplers.published import draw_samples, open_samples
+
+torch.set_num_threads(1)
+BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+SIGMAS = noise_scale((1 - BETAS).cumprod(0))
+GREY = Data(name="toy", n_train=4, n_test=2, label="toy", digest="0", channels=1)
+
+
+class ExactNoise(nn.Module):
+    """E[n | √ᾱ y + √(1 − ᾱ) n] for y ~ N(0, s²), at every time, whole or not."""
+
+    def __init__(self, s: float):
+        super().__init__()
+        self.s = s
+
+    def forward(self, inputs, t):
+        after = t.double().floor().long().clamp(max=len(SIGMAS) - 2)
+        logs = torch.lerp(SIGMAS.log()[after], SIGMAS.log()[after + 1], t.double() - after)
+        kept = (1 / (1 + (2 * logs).exp())).view(-1, 1, 1, 1)
+        return (1 - kept).sqrt() * inputs / (kept * self.s**2 + 1 - kept)
+
+
+@pytest.mark.parametrize("s", [0.5, 1.7])
+def test_an_exact_noise_predictor_becomes_the_exact_denoiser(s):
+    """E[y | x] = s² / (s² + σ²) x for y ~ N(0, s²)."""
+    sigma = torch.logspace(-1.9, 2.1, 40, dtype=torch.float64)
+    x = torch.randn(40, 1, 4, 4, dtype=torch.float64) * (s**2 + sigma**2).sqrt().view(-1, 1, 1, 1)
+    expected = (s**2 / (s**2 + sigma**2)).view(-1, 1, 1, 1) * x
+    torch.testing.assert_close(VPDenoiser(ExactNoise(s), SIGMAS)(x, sigma), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_heun_on_it_draws_what_it_draws_from_the_exact_denoiser():
+    def exact(x, sigma):
+        return x * (0.25 / (0.25 + sigma**2)).view(-1, 1, 1, 1)
+
+    noise = torch.randn(50, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (heun_sample(d, noise, sigma_min=0.01) for d in (VPDenoiser(ExactNoise(0.5), SIGMAS), exact))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_time_inverts_the_schedule_and_stays_inside_it():
+    denoiser = VPDenoiser(nn.Identity(), SIGMAS)
+    torch.testing.assert_close(denoiser.time(SIGMAS), torch.arange(1000.0), atol=1e-3, rtol=0)
+    assert denoiser.time(torch.tensor([1e-4, 1e4])).tolist() == [0, 999]
+    assert SIGMAS[0] == pytest.approx(0.01, rel=0.01)
+    assert SIGMAS[-1] == pytest.approx(157, rel=0.01)
+
+
+# --- diffusers folders --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Return the folder of a tiny model of grey images, as diffusers saves it."""
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    shape = {
+        "sample_size": 32,
+        "in_channels": 1,
+        "out_channels": 1,
+        "block_out_channels": (8, 8),
+        "layers_per_block": 1,
+    }
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2, "norm_num_groups": 4}
+    UNet2DModel(**shape, **blocks, add_attention=False).save_pretrained(folder)
+    DDPMScheduler(num_train_timesteps=500, beta_schedule="squaredcos_cap_v2").save_pretrained(folder)
+    return folder
+
+
+def copy(model, folder, **config):
+    folder.mkdir()
+    for path in model.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | config))
+    return folder
+
+
+def profile(**values):
+    return Profile(name="smoke", **values)
+
+
+def test_a_saved_model_is_read_with_its_own_schedule(model):
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    denoiser = load_pretrained(model)
+    kept = DDPMScheduler.from_pretrained(model).alphas_cumprod.double()
+    t, unet = 120, UNet2DModel.from_pretrained(model).eval()
+    x = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        noise = unet(x * kept[t].sqrt().float(), t).sample  # x̃ = √ᾱ x
+        ours = denoiser(x, ((1 - kept[t]) / kept[t]).sqrt().float().expand(2))
+    y = (x * kept[t].sqrt() - (1 - kept[t]).sqrt() * noise) / kept[t].sqrt()  # DDPM's estimate of y
+    torch.testing.assert_close(ours, y.float(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_pipelines_folder_is_the_same_model(model, tmp_path):
+    pipeline = tmp_path / "pipeline"
+    (pipeline / "unet").mkdir(parents=True)
+    (pipeline / "scheduler").mkdir()
+    for path in model.iterdir():
+        inside = "scheduler" if path.name.startswith("scheduler") else "unet"
+        (pipeline / inside / path.name).write_bytes(path.read_bytes())
+    ours, theirs = load_pretrained(pipeline).state_dict(), load_pretrained(model).state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    one, other = (pretrained_for(GREY, profile(teacher_from=str(folder))) for folder in (pipeline, model))
+    assert (one.sha256, one.shape) == (other.sha256, other.shape)
+
+
+def test_the_key_is_what_the_model_is_not_where_it_lies(model, tmp_path):
+    for parent in ("a", "b"):
+        (tmp_path / parent).mkdir()
+    folders = [copy(model, tmp_path / parent / "model") for parent in ("a", "b")]
+    keys = {pretrained_for(GREY, profile(teacher_from=str(folder))).key for folder in folders}
+    assert len(keys) == 1
+    schedule = json.loads((folders[1] / "scheduler_config.json").read_text()) | {"beta_end": 0.03}
+    (folders[1] / "scheduler_config.json").write_text(json.dumps(schedule))
+    keys.add(pretrained_for(GREY, profile(teacher_from=str(folders[1]))).key)
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"in_channels": 3}, "3 channels in"),
+        ({"sample_size": 64}, "images of size 64"),
+        ({"num_class_embeds": 10}, "unconditional"),
+        ({"_class_name": "UNet2DConditionModel"}, "unconditional"),
+    ],
+)
+def test_a_model_of_other_images_is_refused(model, tmp_path, config, message):
+    with pytest.raises(VaelibError, match=message):
+        pretrained_for(GREY, profile(teacher_from=str(copy(model, tmp_path / "other", **config))))
+
+
+def test_a_network_that_predicts_something_else_is_refused(model, tmp_path):
+    folder = copy(model, tmp_path / "other")
+    (folder / "scheduler_config.json").write_text('{"prediction_type": "v_prediction"}')
+    with pytest.raises(VaelibError, match="predicts v_prediction"):
+        pretrained_for(GREY, profile(teacher_from=str(folder)))
+
+
+def test_weights_are_pinned(model, tmp_path):
+    with pytest.raises(VaelibError, match="fetch them again"):
+        pretrained_for(GREY, profile(teacher_from=str(model), teacher_sha256="0" * 64))
+    folder = copy(model, tmp_path / "model")
+    settings, store = pretrained_for(GREY, profile(teacher_from=str(folder))), Store(tmp_path / "store")
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(VaelibError, match="SHA-256"):
+        make(settings, store)
+
+
+def test_a_hub_id_must_be_pinned_and_an_unreached_hub_says_what_to_download(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    name = "google/ddpm-cifar10-32"
+    with pytest.raises(VaelibError, match="set teacher_revision to the 40 digits"):
+        pretrained_for(GREY, profile(teacher_from=name))
+    with pytest.raises(VaelibError, match="no such folder"):
+        pretrained_for(GREY, profile(teacher_from="not there/at/all"))
+    settings = pretrained_for(GREY, profile(teacher_from=name, teacher_revision="a" * 40, teacher_sha256="b" * 64))
+
+    def unreached(*_, **__):
+        raise OSError("no route to host\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreached)
+    with pytest.raises(VaelibError, match=r"no route to host.*download config\.json.*set teacher_from to it") as error:
+        make(settings, Store(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_hub_model_comes_at_its_commit(model, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    pinned = pretrained_for(GREY, profile(teacher_from=str(model))).sha256
+    options = {"teacher_from": "owner/name", "teacher_revision": "a" * 40, "teacher_sha256": pinned}
+    asked = []
+
+    def download(repo, name, revision):
+        asked.append((repo, revision))
+        return str(model / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    store, settings = Store(tmp_path), pretrained_for(GREY, profile(**options))
+    make(settings, store)
+    assert set(asked) == {("owner/name", "a" * 40)}
+    assert len(load_teacher(settings, store, torch.device("cpu")).log_sigmas) == 500
+
+
+# --- sample sets --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Return an .npz that is sorted by class: image i is of class i // 30, and says its number in two pixels."""
+    images = np.zeros((300, 32, 32, 3), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(300) // 30, np.arange(300) % 30
+    images[:, 5, 6, 2] = 200
+    path = tmp_path / "1m.npz"
+    np.savez_compressed(path, image=images, label=np.arange(300) // 30)
+    return path
+
+
+def drawn(path, n, **options):
+    out = np.empty((n, 3, 32, 32), np.uint8)
+    draw_samples(open_samples(path), out, **options)
+    return out
+
+
+def test_images_are_drawn_from_all_of_the_file(samples):
+    images = drawn(samples, 100)
+    classes, numbers = images[:, 0, 0, 0], images[:, 0, 0, 0].astype(int) * 30 + images[:, 0, 0, 1]
+    assert len(set(classes.tolist())) == 10
+    assert len(set(numbers.tolist())) == 100
+    assert (images[:, 2, 5, 6] == 200).all()
+    assert np.array_equal(drawn(samples, 40), images[:40])
+    assert not np.array_equal(drawn(samples, 100, seed=1), images)
+    assert set(np.unique(drawn(samples, 300, binarize=True))) == {0, 255}
+
+
+def test_it_is_a_bank_like_any_other_and_its_caveat_is_told(samples, tmp_path):
+    data = Data(name="cifar10", n_train=50, n_test=2, label="toy", digest="0", channels=3)
+    budget = profile(bank_from=str(samples), k=2)
+    settings, store = samples_for(data, budget, binarize=False), Store(tmp_path / "store")
+    make(settings, store)
+    assert np.array_equal(BankImages(store.require(settings)).images().numpy(), drawn(samples, 100))
+    assert "filtered" in source_of_samples(budget)
+    with pytest.raises(VaelibError, match="enough for k = 6"):
+        samples_for(data, profile(bank_from=str(samples), k=7), binarize=False)
+    with pytest.raises(VaelibError, match="3 channels"):
+        samples_for(GREY, budget, binarize=False)
+
+
+def test_a_damaged_or_foreign_file_is_refused(samples, tmp_path):
+    content = bytearray(samples.read_bytes())
+    content[400] ^= 255
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes(content)
+    with pytest.raises(VaelibError, match=r"damaged array|something else"):
+        drawn(damaged, 100)
+    np.savez(tmp_path / "floats.npz", image=np.zeros((3, 32, 32, 3)))
+    with pytest.raises(VaelibError, match="float64"):
+        open_samples(tmp_path / "floats.npz")
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("label.npy", b"")
+    with pytest.raises(VaelibError, match=r"label\.npy"):
+        open_samples(tmp_path / "other.npz")
+    with pytest.raises(VaelibError, match="no such file"):
+        open_samples(tmp_path / "none.npz")
+
+
+# --- the whole comparison -----------------------------------------------------------------------------------------
+
+TINY = {
+    "n_train": 40,
+    "n_test": 16,
+    "seeds": 1,
+    "epochs": 2,
+    "hidden": 16,
+    "gap_points": 1,
+    "sampler_steps": 2,
+    "shard_size": 40,
+    "amortization_images": 10,
+    "amortization_steps": 5,
+    "attack_images": 5,
+}
+
+
+def test_dmaapx_needs_no_teacher_of_its_own(model, tmp_path):
+    """The .npz of the samples and the diffusers folder, through every stage on a toy data set."""
+    rng = np.random.default_rng(0)
+    toy, others = tmp_path / "toy.npz", tmp_path / "others.npz"
+    np.savez(toy, images=rng.integers(0, 200, (80, 28, 28)).astype(np.uint8), labels=np.arange(80) % 2)
+    np.savez(others, image=rng.integers(0, 200, (90, 32, 32)).astype(np.uint8))
+    for source in ({"teacher_from": str(model)}, {"bank_from": str(others)}):
+        chosen = three_gaps("smoke", str(toy), overrides=TINY | source)
+        wanted = [run for run in chosen.runs if run.vae.method == "dmaapx"]
+        store = Store(tmp_path / "store")
+        runs.run(wanted, store=store, workers=0)
+        assert not list((store.root / "teacher").glob("*"))
+        assert all(store.has(run) for run in wanted)
+    with pytest.raises(VaelibError, match="unset teacher_from"):
+        runs.teacher_fractions("smoke", str(toy), overrides=TINY | {"teacher_from": str(model), "k": 2})
