@@ -6,7 +6,9 @@
 :mod:`~vaelib.report.reference` the paper's digitised curves and Table 7 (``paper_curves``, ``table_07``)
 :mod:`~vaelib.report.claims`    verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries`, :mod:`.audit`
 :mod:`~vaelib.report.notebooks` pairs kept in step, strict execution (``sync``, ``check``, ``run``, ``to_html``)
-:mod:`~vaelib.report.html`      one self-contained page per build (``write_report``)
+:mod:`~vaelib.report.html`      one self-contained page per build (``write_report``); :mod:`.sources` says where a figure comes from
+:mod:`~vaelib.report.widgets`   explorers for JupyterLab; :mod:`.frames` draws them, :mod:`.twins` needs no kernel
+:mod:`~vaelib.report.doctor`    what a machine has and lacks (``examine``); :mod:`.api` writes the API reference
 ==============================  ==========================================================================
 
 Nothing is imported here: matplotlib, pandas and papermill load only where they are used.
