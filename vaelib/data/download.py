@@ -128,7 +128,7 @@ def fashion_mnist_from_debian(folder: Path, names: Sequence[str]) -> None:
         _run(["dpkg-deb", "-x", str(packages[0]), home], home)
         for name in names:
             inside = Path(home) / "usr/share/datasets/fashion-mnist" / name
-            if not inside.exists():
+            if not inside.exists() or not inside.resolve().is_relative_to(Path(home).resolve()):  # a link out of it
                 raise NotReached(f"the package holds no {name}")
             write_atomic(folder / name, lambda part, inside=inside: shutil.copyfile(inside, part))
 

@@ -26,6 +26,9 @@ def read_npz(path: Path, *names: str) -> dict[str, np.ndarray]:
         raise broken(path, f"none called {error.args[0]}", f"arrays {', '.join(names)}") from error
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise broken(path, f"a damaged or foreign one ({error})", "an .npz of plain arrays") from error
+    strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]  # raw bytes of the archive
+    if strange:
+        raise broken(path, f"{strange[0]}, which is none", "an .npz of plain arrays")
     return arrays
 
 

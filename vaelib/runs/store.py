@@ -232,6 +232,6 @@ def load_array(path: Path) -> np.ndarray:
         VaelibError: the file is truncated or something else.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.lib.format.open_memmap(path, mode="r")  # np.load would open a zip, too
     except (OSError, ValueError) as error:
         raise VaelibError(f"{path} is not a readable array ({error}); delete its folder and run again") from None

@@ -72,7 +72,7 @@ def write_shard(path: Path, images: Tensor) -> None:
 def read_shard(path: Path) -> np.ndarray | None:
     """Return a shard as a read-only memory map, or None if it is absent, cut short or no array of uint8 images."""
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        images = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError):
         return None
     return images if images.dtype == np.uint8 and images.ndim == 4 else None

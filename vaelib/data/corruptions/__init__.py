@@ -135,7 +135,7 @@ def load_official(name: str, severity: int, root: Path) -> Tensor | None:
         return None
     shape, expected = (5 * PUBLISHED, SIDE, SIDE, 3), "a whole .npy file of the benchmark"
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise broken(path, f"a damaged or foreign one ({error})", expected) from error
     if array.dtype != np.uint8 or array.shape != shape:
