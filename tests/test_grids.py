@@ -11,7 +11,20 @@ import torch
 from vaelib import runs
 from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
-from vaelib.runs import EXPERIMENTS, GRIDS, RHA, Bank, Corrupted, Data, Downstream, Gaps, Store, Teacher, VAERun
+from vaelib.runs import (
+    EXPERIMENTS,
+    GRIDS,
+    RHA,
+    Bank,
+    Classifier,
+    Corrupted,
+    Data,
+    Downstream,
+    Gaps,
+    Store,
+    Teacher,
+    VAERun,
+)
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.price import cost
 from vaelib.runs.settings import HeldOut, Network
@@ -257,6 +270,7 @@ KNOWN = {
     VAERun: (1, "651d67dc35ec"),
     RHA: (1, "144fd1bf888d"),
     Gaps: (1, "fc55255d7b81"),
+    Classifier: (1, "3a140e0018e4"),
     Corrupted: (1, "7cb585a71ae4"),
     Downstream: (1, "b447476ea899"),
     Network: (0, "130e7d1cb712"),

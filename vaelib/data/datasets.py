@@ -30,7 +30,7 @@ class ImageData:
 
     ``source`` says it for people ("MNIST, bit-exact train, first 3,000 of 10,000 test images"). ``exact``: the
     published set, whole and bit for bit. ``binary``: every pixel is 0 or 255. ``held_out``: training images that are
-    not in ``train``, as many as were asked for.
+    not in ``train``, as many as were asked for, with their labels.
     """
 
     train: torch.Tensor
@@ -42,6 +42,7 @@ class ImageData:
     exact: bool
     binary: bool
     held_out: torch.Tensor
+    held_out_labels: torch.Tensor
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -140,7 +141,7 @@ def load_dataset(
     train, test, others = (pad(images[index]) for images, index in chosen)
     if name == "binary_mnist":
         train, test, others = binarise(train), binarise(test), binarise(others)
-    labels = (raw.train_labels[pick[0]], raw.test_labels[pick[1]])
+    labels = (raw.train_labels[pick[0]], raw.test_labels[pick[1]], raw.train_labels[beside])
     return ImageData(
         train=torch.from_numpy(train),
         test=torch.from_numpy(test),
@@ -151,4 +152,5 @@ def load_dataset(
         exact=raw.exact,
         binary=name == "binary_mnist" or (not known and all(_is_binary(images) for images in (train, test))),
         held_out=torch.from_numpy(others),
+        held_out_labels=torch.from_numpy(labels[2].astype(np.int64)),
     )

@@ -1,12 +1,12 @@
 """Settings, profiles, the artifact store, the engine and the experiments behind each figure."""
 
 from .engine import missing, run
-from .evaluations import Corrupted, Downstream
-from .experiments import Experiment, Point, three_gaps
+from .evaluations import Classifier, Corrupted, Downstream
+from .experiments import Experiment, Point, classifier_for, three_gaps
 from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoothness, teacher_fractions
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
 from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
-from .stages import load_teacher, load_vae, resolve_data
+from .stages import load_classifier, load_teacher, load_vae, resolve_data
 from .store import Store, provenance
 from .tables import read_table, tables_folder, write_tables
 from .tasks import downstream
@@ -19,6 +19,7 @@ __all__ = [
     "RHA",
     "Artifact",
     "Bank",
+    "Classifier",
     "Corrupted",
     "Data",
     "Downstream",
@@ -30,9 +31,11 @@ __all__ = [
     "Store",
     "Teacher",
     "VAERun",
+    "classifier_for",
     "downstream",
     "latents",
     "limited_k",
+    "load_classifier",
     "load_profile",
     "load_teacher",
     "load_vae",

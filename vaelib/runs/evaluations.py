@@ -9,6 +9,23 @@ from ..tasks.representation import FEWEST
 from .settings import Artifact, Data, VAERun
 
 
+class Classifier(Artifact):
+    """A small classifier of a data set's classes, the feature space of proxy-FID and its kin.
+
+    It learns from labelled training images *beside* D_train, so that D_train, D_test and samples are equally new to it.
+    With ``images`` = 0, where fewer than N are left beside D_train, from D_train itself; the record tells.
+    """
+
+    kind: ClassVar[str] = "classifier"
+    data: Data
+    images: int = Field(0, ge=0, description="labelled training images beside D_train; 0: D_train")
+    width: int = Field(16, ge=1, description="channels of the first convolution; 8 times as many features")
+    images_seen: int = Field(1_000_000, ge=1)
+    batch_size: int = Field(64, ge=2)
+    lr: float = Field(0.02, gt=0, description="at the start; it falls linearly to 0")
+    seed: int = 0
+
+
 class Corrupted(Artifact):
     """Test images, clean and under every corruption, with their labels: made once, shared by all VAEs (Appendix G)."""
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, get_args
 
 from ..errors import VaelibError
 from ..training.distributions import METHODS
-from .evaluations import Downstream
+from .evaluations import Classifier, Downstream
 from .outside import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
 from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
-from .stages import resolve_data
+from .stages import resolve_data, spare_images
 
 
 class Point(NamedTuple):
@@ -95,6 +95,12 @@ def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples
         shard_size=profile.shard_size,
         amp=profile.amp,
     )
+
+
+def classifier_for(data: Data, profile: Profile) -> Classifier:
+    """Return the proxies' classifier of a data set; where fewer than N labelled images are spare it learns from D_train."""
+    spare = min(profile.classifier_images, spare_images(data))
+    return Classifier(data=data, images=spare if spare >= data.n_train else 0, images_seen=profile.classifier_seen)
 
 
 def network_for(dataset: str, profile: Profile, likelihood: str) -> Network:

@@ -122,6 +122,11 @@ class Profile(Settings):
     # downstream tasks
     task_images: int | None = Field(None, ge=50, description="test images that are corrupted and classified")
     corruption_severity: int = Field(5, ge=1, le=5)
+    # samples: their quality and the teacher's data sheet
+    classifier_images: int = Field(
+        50_000, ge=2, description="labelled images the proxies' classifier learns from, at most"
+    )
+    classifier_seen: int = Field(1_000_000, ge=1, description="training images that it sees")
 
 
 def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:

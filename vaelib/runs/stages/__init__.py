@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..evaluations import Corrupted, Downstream
+from ..evaluations import Classifier, Corrupted, Downstream
 from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Pretrained, Samples, Teacher, VAERun
 from ..store import SCRATCH, Store
+from .classifier import load_classifier, make_classifier
 from .context import Context, pick_device
 from .data import make_data, make_held_out, resolve_data, spare_images
 from .diffusion import fill_shards, load_teacher, make_bank, make_teacher
@@ -33,6 +34,7 @@ STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
     Gaps: make_gaps,
     Corrupted: make_corrupted,
     Downstream: make_downstream,
+    Classifier: make_classifier,
 }
 
 
@@ -62,6 +64,7 @@ def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Ca
 __all__ = [
     "STAGES",
     "build_vae",
+    "load_classifier",
     "load_teacher",
     "load_vae",
     "make",

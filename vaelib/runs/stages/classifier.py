@@ -1,0 +1,58 @@
+"""The proxies' classifier: trained on labelled images, kept with what it got right."""
+
+import torch
+from torch import Tensor
+
+from ... import files, rng
+from ...data import load_dataset
+from ...errors import VaelibError
+from ...tasks import FitState, SmallClassifier, fit, logits_of
+from ..evaluations import Classifier
+from ..store import Store, load_tensors, save_tensors
+from .context import Context
+
+
+def _labelled(settings: Classifier, context: Context) -> tuple[Tensor, Tensor]:
+    """Return the images and labels it learns from."""
+    data = settings.data
+    if not settings.images:
+        return context.split(data, "train"), context.split(data, "train_labels")
+    sizes = {"n_train": data.n_train, "n_test": data.n_test, "held_out": settings.images}
+    loaded = load_dataset(data.name, **sizes, seed=data.seed, source=data.source)
+    if not torch.equal(loaded.train, context.split(data, "train").cpu()):
+        raise VaelibError(f"dataset = {data.name}: its files are not those it was prepared from; restore them")
+    return loaded.held_out, loaded.held_out_labels
+
+
+def build_small(settings: Classifier, classes: int) -> SmallClassifier:
+    """Return the untrained network; its weights are a function of the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.derive(settings.seed, "classifier"))
+        return SmallClassifier(settings.data.channels, classes, settings.width)
+
+
+def make_classifier(settings: Classifier, context: Context) -> None:
+    """Train; write the weights and ``scores.json``: accuracy on D_test, images learned from, classes."""
+    images, labels = _labelled(settings, context)
+    test, test_labels = (context.split(settings.data, name) for name in ("test", "test_labels"))
+    classes = int(max(labels.max(), test_labels.max())) + 1
+    state = FitState(build_small(settings, classes).to(context.device, memory_format=torch.channels_last))
+    if (saved := context.resume()) is not None:
+        state.load(saved[0], saved[1]["epochs"])
+    epochs = max(1, round(settings.images_seen / len(images)))
+    options = {"batch_size": settings.batch_size, "lr": settings.lr, "decay": True, "seed": settings.seed}
+    for epoch, loss in fit(state, images, labels, epochs=epochs, **options):
+        context.checkpoint(state.tensors, {"epochs": epoch})
+        context.report(epoch / epochs, f"loss {loss:.3f}")
+    right = logits_of(state.network, test).argmax(1) == test_labels.cpu()
+    save_tensors(context.folder / "weights.safetensors", state.network.state_dict(), {"classes": classes})
+    scores = {"accuracy": float(right.float().mean()), "images": len(images), "classes": classes}
+    files.write_json(context.folder / "scores.json", scores | {"beside_train": bool(settings.images)})
+
+
+def load_classifier(settings: Classifier, store: Store, device: torch.device | None = None) -> SmallClassifier:
+    """Return the trained classifier in eval mode."""
+    tensors, meta = load_tensors(store.require(settings) / "weights.safetensors")
+    network = build_small(settings, meta["classes"])
+    network.load_state_dict(tensors)
+    return network.to(device or torch.device("cpu")).eval()

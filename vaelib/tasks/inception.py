@@ -1,0 +1,130 @@
+"""FID and IS as published: torch-fidelity's Inception network under torchmetrics, from a weights file that you give.
+
+Nothing is downloaded and nothing unpickled: the file is safetensors, and its SHA-256 is compared with yours before it is
+opened. torch-fidelity publishes the network of the FID papers as a pickle (``weights-inception-2015-12-05-6726825d.pth``):
+where you trust it, read it once with PyTorch's weights-only unpickler and write it with ``safetensors.torch.save_file``.
+"""
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from .. import files, rng
+from ..errors import VaelibError
+from .classifier import check_bytes
+
+FEWEST = 2_048  # with fewer images than Inception's features their covariance is singular and FID means little
+
+
+class InceptionQuality(NamedTuple):
+    """The published scores, and what they stand on.
+
+    Attributes:
+        fid: smaller is better. It falls with ``images``: compare at equal numbers (the papers: 50,000 or 10,000).
+        inception_score, inception_score_sd: mean and standard deviation over 10 splits.
+        images: generated ones (and as many real).
+    """
+
+    fid: float
+    inception_score: float
+    inception_score_sd: float
+    images: int
+
+
+class Inception(nn.Module):
+    """torch-fidelity's Inception with 2,048 features and 1,008 logits of uint8 images; grey ones become RGB."""
+
+    def __init__(self, weights: dict[str, Tensor]):
+        super().__init__()
+        from torch_fidelity import feature_extractor_inceptionv3 as fidelity
+
+        # Its constructor downloads or unpickles weights; it is handed those that were read safely.
+        with mock.patch.object(fidelity, "load_state_dict_from_url", return_value=weights):
+            self.network = fidelity.FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"])
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, 2048) and logits without bias (B, 1008)."""
+        return self.network(images.expand(-1, 3, -1, -1))
+
+
+def load_inception(path: str | Path, sha256: str) -> Inception:
+    """Return Inception with the weights of a safetensors file whose SHA-256 is ``sha256``.
+
+    Raises:
+        VaelibError: no such file, another checksum (checked before the file is opened), another network's weights, or
+            torch-fidelity missing.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise VaelibError(f"inception_weights = {path} is no file; see the head of vaelib/tasks/inception.py")
+    found = files.sha256(path)
+    if found != sha256.lower():
+        raise VaelibError(f"inception_weights = {path} has SHA-256 {found}, not {sha256}; nothing was loaded")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return Inception(load_file(str(path))).eval()
+    except ImportError as error:
+        raise VaelibError("FID and IS need torch-fidelity; run pip install 'vaelib[eval]'") from error
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise VaelibError(
+            f"inception_weights = {path} holds no weights of torch-fidelity's Inception ({reason})"
+        ) from None
+
+
+class _Given(nn.Module):
+    """Hands torchmetrics the features that were computed before, once for both scores."""
+
+    num_features = FEWEST
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+@torch.inference_mode()
+def _outputs(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    device = next(network.parameters()).device
+    found = [[part.cpu() for part in network(batch.to(device))] for batch in images.split(batch_size)]
+    features, logits = map(torch.cat, zip(*found, strict=True))
+    return features, logits
+
+
+def inception_quality(
+    network: nn.Module, real: Tensor, generated: Tensor, *, splits: int = 10, seed: int = 0, batch_size: int = 50
+) -> InceptionQuality:
+    """Return FID and IS of ``generated`` against ``real`` images through torchmetrics.
+
+    Arguments:
+        network: :func:`load_inception`'s (or one that returns features and logits).
+        real, generated: uint8 (N, C, 32, 32), 2,048 of each or more, as many of one as of the other.
+        seed: of the splits.
+
+    Raises:
+        VaelibError: images that are not bytes, too few, or of unequal number.
+    """
+    for images in (real, generated):
+        check_bytes(images)
+    if len(real) != len(generated) or len(real) < FEWEST:
+        raise VaelibError(
+            f"{len(real):,} real and {len(generated):,} generated images: FID wants equal numbers of at least {FEWEST:,}; "
+            "raise n_test and k, or use proxy-FID"
+        )
+    from torchmetrics.image import FrechetInceptionDistance, InceptionScore
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torchmetrics says that it keeps all features: 8 kB an image
+        fid, score = FrechetInceptionDistance(feature=_Given()), InceptionScore(feature=_Given(), splits=splits)
+    fid.update(_outputs(network, real, batch_size)[0], real=True)
+    features, logits = _outputs(network, generated, batch_size)
+    fid.update(features, real=False)
+    score.update(logits)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.derive(seed, "inception score"))
+        mean, deviation = score.compute()
+    return InceptionQuality(float(fid.compute()), float(mean), float(deviation), len(generated))
