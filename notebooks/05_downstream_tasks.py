@@ -24,7 +24,7 @@
 # | representation learning | encoder | accuracy of four classifiers that see only the posterior's mean μ |
 # | the same under corruption | encoder | the same on images with noise, blur, weather or compression |
 # | reconstruction | encoder and decoder | PSNR in dB, one mean over all test images and pixels |
-# | sample generation | decoder | the eye |
+# | sample generation | decoder | proxy-FID and proxy-IS, in the features of a small classifier of our own |
 #
 # The paper reports this for CIFAR-10; here every data set goes through the same tasks.
 
@@ -105,8 +105,10 @@ task_figures.draw_samples(experiment, vaes)
 # %% [markdown]
 # ## Table 11: ours beside the paper's
 #
-# Mean ± standard deviation over seeds. The paper's numbers belong to CIFAR-10 with 50,000 training images; its FID and IS
-# have no counterpart of ours.
+# Mean ± standard deviation over seeds. The paper's numbers belong to CIFAR-10 with 50,000 training images. FID and IS need a
+# pretrained Inception network; our *proxies* use a small classifier trained on this data set. They order the methods, and
+# they have another scale: do not compare them with the paper's. (With Inception's weights at hand FID and IS are measured
+# too: the setting `inception_sha256`, and `vaelib/tasks/inception.py` on the file.)
 
 # %%
 pages.compared_tasks(task_figures.write_table_11(experiment))

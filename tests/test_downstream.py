@@ -22,12 +22,14 @@ from vaelib.report.html import write_report
 from vaelib.report.reference import METHODS
 from vaelib.report.task_reference import TASKS, paper_changes, paper_table_11, table_11
 from vaelib.runs import (
+    Classifier,
     Corrupted,
     Downstream,
     Network,
     Store,
     VAERun,
     downstream,
+    load_classifier,
     load_vae,
     resolve_data,
     three_gaps,
@@ -36,7 +38,7 @@ from vaelib.runs import (
 from vaelib.runs.price import cost
 from vaelib.runs.stages import make
 from vaelib.runs.stages import tasks as stage
-from vaelib.tasks import CLASSIFIERS, overall, posterior_means, psnr, representation_accuracy
+from vaelib.tasks import CLASSIFIERS, generate, overall, posterior_means, proxy_quality, psnr, representation_accuracy
 
 NAMES = ("fog", "contrast")
 
@@ -56,9 +58,11 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("downstream")
     data = resolve_data(archive(folder), 100)
     vae = VAERun(data=data, network=Network(latents=2, hidden=8), epochs=2, evaluations=(2,), snapshots=(2,))
-    run = Downstream(vae=vae, corrupted=Corrupted(data=data, images=60, names=NAMES))
+    classifier = Classifier(data=data, width=2, images_seen=500)
+    corrupted = Corrupted(data=data, images=60, names=NAMES)
+    run = Downstream(vae=vae, corrupted=corrupted, classifier=classifier, samples=64)
     store = Store(folder / "store")
-    for artifact in (data, vae, run.corrupted, run):
+    for artifact in (data, vae, corrupted, classifier, run):
         make(artifact, store, "cpu")
     return SimpleNamespace(store=store, run=run, vae=vae, corrupted=run.corrupted, data=data)
 
@@ -88,7 +92,7 @@ def measured(made):
 
 def test_the_measurement_is_what_the_tasks_say(made):
     rows = {(row["images"], row["quantity"]): row for row in measured(made)}
-    assert len(rows) == (len(NAMES) + 2) * len(CLASSIFIERS) + 2
+    assert len(rows) == (len(NAMES) + 2) * len(CLASSIFIERS) + 2 + 4
     vae, (labels, *sets) = load_vae(made.vae, made.store), arrays(made, "labels", "clean", *NAMES)
     means = [posterior_means(vae, torch.from_numpy(images)) for images in sets]
     for name, features in zip(("clean", *NAMES, "overall"), [*means, overall(means[1:])], strict=True):
@@ -99,6 +103,12 @@ def test_the_measurement_is_what_the_tasks_say(made):
     test = torch.from_numpy(np.load(made.store.require(made.data) / "test.npy"))
     for kind in ("sample", "mean"):
         assert rows["clean", f"psnr_{kind}"]["value"] == psnr(vae, test, kind)
+    test_labels = torch.from_numpy(np.load(made.store.require(made.data) / "test_labels.npy"))
+    network = load_classifier(made.run.classifier, made.store)
+    found = proxy_quality(network, test[stratified(test_labels, 64)], generate(vae, 64))
+    assert rows["clean", "proxy_fid"]["value"] == found.proxy_fid
+    assert rows["clean", "proxy_is"]["value"] == found.proxy_is
+    assert rows["clean", "proxy_recall"]["value"] == found.recall
 
 
 def test_a_killed_measurement_goes_on_where_it_was(made, tmp_path, monkeypatch):
@@ -117,10 +127,9 @@ def test_a_killed_measurement_goes_on_where_it_was(made, tmp_path, monkeypatch):
     make(again, made.store, "cpu")
     assert len(calls) == 10 + 8  # of four sets of images two were finished
     found = json.loads((made.store.require(again) / "measured.json").read_text())
-    straight = [row for row in measured(made) if row["images"] not in ("overall",)]
-    assert [row for row in found if row["images"] != "overall" and "psnr" not in row["quantity"]] == [
-        row for row in straight if "psnr" not in row["quantity"]
-    ]
+    plain = [[row for row in rows if row["images"] in ("clean", *NAMES)] for rows in (found, measured(made))]
+    (ours, straight) = ([row for row in rows if row["quantity"].startswith("accuracy")] for rows in plain)
+    assert ours == straight  # what another seed changes is left out
     before = len(calls)
     make(again, made.store, "cpu")
     assert len(calls) == before
@@ -149,6 +158,25 @@ def test_published_images_are_taken_in_the_order_of_the_test_set(made, monkeypat
         stage._published_order(settings, split["test"])
 
 
+def test_fid_and_is_are_measured_with_inceptions_weights(made, tmp_path, monkeypatch):
+    """The file is found in the data root; what is done with it has its own tests (test_quality)."""
+    published = SimpleNamespace(fid=7.0, inception_score=3.0)
+    (tmp_path / "inception.safetensors").write_bytes(b"weights")
+    asked = []
+    monkeypatch.setenv("VAELIB_DATA", str(tmp_path))
+    monkeypatch.setattr(
+        tasks, "load_inception", lambda path, sha256: asked.append((path, sha256)) or torch.nn.Identity()
+    )
+    monkeypatch.setattr(tasks, "inception_quality", lambda network, real, generated, seed: published)
+    run = made.run.model_copy(update={"inception": "abc"})
+    make(run, made.store, "cpu")
+    rows = {
+        row["quantity"]: row["value"] for row in json.loads((made.store.require(run) / "measured.json").read_text())
+    }
+    assert (rows["fid"], rows["inception_score"]) == (7.0, 3.0)
+    assert asked == [(tmp_path / "inception.safetensors", "abc")]
+
+
 def test_what_is_not_installed_is_left_out(monkeypatch):
     monkeypatch.setattr("vaelib.data.corruptions.weather.find_spec", lambda _: None)
     monkeypatch.setattr("vaelib.data.corruptions.find_spec", lambda _: None)
@@ -174,6 +202,7 @@ def test_the_vaes_are_those_of_the_three_gaps(tmp_path):
     [
         ({"classes": 1}, "all test images are of one class"),
         ({"overrides": {"n_test": 40}}, "40 test images are too few for classifiers; raise n_test to at least 50"),
+        ({"overrides": {"inception_sha256": "0"}}, "80 samples are too few for FID"),
         ({"overrides": {"task_images": 10}}, "task_images = 10"),
         ({"overrides": {"corruption_severity": 6}}, "corruption_severity = 6"),
         ({"overrides": {"task_image": 60}}, "did you mean task_images"),
@@ -190,10 +219,11 @@ def test_mistakes_in_a_stage_name_the_vae_and_the_images(made, monkeypatch):
     monkeypatch.setattr(tasks, "posterior_means", lambda vae, images: np.full((len(images), 2), np.nan))
     with pytest.raises(VaelibError, match=r"normal, seed 0, clean images: features hold NaN.*train the VAE again"):
         make(run, made.store, "cpu")
-    with pytest.raises(ValidationError, match="another data set than the VAE"):
-        Downstream(
-            vae=made.vae, corrupted=made.corrupted.model_copy(update={"data": made.data.model_copy(update={"seed": 1})})
-        )
+    other = made.data.model_copy(update={"seed": 1})
+    for name in ("corrupted", "classifier"):
+        foreign = {name: getattr(made.run, name).model_copy(update={"data": other})}
+        with pytest.raises(ValidationError, match="another data set than the VAE"):
+            Downstream(**(dict(made.run) | foreign))
     one = made.data.model_copy(update={"name": "one"})
     labels = {
         "test": torch.zeros((60, 1, 32, 32), dtype=torch.uint8),
@@ -244,7 +274,7 @@ def test_tables_are_tidy_and_averages_are_of_the_cells(made, monkeypatch):
 
 SETTING = {"dataset": "cifar10", "likelihood": "mol"}
 ABOUT = {"n_train": 50_000, "n_test": 10_000, "source": "CIFAR-10, bit-exact", "images": 10_000, "severity": 5}
-ABOUT |= {"corruptions": "CIFAR-10-C"}
+ABOUT |= {"corruptions": "CIFAR-10-C", "samples": 4_000}
 SHIFTS = {"normal": 0.0, "dmaapx": 0.02, "aug_tuned": -0.01, "aug_naive": -0.03}
 
 
@@ -371,6 +401,7 @@ def test_table_11_puts_ours_beside_the_papers_and_proxies_apart():
     text = shown.to_html()
     assert "0.383 ± 0.018" in text
     assert "samples: proxy-FID" in text
+    assert "4,000 generated images against as many test images" in text
     cell = shown.data.loc["samples: FID (↓)", ("DMaaPx", "ours")]
     assert cell == "–"
     assert "1.82 ± 0.15" in shown.data.loc["samples: IS (↑)", ("Normal training", "paper (CIFAR-10)")]

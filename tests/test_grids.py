@@ -272,7 +272,7 @@ KNOWN = {
     Gaps: (1, "fc55255d7b81"),
     Classifier: (1, "3a140e0018e4"),
     Corrupted: (1, "7cb585a71ae4"),
-    Downstream: (1, "b447476ea899"),
+    Downstream: (1, "dd3429456224"),
     Network: (0, "130e7d1cb712"),
 }
 

@@ -47,8 +47,8 @@ def _paper(table: str, dataset: str, likelihood: str) -> Evidence:
 
 
 def _named(evidence: Evidence) -> tuple[str, str]:
-    """Return what FID and IS are called in the evidence: the paper's scores, or our proxies."""
-    return ("fid", "inception_score") if evidence.exact else ("proxy_fid", "proxy_is")
+    """Return what FID and IS are called in the evidence: the published scores where they were measured, or our proxies."""
+    return ("fid", "inception_score") if ("normal", "fid") in evidence.values else ("proxy_fid", "proxy_is")
 
 
 def best_on_average(classifiers: tuple[str, ...], *others: str) -> Rule:

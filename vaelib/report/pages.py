@@ -196,7 +196,8 @@ def compared_tasks(table: pd.DataFrame) -> Any:
     shown, marks = (
         pd.DataFrame(what).reindex(order)[columns].rename(index=TASK_LABELS).fillna("") for what in (cells, bold)
     )
-    return shown.style.apply(lambda _: marks, axis=None)
+    caption = f"samples: {int(table['samples'].max()):,} generated images against as many test images"
+    return shown.style.apply(lambda _: marks, axis=None).set_caption(caption)
 
 
 def _with_spread(quantity: str, value: float, spread: float) -> str:

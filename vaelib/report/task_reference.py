@@ -38,18 +38,23 @@ def table_11(downstream: pd.DataFrame) -> pd.DataFrame:
     """Return Table 11 with our values beside the paper's, which are CIFAR-10's; a side that has no number is NaN.
 
     Columns: dataset, likelihood, quantity, method, paper, paper_sd, ours (mean over seeds), ours_sd (standard deviation
-    over seeds, as the paper has it; NaN for one seed), seeds, n_train. Only settings that were run have rows.
+    over seeds, as the paper has it; NaN for one seed), seeds, n_train, samples (images that proxies and FID compare, of each
+    kind). Only settings that were run have rows.
     """
     keys = [*SETTING, "quantity", "method"]
     runs = downstream[downstream["quantity"].isin(TASKS)]
     ours = runs.groupby(keys, as_index=False).agg(
-        ours=("value", "mean"), ours_sd=("value", "std"), seeds=("seed", "nunique"), n_train=("n_train", "max")
+        ours=("value", "mean"),
+        ours_sd=("value", "std"),
+        seeds=("seed", "nunique"),
+        n_train=("n_train", "max"),
+        samples=("samples", "max"),
     )
     settings = ours[SETTING].drop_duplicates()
     paper = settings.merge(paper_table_11(), how="cross")
     table = paper.merge(ours, on=keys, how="outer")
     table["seeds"] = table["seeds"].fillna(0).astype(int)
-    table["n_train"] = table["n_train"].astype("Int64")
+    table[["n_train", "samples"]] = table[["n_train", "samples"]].astype("Int64")
     rank = {name: place for place, name in enumerate((*TASKS, *METHODS))}
     order = {"key": lambda column: column.map(rank) if column.name in ("quantity", "method") else column}
     return table.sort_values(keys, **order).reset_index(drop=True)

@@ -39,15 +39,18 @@ class Corrupted(Artifact):
 
 
 class Downstream(Artifact):
-    """What one trained VAE is worth in use: classifiers on its latents, clean and corrupted, and reconstruction (App. F, G)."""
+    """What one trained VAE is worth in use: its latents classified, reconstructions, samples (Appendices F and G)."""
 
     kind: ClassVar[str] = "downstream"
     vae: VAERun
     corrupted: Corrupted
+    classifier: Classifier = Field(description="in whose features samples are judged by proxies")
+    samples: int = Field(ge=FEWEST, description="generated, and test images that they are compared with")
+    inception: str = Field("", description="SHA-256 of inception.safetensors in the data root; empty: no FID and IS")
     seed: int = 0
 
     @model_validator(mode="after")
     def _of_one_data_set(self) -> "Downstream":
-        if self.corrupted.data != self.vae.data:
-            raise ValueError("the corrupted images are of another data set than the VAE; corrupt its own test images")
+        if not self.corrupted.data == self.classifier.data == self.vae.data:
+            raise ValueError("corrupted images and classifier are of another data set than the VAE; give its own")
         return self

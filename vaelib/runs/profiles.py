@@ -122,6 +122,12 @@ class Profile(Settings):
     # downstream tasks
     task_images: int | None = Field(None, ge=50, description="test images that are corrupted and classified")
     corruption_severity: int = Field(5, ge=1, le=5)
+    sample_images: int | None = Field(
+        None, ge=50, description="that each VAE generates, compared with as many of D_test"
+    )
+    inception_sha256: str = Field(
+        "", description="of inception.safetensors in the data root: FID and IS beside proxies"
+    )
     # samples: their quality and the teacher's data sheet
     classifier_images: int = Field(
         50_000, ge=2, description="labelled images the proxies' classifier learns from, at most"

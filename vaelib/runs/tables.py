@@ -134,7 +134,8 @@ def downstream_tables(experiment: Experiment, store: Store) -> tuple[pd.DataFram
     """Return what VAEs are worth in use: ``downstream`` and ``corruptions``, both long.
 
     ``downstream`` has ``quantity, value, se`` a run: ``accuracy_<classifier>`` on images as they are, ``overall_<...>`` with
-    one corruption drawn for each, ``corrupted_<...>`` the mean over corruptions; ``psnr_sample`` and ``psnr_mean`` in dB.
+    one corruption drawn for each, ``corrupted_<...>`` the mean over corruptions; ``psnr_sample`` and ``psnr_mean`` in dB;
+    ``proxy_fid``, ``proxy_is`` and the like of ``samples`` images, ``fid`` and ``inception_score`` where measured.
     ``corruptions`` has ``corruption, classifier, accuracy, se`` a run. Standard errors are over test images.
     """
     rows, cells = [], []
@@ -150,7 +151,8 @@ def downstream_tables(experiment: Experiment, store: Store) -> tuple[pd.DataFram
         single = found.assign(quantity=named)[found["images"].isin([CLEAN, OVERALL])].drop(columns="images")
         mean = corrupt.groupby("classifier", as_index=False, sort=False)["value"].mean()
         mean = mean.assign(quantity="corrupted_" + mean.pop("classifier"))
-        rows.append(pd.concat([single, mean], ignore_index=True).assign(**run, **about, key=point.run.key))
+        single = pd.concat([single, mean], ignore_index=True)
+        rows.append(single.assign(**run, **about, samples=point.run.samples, key=point.run.key))
         corrupt = corrupt.rename(columns={"images": "corruption", "value": "accuracy"}).drop(columns="quantity")
         cells.append(corrupt.assign(**run, **about))
     return tuple(

@@ -8,11 +8,12 @@ from .. import paths
 from ..data import load_dataset
 from ..data.corruptions import available, published
 from ..errors import VaelibError
+from ..tasks.inception import FEWEST as FEWEST_FID
 from ..tasks.representation import FEWEST
 from .evaluations import Corrupted, Downstream
-from .experiments import Experiment, Point, three_gaps
+from .experiments import Experiment, Point, classifier_for, three_gaps
 from .profiles import PROTOCOLS, Profile
-from .settings import Data, VAERun
+from .settings import Data, checked
 
 
 def corrupted_for(data: Data, profile: Profile) -> Corrupted:
@@ -31,9 +32,21 @@ def corrupted_for(data: Data, profile: Profile) -> Corrupted:
     return Corrupted(data=data, images=images, severity=severity, **options)
 
 
-def downstream_for(vae: VAERun, profile: Profile) -> Downstream:
-    """Return the measurement of a VAE in use."""
-    return Downstream(vae=vae, corrupted=corrupted_for(vae.data, profile))
+def shared_settings(data: Data, profile: Profile) -> dict[str, Any]:
+    """Return what the measurements of all VAEs of a data set have in common.
+
+    Raises:
+        VaelibError: too few test images; FID asked for with fewer images than Inception has features.
+    """
+    samples = min(profile.sample_images or data.n_test, data.n_test)
+    if profile.inception_sha256 and samples < FEWEST_FID:
+        raise VaelibError(f"{samples} samples are too few for FID; raise sample_images and n_test to {FEWEST_FID:,}")
+    return {
+        "corrupted": corrupted_for(data, profile),
+        "classifier": classifier_for(data, profile),
+        "samples": samples,
+        "inception": profile.inception_sha256,
+    }
 
 
 def downstream(
@@ -55,5 +68,6 @@ def downstream(
                 f"dataset = {dataset}: all test images are of one class, so no classifier can be tested; give class "
                 "sub-folders, or an .npz with labels"
             )
-    points = [Point(point.series, math.nan, downstream_for(point.vae, base.profile)) for point in base.points]
+    shared = shared_settings(base.data, base.profile)
+    points = [Point(p.series, math.nan, checked(Downstream, {"vae": p.vae} | shared, "a run")) for p in base.points]
     return base._replace(name="downstream", points=points)

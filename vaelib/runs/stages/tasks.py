@@ -1,4 +1,4 @@
-"""Corrupted test images, and what a trained VAE makes of them (Figs. 4 left and 19, Table 11)."""
+"""Corrupted test images, and what a trained VAE is worth in use (Figs. 4 left and 19, Table 11)."""
 
 import json
 import math
@@ -17,6 +17,7 @@ from ...errors import VaelibError
 from ...models import VAE
 from ..evaluations import Corrupted, Downstream
 from ..store import SCRATCH, load_array
+from .classifier import load_classifier
 from .context import Context
 from .vae import load_vae
 
@@ -93,8 +94,25 @@ def _latents(settings: Downstream, vae: VAE, folder: Path) -> dict[str, np.ndarr
     return means | {OVERALL: tasks.overall([means[name] for name in names], settings.seed)}
 
 
+def _samples(settings: Downstream, context: Context, vae: VAE, test: Tensor) -> list[dict[str, Any]]:
+    """Return the scores of images from the prior against as many test images."""
+    labels = context.split(settings.vae.data, "test_labels").cpu()
+    real = test[gaps.stratified(labels, settings.samples, settings.seed)].cpu()
+    generated = tasks.generate(vae, settings.samples, "sample", settings.seed)
+    found = tasks.proxy_quality(load_classifier(settings.classifier, context.store, context.device), real, generated)
+    scores = {"proxy_fid": found.proxy_fid, "proxy_is": found.proxy_is}
+    scores |= {"proxy_precision": found.precision, "proxy_recall": found.recall}
+    if settings.inception:
+        places = [root / "inception.safetensors" for root in paths.data_roots()]
+        path = next((file for file in places if file.is_file()), places[0])
+        network = tasks.load_inception(path, settings.inception).to(context.device)
+        published = tasks.inception_quality(network, real, generated, seed=settings.seed)
+        scores |= {"fid": published.fid, "inception_score": published.inception_score}
+    return [_row(name, value) for name, value in scores.items()]
+
+
 def make_downstream(settings: Downstream, context: Context) -> None:
-    """Classify, then reconstruct D_test; finished sets of images are kept in the checkpoint."""
+    """Classify, reconstruct D_test, generate; finished sets of classified images are kept in the checkpoint."""
     folder = context.store.require(settings.corrupted)
     labels = np.array(load_array(folder / "labels.npy"))
     vae = load_vae(settings.vae, context.store, device=context.device)
@@ -114,7 +132,8 @@ def make_downstream(settings: Downstream, context: Context) -> None:
     test = context.split(settings.vae.data, "test")
     for kind in ("sample", "mean"):
         rows.append(_row(f"psnr_{kind}", tasks.psnr(vae, test, kind, settings.seed)))
+    rows += _samples(settings, context, vae, test)
     broken = ", ".join(row["quantity"] for row in rows if not math.isfinite(row["value"]))
     if broken:
-        raise VaelibError(f"{broken} of {who} is not finite; look at its reconstructions, the VAE is kept")
+        raise VaelibError(f"{broken} of {who} is not finite; look at its reconstructions and samples, the VAE is kept")
     files.write_json(context.folder / "measured.json", rows)
