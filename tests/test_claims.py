@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from tests.test_sweep_figures import rows_of, values
-from vaelib.report import claims, size_ledger, sweep_ledger
+from vaelib.report import claim_figures, claim_tables, claims, size_ledger, sweep_ledger
 from vaelib.report.audit import findings
 from vaelib.report.claims import (
     OURS,
@@ -97,7 +97,7 @@ def test_other_settings_are_not_run_and_unconverged_posteriors_are_named():
     assert cifar
     assert all((r["verdict"], r["note"], r["our_value"]) == ("not_testable", "not run", None) for r in cifar)
     noted = {r["id"] for r in rows if "unconverged" in r["note"]}
-    assert noted == {"gap-a/fashion_mnist/gaussian"}
+    assert noted == {"gap-a/fashion_mnist/gaussian", "helps-a/fashion_mnist/gaussian"}
 
 
 def test_pairing_by_seed_removes_what_seeds_share():
@@ -432,3 +432,50 @@ def test_judge_build_reads_the_sweeps_tables(tmp_path):
     assert rows["mz-gap/fashion_mnist/mol"]["n_train"] == 1000
     assert rows["mollify/fashion_mnist/mol"]["note"] == "not run"
     assert rows["rha-helps/cifar10/mol"]["note"] == "not run"
+
+
+# --- notebook 10 ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dmaapx", "verdict"),
+    [((-3000.0, -3100.0, 400.0, 0.10), "supported"), ((-250.0, -5000.0, 1500.0, 0.50), "contradicted")],
+)
+def test_the_abstracts_claims_compare_with_normal_training_alone(dmaapx, verdict):
+    """Augmentation is better than DMaaPx in everything here, which these claims do not speak of."""
+    better = dict.fromkeys(("aug_tuned", "aug_naive"), (-1000.0, -1001.0, 10.0, 0.01, -2000.0))
+    rows = verdicts(tables(AS_CLAIMED | better | {"dmaapx": (*dmaapx, -2000.0)}, noise=1.0))
+    assert {rows[name]["verdict"] for name in ("helps-g", "helps-a", "helps-r")} == {verdict}
+    assert {rows[name]["verdict"] for name in ("gap-g", "gap-a", "gap-r")} == {"contradicted"}
+    noisy = verdicts(tables(AS_CLAIMED, noise=1e4))
+    assert noisy["helps-g"]["verdict"] == "not_testable"
+
+
+def test_margins_are_drawn_in_half_widths_so_that_one_is_the_verdicts_line():
+    rows = evaluate_claims(tables(noise=300.0), "laptop")
+    shown = claim_figures.measured(rows)
+    assert shown
+    for row in shown:
+        x = claim_figures.scaled(row)
+        assert abs(x) <= claim_figures.FAR
+        if row["verdict"] != "not_testable":
+            assert (x > 1) == (row["verdict"] == "supported")
+    assert claim_figures.scaled({"our_value": 3.0, "interval": (3.0, 3.0)}) == claim_figures.FAR
+
+
+def test_counts_add_up_by_section_and_in_the_table():
+    rows = evaluate_claims(tables(noise=5.0), "laptop")
+    run = [row for row in rows if row["evidence"] == OURS and row["seeds"]]
+    counts = claim_figures.by_section(run)
+    assert sum(sum(found.values()) for found in counts.values()) == len(run)
+    assert next(iter(counts)) == "Abstract"
+    assert f"| fashion_mnist, gaussian | {len(run)} | 0 | 0 |" in claim_tables.counted(rows)
+    assert '`03_three_gaps` with `dataset = "cifar10"`' in claim_tables.to_be_run(rows)
+
+
+def test_an_empty_build_has_the_papers_counts_and_no_margins(build_folder):
+    rows = judge_build(build_folder / "laptop", "laptop")
+    assert "no claim about fashion_mnist" in str(claim_figures.draw_margins(rows, "fashion_mnist", "laptop")).lower()
+    claim_figures.draw_counts(rows, "laptop")
+    assert [path.name for path in (build_folder / "laptop/figures").glob("*.png")] == ["claims.png"]
+    assert len(claim_tables.audit(rows).data) > 10

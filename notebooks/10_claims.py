@@ -1,0 +1,113 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 10. Judge the claims
+#
+# **You will see** every claim of the paper that a table of ours can judge, with its verdict; then where the paper's own
+# numbers do not bear out its words. Nothing is trained here: the other notebooks leave tables, and this one reads them.
+#
+# A claim is written as differences that it says are positive: "DMaaPx has the smallest gap" is three of them. Their smallest
+# is the *margin*. The rules were written before the numbers.
+#
+# | verdict | when |
+# | --- | --- |
+# | supported | the 95 % intervals of all its differences lie above zero |
+# | contradicted | one of them lies below zero |
+# | not testable | neither: too few seeds, too small an effect, or a grid that cannot tell |
+#
+# Intervals are Student's over seeds, paired by seed; with one seed, over test images and with an allowance for run-to-run
+# noise (1 % of an ELBO, 10 % of a gap), which the note says.
+
+# %% tags=["parameters"]
+profile = "laptop"  # smoke, laptop, gpu or paper: whose tables are read
+dataset = "fashion_mnist"  # whose margins are drawn and listed; all data sets are counted
+likelihood = "default"  # not used here: every likelihood of the data set is shown
+
+# %%
+from IPython.display import Markdown
+
+from vaelib import paths
+from vaelib.report import claim_figures, claim_tables, claims, pages
+
+# %%
+rows = claims.judge_build(paths.build_root() / profile, profile)
+ours = [row for row in rows if row["evidence"] == claims.OURS and row["dataset"] == dataset]
+Markdown(claim_tables.counted(rows))
+
+# %% [markdown]
+# ## How many hold
+#
+# By the section that makes the claim first; sections with letters are appendices. A claim counts once for each setting
+# (data set and likelihood). Right: the same rules, put to the paper's printed and digitised numbers. They have no seeds, so
+# there the sign decides.
+
+# %%
+claim_figures.draw_counts(rows, profile)
+
+# %% [markdown]
+# ## By how much
+#
+# Margins in nats, similarities and accuracies share an axis here because each is divided by half the width of its interval:
+# right of the grey band a claim is supported, left of it contradicted. The triangles are the paper's own numbers; they
+# belong to the paper's data set and size.
+
+# %%
+claim_figures.draw_margins(rows, dataset, profile)
+
+# %% [markdown]
+# ## Contradicted
+#
+# Read these first. At a small size a contradiction may be a matter of size; the note and the interval tell how firm it is.
+
+# %%
+pages.verdicts([row for row in ours if row["verdict"] == "contradicted"])
+
+# %% [markdown]
+# ## Supported
+
+# %%
+pages.verdicts([row for row in ours if row["verdict"] == "supported"])
+
+# %% [markdown]
+# ## Not testable with what was run
+
+# %%
+pages.verdicts([row for row in ours if row["verdict"] == "not_testable"])
+
+# %% [markdown]
+# ## The paper against itself
+#
+# Sentences that the paper's own tables, figures or other sentences do not bear out. A negative margin is computed from its
+# numbers; a row without one rests on the text.
+
+# %%
+claim_tables.audit(rows)
+
+# %% [markdown]
+# ## What is missing
+#
+# These claims have no number of ours in this build. Run the notebook, or `make all` with its data set, then this one again.
+
+# %%
+Markdown(claim_tables.to_be_run(rows))
+
+# %% [markdown]
+# **What to try next.** `vaelib claims` prints this ledger in a terminal, `claims.json` holds it for programs, each row with
+# the keys of its runs; the report sorts and filters it. A claim of your own is an entry in a module of
+# `vaelib/report/*_ledger.py`: `docs/extending.md` shows one.
+
+# %%
+Markdown(pages.machine_note())
