@@ -265,7 +265,7 @@ def test_a_teacher_of_a_share_sees_that_share(toy, tmp_path, monkeypatch):
 KNOWN = {
     Data: (1, "a180d0e0686e"),
     HeldOut: (1, "f1fabcb1ae86"),
-    Teacher: (1, "59b444f82e11"),
+    Teacher: (1, "62a348967ce1"),
     Bank: (1, "12a96f8393bf"),
     VAERun: (1, "651d67dc35ec"),
     RHA: (1, "144fd1bf888d"),

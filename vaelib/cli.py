@@ -95,6 +95,23 @@ def run(
 
 
 @app.command()
+def teacher(
+    experiment: ExperimentArgument = "three_gaps",
+    profile: ProfileOption = "laptop",
+    dataset: DatasetOption = "fashion_mnist",
+    overrides: SetOption = None,
+) -> None:
+    """Train the teachers of an experiment, under torchrun with all of its processes."""
+    import os
+
+    from .runs.together import train_teachers
+
+    count = train_teachers(_experiment(experiment, profile, dataset, "default", overrides).runs)
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{count} teachers are in the store")
+
+
+@app.command()
 def verify() -> None:
     """Recompute the checksum of everything in the store."""
     import json

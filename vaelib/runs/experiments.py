@@ -65,6 +65,7 @@ def teacher_for(data: Data, profile: Profile, share: float = 1.0) -> Teacher:
         dropout=profile.teacher_dropout,
         images=profile.teacher_images,
         batch_size=profile.teacher_batch_size,
+        microbatch=profile.teacher_microbatch,
         lr=profile.teacher_lr,
         lr_rampup=profile.teacher_lr_rampup,
         lr_decay=profile.teacher_lr_decay,

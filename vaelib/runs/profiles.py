@@ -91,6 +91,7 @@ class Profile(Settings):
     teacher_width: int = Field(128, ge=8)
     teacher_images: int = Field(200_000_000, ge=1)
     teacher_batch_size: int = Field(512, ge=1)
+    teacher_microbatch: int | None = Field(None, ge=1, description="images in a pass; at most batch / processes")
     teacher_lr: float = Field(1e-3, gt=0)
     teacher_lr_rampup: int = Field(10_000_000, ge=0)
     teacher_lr_decay: int = Field(0, ge=0)

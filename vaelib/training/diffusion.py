@@ -7,18 +7,24 @@ Adam, its rate rising linearly over the first ``lr_rampup`` images and, for shor
     θ̄ ← β θ̄ + (1 − β) θ,   β = 2^{−batch / h},   h = min(ema_halflife, ema_rampup · images seen).
 
 All random draws of step s come from (seed, "diffusion", s): on the CPU, a resumed training ends in the same bits.
+
+With ``microbatch`` the batch goes through the network in passes whose gradients add up, and pass i draws its dropout from
+(seed, "diffusion pass i", s). Under ``torchrun`` every process draws the whole batch and takes every n-th pass, so 1, 2 or 4
+processes follow one loss curve, up to the order in which numbers are added.
 """
 
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from .. import rng
-from ..errors import NonFiniteLoss
+from ..errors import NonFiniteLoss, VaelibError
 from ..models.denoiser import EDMDenoiser, edm_loss, noise_levels
 
 
@@ -89,12 +95,50 @@ class DiffusionState:
         return self
 
 
-def _batch_loss(denoiser: nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    """Return the mean loss of a random batch (drawn with replacement) of uint8 ``images`` on their device."""
-    device = images.device
+def processes() -> tuple[int, int]:
+    """Return this process's rank and how many train together: (0, 1) unless ``torch.distributed`` has been set up."""
+    together = distributed.is_available() and distributed.is_initialized()
+    return (distributed.get_rank(), distributed.get_world_size()) if together else (0, 1)
+
+
+def _together(denoiser: EDMDenoiser, batch_size: int, microbatch: int | None) -> nn.Module:
+    """Return the module to train: under ``torchrun`` one whose gradients are averaged over the processes."""
+    count, passes = processes()[1], -(-batch_size // (microbatch or batch_size))
+    if count == 1:
+        return denoiser
+    if count > passes:
+        raise VaelibError(
+            f"teacher_microbatch = {microbatch}: a batch of {batch_size} has {passes} passes, too few for {count} processes; "
+            f"set it to at most {max(batch_size // count, 1)}"
+        )
+    return DistributedDataParallel(denoiser, broadcast_buffers=False)
+
+
+def _backward(
+    model: nn.Module, images: Tensor, batch_size: int, microbatch: int | None, seed: int, step: int
+) -> Tensor:
+    """Add the gradient of a random batch's mean loss; return this process's part of that loss.
+
+    The batch is drawn with replacement from uint8 ``images`` on their device, whole in every process.
+    """
+    device, (rank, count) = images.device, processes()
     y = images[torch.randint(len(images), (batch_size,), device=device)].float() / 127.5 - 1
     sigma = noise_levels(torch.randn(batch_size, device=device))
-    return edm_loss(denoiser, y, sigma, torch.randn_like(y)).mean()
+    noise = torch.randn_like(y)
+    if microbatch is None:
+        loss = edm_loss(model, y, sigma, noise).mean()
+        loss.backward()
+        return loss.detach()
+    total, mine = torch.zeros((), device=device), range(-(-batch_size // microbatch))[rank::count]
+    for number in mine:
+        part = slice(number * microbatch, (number + 1) * microbatch)
+        torch.manual_seed(rng.derive(seed, f"diffusion pass {number}", step))
+        last = number == mine[-1] or count == 1
+        with contextlib.nullcontext() if last else model.no_sync():
+            loss = edm_loss(model, y[part], sigma[part], noise[part]).sum() / batch_size
+            (loss * count).backward()  # the processes' gradients are averaged
+        total += loss.detach()
+    return total
 
 
 def train_denoiser(
@@ -111,6 +155,7 @@ def train_denoiser(
     seed: int = 0,
     device: str | torch.device | None = None,
     amp: bool = True,
+    microbatch: int | None = None,
     state: DiffusionState | None = None,
     report_every: int | None = None,
 ) -> Iterator[DiffusionStep]:
@@ -118,7 +163,9 @@ def train_denoiser(
 
     Yields a :class:`DiffusionStep` every ``report_every`` images (default: 2 %) and at the end; checkpoints are taken
     there, from the ``state`` that the caller passed (and may have loaded). The defaults are EDM's for CIFAR-10.
-    Raises NonFiniteLoss. Each step reseeds torch's global generator, from which dropout draws too.
+    ``microbatch``: images in one pass through the network (default: all of ``batch_size``).
+    Raises NonFiniteLoss; VaelibError: more processes than passes. Each step reseeds torch's global generator, from which
+    dropout draws too.
     """
     state = DiffusionState(denoiser) if state is None else state
     if state.denoiser is not denoiser:
@@ -127,6 +174,7 @@ def train_denoiser(
     denoiser.amp = state.average.amp = amp
     denoiser.train()
     images = images.to(next(denoiser.parameters()).device)
+    model = _together(denoiser, batch_size, microbatch)
     every = max((report_every or n_images // 50) // batch_size, 1)
     total, steps = torch.zeros((), device=images.device), 0
     while state.images_seen < n_images:
@@ -134,14 +182,13 @@ def train_denoiser(
         torch.manual_seed(rng.derive(seed, "diffusion", step))
         rise, fall = state.images_seen / max(lr_rampup, 1), (n_images - state.images_seen) / max(lr_decay, 1)
         state.optimizer.param_groups[0]["lr"] = lr * min(rise, fall, 1.0)
-        loss = _batch_loss(denoiser, images, batch_size)
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = _backward(model, images, batch_size, microbatch, seed, step)
         state.optimizer.step()
         state.images_seen += batch_size
         state.decay = 0.5 ** (batch_size / min(ema_halflife, ema_rampup * state.images_seen))
         state.ema.update_parameters(denoiser)
-        total, steps = total + loss.detach(), steps + 1
+        total, steps = total + loss, steps + 1
         if (step + 1) % every == 0 or state.images_seen >= n_images:
             yield _report(state.images_seen, total, steps)
             total, steps = torch.zeros_like(total), 0
@@ -149,6 +196,8 @@ def train_denoiser(
 
 def _report(images_seen: int, total: Tensor, steps: int) -> DiffusionStep:
     """Read the accumulated loss: the loop's only wait for the device. One non-finite step makes the sum non-finite."""
+    if processes()[1] > 1:
+        distributed.all_reduce(total)
     mean = total.item() / steps
     if not math.isfinite(mean):
         raise NonFiniteLoss(

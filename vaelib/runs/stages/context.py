@@ -27,12 +27,14 @@ class Context:
         folder: the stage's own work folder.
         device: where to compute.
         report: called with (share done in [0, 1], a short note).
+        lead: False in the processes that help another one to make the artifact: they read and compute, and write nothing.
     """
 
     store: Store
     folder: Path
     device: torch.device
     report: Callable[[float, str], None]
+    lead: bool = True
     saved: float = field(default_factory=time.monotonic)
 
     def split(self, data: Data, name: str) -> Tensor:
@@ -41,7 +43,7 @@ class Context:
 
     def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any], force: bool = False) -> None:
         """Save a checkpoint if the last one is old enough for writing it to cost under 2 % of the time."""
-        if force or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+        if self.lead and (force or time.monotonic() - self.saved > CHECKPOINT_SECONDS):
             save_tensors(self.folder / SCRATCH / "state.safetensors", tensors(), meta)
             self.saved = time.monotonic()
 

@@ -58,6 +58,7 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         _training_images(settings, context),
         n_images=settings.images,
         batch_size=settings.batch_size,
+        microbatch=settings.microbatch,
         lr=settings.lr,
         lr_rampup=settings.lr_rampup,
         lr_decay=settings.lr_decay,
@@ -71,6 +72,8 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         losses.append([images, loss])
         context.checkpoint(state.tensors, {**state.meta(), "losses": losses})
         context.report(images / settings.images, f"loss {loss:.3f}")
+    if not context.lead:
+        return
     save_tensors(context.folder / "weights.safetensors", state.average.state_dict())
     files.write_json(context.folder / "losses.json", losses)
 
