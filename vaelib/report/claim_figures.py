@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 # Green and vermilion differ in lightness too; what cannot be told is light.
 VERDICTS = {"supported": "#00734f", "contradicted": "#d55e00", "not_testable": "#c9ced4"}
 FAR = 30  # margins beyond this many half-widths are drawn there
-LINE, LEFT, WIDTH = 0.19, 3.8, 4.2  # inches: a row's height, room for its name, the axes' width
+LINE, LEFT, WIDTH = 0.19, 4.0, 4.2  # inches: a row's height, room for its name, the axes' width
 
 
 def section(row: Row) -> str:
@@ -43,7 +43,12 @@ def by_section(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
     for row in rows:
         found = counts.setdefault(section(row), dict.fromkeys(VERDICTS, 0))
         found[row["verdict"]] += 1
-    return dict(sorted(counts.items(), key=lambda item: (item[0] != "Abstract", item[0])))
+    return {name: counts[name] for name in sorted(counts, key=_place)}
+
+
+def _place(name: str) -> tuple[bool, str]:
+    """Return a section's place in the paper, to sort by."""
+    return name != "Abstract", name
 
 
 def _bars(ax: Axes, counts: Mapping[str, Mapping[str, int]], sections: Sequence[str], title: str) -> None:
@@ -79,8 +84,7 @@ def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFi
     """Return the verdicts by section of the paper: on our runs, and of the same rules on the paper's own numbers."""
     ours = by_section(row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN)
     papers = by_section(row for row in rows if row["evidence"] == PAPER and not row["id"].startswith(AUDIT))
-    sections = list(dict.fromkeys([*papers, *ours]))
-    sections.sort(key=lambda name: (name != "Abstract", name))
+    sections = sorted({*papers, *ours}, key=_place)
     tall = 0.24 * len(sections)
     with mpl.rc_context(fname=STYLE):
         fig = ReportFigure(figsize=(8.2, tall + 1.35))
@@ -101,7 +105,7 @@ def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFi
 def measured(rows: Iterable[Row]) -> list[Row]:
     """Return the rows of our runs that have an interval, by section."""
     found = [row for row in rows if row["evidence"] == OURS and row["interval"]]
-    return sorted(found, key=section)
+    return sorted(found, key=lambda row: _place(section(row)))
 
 
 def scaled(row: Row) -> float:
@@ -159,7 +163,7 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
 def _name(row: Row, several: bool) -> str:
     """Return a claim's line: its section and its sentence, cut where it would not fit."""
     tail = f" [{row['likelihood']}]" if several else ""
-    text, room = f"{section(row)}  {row['claim']}", 60 - len(tail)
+    text, room = f"{section(row)}  {row['claim']}", 65 - len(tail)
     return (text if len(text) <= room else text[: room - 1].rstrip() + "…") + tail
 
 

@@ -36,6 +36,7 @@ DRAWN_FROM = {
 }
 HEADLINES = ("fig02", "fig10", "fig11", "fig12")  # one number for each setting
 NOTEBOOKS = {
+    "claims": "10_claims",
     "tour_attack": "00_tour",
     "tour_overfitting": "00_tour",
     "fig03": "04_latent_smoothness",
