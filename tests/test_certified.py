@@ -22,6 +22,7 @@ from vaelib.gaps import (
     split_inference_gap,
 )
 from vaelib.gaps.ais import _even, _retimed
+from vaelib.gaps.calibration import QUANTITIES, calibration_world, estimates, exact_values
 from vaelib.gaps.memory import bytes_per_decoding, decodings_at_once
 from vaelib.models import Bernoulli, FullyConnectedVAE, Posterior
 from vaelib.models.linear import LinearGaussianVAE
@@ -375,3 +376,39 @@ def test_bdmc_on_cuda_equals_that_on_the_cpu(pairs):
     found = bdmc(linear_world().vae.cuda(), z.cuda(), x.cuda(), q=WORLD.vae.encode(x), **FAST)
     for side, other in zip(found, expected, strict=True):
         assert abs((side - other).mean()) < 0.05
+
+
+# --- estimates beside their closed forms ------------------------------------------------------------------------------
+
+
+def test_expectations_are_the_means_of_the_closed_forms():
+    """E_p[log p], E_p[ELBO*], E_p[ELBO] of another model than p's own, and of an encoder off in mean, by 40,000 samples."""
+    world, other = linear_world(), linear_world(seed=1)
+    moved = LinearGaussianVAE(other.vae.weight, other.vae.bias + 0.1, 0.4, (1, 8, 8), encoder_bias=torch.ones(4) / 9)
+    for vae in (poor_vae(), moved):
+        images = world.sample(40_000)
+        means = vae.log_px(images), vae.exact_elbo_star(images), vae.exact_elbo(images)
+        for exact, values in zip(vae.expected(*world.moments), means, strict=True):
+            assert abs(values.mean() - exact) < 4 * standard_error(values)
+
+
+@pytest.mark.parametrize("n_train", [6, 80])
+def test_an_encoder_of_few_images_overfits(n_train):
+    """On its own images ELBO = ELBO*; elsewhere not, unless they span all pixels: G_a falls to 0."""
+    world, vae, train = calibration_world(n_train)
+    torch.testing.assert_close(vae.exact_elbo(train), vae.exact_elbo_star(train), rtol=0, atol=1e-3)
+    truth = exact_values(world, vae, train)
+    assert truth["log p(x)"] == pytest.approx(-world.entropy, abs=1e-6)
+    assert truth["ELBO"] <= truth["ELBO*"] < truth["log p(x)"]
+    assert truth["G_a"] > 5 if n_train == 6 else abs(truth["G_a"]) < 1e-6
+
+
+def test_estimates_are_within_three_errors_of_their_closed_forms():
+    """20 seeded repetitions of the five quantities: each at least 17 times, as 3 standard errors promise 99.7 %."""
+    world, vae, train = calibration_world()
+    runs = [estimates(world, vae, train, images=100, k=1_000, seed=seed) for seed in range(20)]
+    for place, name in enumerate(QUANTITIES):
+        z = torch.tensor([run[place].z for run in runs])
+        assert runs[0][place].quantity == name
+        assert (z.abs() < 3).sum() >= 17, (name, z)
+        assert z.std() > 0.3, name  # an error that is far too large would also pass

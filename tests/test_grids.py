@@ -26,6 +26,7 @@ from vaelib.runs import (
     VAERun,
 )
 from vaelib.runs.engine import all_artifacts
+from vaelib.runs.evaluations import Brackets, Calibration, Plane, Remark, WorldBounds
 from vaelib.runs.price import cost
 from vaelib.runs.settings import HeldOut, Network
 from vaelib.runs.stages import spare_images
@@ -273,6 +274,11 @@ KNOWN = {
     Classifier: (1, "3a140e0018e4"),
     Corrupted: (1, "7cb585a71ae4"),
     Downstream: (1, "dd3429456224"),
+    Plane: (1, "f42bfada36c8"),
+    Calibration: (1, "b829e19732d3"),
+    Remark: (1, "e82bf361dbe8"),
+    WorldBounds: (1, "4f109625cc00"),
+    Brackets: (1, "ff32c1546186"),
     Network: (0, "130e7d1cb712"),
 }
 

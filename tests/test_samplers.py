@@ -12,6 +12,8 @@ from vaelib.errors import VaelibError
 from vaelib.models.denoiser import build_denoiser
 from vaelib.samplers import Bank, fill_bank, heun_sample, sample_images, time_steps
 from vaelib.samplers.bank import shard_path
+from vaelib.samplers.heun import flow_log_prob
+from vaelib.training.plane import fit_flow
 
 torch.set_num_threads(1)
 MEAN, SCALE = 0.3, 0.5
@@ -150,3 +152,32 @@ def test_no_tensor_of_the_sampler_stays_on_the_cpu():
         x0 = heun_sample(net, torch.randn(2, 3, 32, 32, device="cuda"), steps=2)
     assert x0.device.type == "cuda"
     assert x0.shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize("std", [0.1, 1.0])
+def test_the_flow_of_gaussian_data_has_the_gaussians_density(std):
+    """With the closed-form denoiser of N(0, std² I): what is left is an error of fourth order in the steps."""
+    x = std * torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).double()
+
+    def denoise(x, sigma):
+        return (std**2 / (std**2 + sigma**2))[:, None] * x
+
+    exact = torch.distributions.Normal(0.0, (std**2 + 0.002**2) ** 0.5).log_prob(x).sum(1)
+    errors = [(flow_log_prob(denoise, x, steps=steps) - exact).abs().mean() for steps in (10, 20, 40)]
+    assert errors[2] < 0.001
+    assert errors[0] / errors[1] > 10
+
+
+def test_a_plane_flow_learns_a_density_and_samples_from_it():
+    """Of a wide Gaussian, after few steps: mass 1 on a grid, samples with the data's moments, the same for a seed."""
+    points = 0.5 * torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    before = torch.get_rng_state()
+    flow = fit_flow(points, images=40_000, width=32)
+    assert torch.equal(torch.get_rng_state(), before)
+    axis = torch.arange(-2.5, 2.51, 0.1)
+    mass = flow.log_prob(torch.cartesian_prod(axis, axis)).exp().sum() * 0.1**2
+    assert mass == pytest.approx(1, abs=0.1)
+    x = flow.sample(2_000)
+    assert x.mean(0).abs().max() < 0.1
+    assert (x.std(0) - 0.5).abs().max() < 0.12
+    assert torch.equal(flow.sample(5), flow.sample(5))

@@ -6,19 +6,16 @@ import pytest
 import torch
 from torch import distributions as D
 
+from vaelib.data.plane import GaussianMixture, Points, augmented, s_curve, smoothed, tuned
 from vaelib.data.worlds import (
     DecoderWorld,
     FiniteWorld,
-    GaussianMixture,
-    augmented,
     bars_and_stripes,
     entropy,
     entropy_shortfall,
     kl_divergence,
     linear_world,
     random_decoder,
-    s_curve,
-    smoothed,
     unique_share,
 )
 from vaelib.errors import VaelibError
@@ -99,6 +96,33 @@ def test_table_1_in_the_plane():
         smoothed(few, 0.0)
 
 
+def test_d_train_has_no_density():
+    """Its KL from p_data is infinite and all that it samples has been seen."""
+    p = s_curve()
+    train = Points(p.sample(30))
+    assert kl_divergence(p, train) == math.inf
+    assert train.log_prob(train.sample(5)).eq(math.inf).all()
+    assert unique_share(train.sample(2_000)) == 30 / 2_000
+
+
+def test_a_flip_mirrors_half_of_the_points():
+    """A mirrored S is a Z: the density is the mean of both, the same at a point and at its mirror image."""
+    x = s_curve().sample(500)
+    plain, flipped = (augmented(x, degrees=0, jitter=0.1, flip=flip) for flip in (False, True))
+    mirror = torch.tensor([-1.0, 1.0])
+    torch.testing.assert_close(flipped.log_prob(x * mirror), flipped.log_prob(x))
+    half = 0.5 * (plain.log_prob(x).exp() + plain.log_prob(x * mirror).exp())
+    torch.testing.assert_close(flipped.log_prob(x).exp(), half)
+
+
+def test_tuned_augmentation_chooses_by_points_set_aside():
+    """It may not know p_data, but scores better than what it turned down: no rotation with far too little or much jitter."""
+    p, x = s_curve(), s_curve().sample(100)
+    found = kl_divergence(p, tuned(x))
+    assert found < kl_divergence(p, smoothed(x, 0.05)) / 2
+    assert found < kl_divergence(p, smoothed(x, 0.2))
+
+
 @pytest.mark.parametrize("side", [2, 4])
 def test_bars_and_stripes_by_brute_force(side):
     """Of all 2^(side²) patterns, exactly those whose rows, or whose columns, are constant; H = log of their number."""
@@ -134,6 +158,22 @@ def test_finite_world_counts():
 def marginal(world) -> D.MultivariateNormal:
     weight = world.vae.weight.double()
     return D.MultivariateNormal(world.vae.bias.double(), weight @ weight.T + 0.09 * torch.eye(64).double())
+
+
+def test_moments_and_columns_of_linear_worlds():
+    """The moments are the samples'; orthogonal columns make the factorised posterior exact, correlated ones cost most."""
+    world = linear_world(shared=0.6)
+    mean, covariance = world.moments
+    x = world.sample(20_000).flatten(1).double()
+    assert (x.mean(0) - mean).abs().max() < 5 * (covariance.diagonal().max() / 20_000).sqrt()
+    assert (torch.cov(x.T) - covariance).abs().max() < 0.05
+    lost = [
+        linear_world(**options).vae.expected(*linear_world(**options).moments)
+        for options in ({"orthogonal": True}, {}, {"shared": 0.6})
+    ]
+    exact, plain, correlated = (log_px - star for log_px, star, _ in lost)
+    assert abs(exact) < 1e-4
+    assert exact < plain < correlated
 
 
 def test_linear_world_entropy():

@@ -3,7 +3,7 @@ r"""Toy worlds whose p_data is known: what the paper can only argue for (Fig. 1,
 ==========================  ===========================================  ===============================
 world                       x                                            known exactly
 ==========================  ===========================================  ===============================
-:class:`GaussianMixture`    points in the plane                          density; entropy by quadrature
+`vaelib.data.plane`         points in the plane                          density; entropy by quadrature
 :class:`FiniteWorld`        one of M images                              density, entropy
 :class:`DecoderWorld`       images of a VAE, z ~ N(0, I), x ~ p(x|z)     the z behind each x
 :class:`LinearWorld`        the same, x = W z + b + σ ε                  also density, entropy
@@ -12,11 +12,6 @@ world                       x                                            known e
 Every world draws ``sample(n, seed)``; entropies and densities are in nats, differential where x is continuous. The
 two criteria of Table 1 for a training distribution p are :func:`unique_share` of its samples (1) and
 :func:`kl_divergence`, KL(p_data ‖ p) (2).
-
-In the plane, D_train blurred by a Gaussian and D_train under random rotations and jitter are again Gaussian mixtures,
-so that p_DM and p_aug of Fig. 1 have densities too (:func:`smoothed`, :func:`augmented`): the *ideal* denoiser of N
-points, which reaches the least training loss, generates exactly their blur by N(0, σ_min² I) (Karras et al. 2022,
-App. B.3), and a teacher that generalises is known by the blur of many of its samples.
 """
 
 import math
@@ -32,10 +27,6 @@ from ..errors import VaelibError
 from ..models.likelihoods import Gaussian, build_likelihood
 from ..models.linear import LinearGaussianVAE
 from ..models.vae import IMAGE_SIZE, FullyConnectedVAE
-
-PAIRS_AT_ONCE = 10_000_000  # (point, component) pairs held in memory: 80 MB
-ANGLES = 21
-REACH = 9.0  # standard deviations to the edge of the grid: beyond lies 1e-19 of the mass
 
 
 class Density(Protocol):
@@ -78,84 +69,6 @@ def entropy_shortfall(h: float, values: Tensor, weights: Tensor | None = None) -
     """
     mean = values.double().mean() if weights is None else (weights.to(values.device) * values).sum()
     return -h - float(mean)
-
-
-@dataclass(frozen=True, eq=False)
-class GaussianMixture:
-    """Σ_k w_k N(x; m_k, s_k² I) in the plane: p_data, or a training distribution, of Fig. 1.
-
-    ``means`` (K, 2), ``stds`` (K,) and ``weights`` (K,), which sum to 1.
-    """
-
-    means: Tensor
-    stds: Tensor
-    weights: Tensor
-
-    def __post_init__(self) -> None:
-        if not (self.stds > 0).all():
-            raise VaelibError("a Gaussian of width 0 has no density; give a positive std, bandwidth or jitter")
-
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """Draw ``n`` points, (n, 2) float32."""
-        chosen = self.weights.multinomial(n, replacement=True, generator=rng.generator(seed, "world/component"))
-        noise = rng.normal((n, 2), seed, "world/noise").to(self.means)
-        return (self.means[chosen] + self.stds[chosen, None] * noise).float()
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x) of points (n, 2), (n,) float64 nats."""
-        means, stds, weights = (part.to(x.device, torch.float64) for part in (self.means, self.stds, self.weights))
-        constant = weights.log() - 2 * stds.log() - math.log(2 * math.pi)
-
-        def score(points: Tensor) -> Tensor:
-            return torch.logsumexp(constant - 0.5 * (torch.cdist(points, means) / stds).square(), 1)
-
-        rows = max(PAIRS_AT_ONCE // len(means), 1)
-        return torch.cat([score(points) for points in x.double().split(rows)])
-
-    def nodes(self, per_std: float = 3.0) -> tuple[Tensor, Tensor]:
-        """Return grid points (G, 2) and their mass (G,): the trapezoidal rule, ``per_std`` points a narrowest std."""
-        step = float(self.stds.min()) / per_std
-        reach = REACH * self.stds[:, None]
-        lowest, highest = ((self.means - reach).amin(0), (self.means + reach).amax(0))
-        axes = [
-            torch.arange(low, high + step, step, dtype=torch.float64)
-            for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)
-        ]
-        points = torch.cartesian_prod(*axes)
-        return points, self.log_prob(points).exp() * step**2
-
-    @cached_property
-    def entropy(self) -> float:
-        """H(p), nats; the grid's error is below 1e-6."""
-        return entropy(self)
-
-
-def smoothed(points: Tensor, bandwidth: float) -> GaussianMixture:
-    """Return ``points`` (N, 2) blurred by N(0, bandwidth² I): a kernel density, and what an ideal denoiser generates."""
-    means = points.double().cpu()
-    return GaussianMixture(means, torch.full_like(means[:, 0], bandwidth), torch.full_like(means[:, 0], 1 / len(means)))
-
-
-def augmented(points: Tensor, *, degrees: float = 20.0, jitter: float = 0.05) -> GaussianMixture:
-    """Return p_aug(x') = E_{x ~ D_train}[p_aug(x'|x)] (Eq. 9) of points (N, 2): a rotation about 0, then jitter.
-
-    Arguments:
-        degrees: the angle is one of 21 equally likely ones, evenly spaced over ±degrees.
-        jitter: the standard deviation of the Gaussian noise added to each coordinate.
-    """
-    angle = torch.linspace(-1, 1, ANGLES, dtype=torch.float64) * math.radians(degrees)
-    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
-    return smoothed(torch.einsum("aij,nj->nai", rotation, points.double().cpu()).reshape(-1, 2), jitter)
-
-
-def s_curve(components: int = 24, std: float = 0.12) -> GaussianMixture:
-    """Return the p_data of Fig. 1: a letter S of two half circles, 2 high, as a chain of equal Gaussians."""
-    t = torch.linspace(-1, 1, components, dtype=torch.float64)
-    angle = 1.5 * math.pi * t.abs() - 0.5 * math.pi
-    x, y = 0.5 * angle.cos(), 0.5 + 0.5 * angle.sin()
-    means = torch.stack([-x * t.sign(), y * t.sign()], 1)
-    equal = torch.full((components,), 1 / components, dtype=torch.float64)
-    return GaussianMixture(means, torch.full_like(equal, std), equal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +158,13 @@ class LinearWorld(DecoderWorld):
         """Return log N(x; b, W Wᵀ + σ² I), (n,) float64 nats."""
         return self.vae.log_px(x)
 
+    @property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """The mean b (D,) and the covariance W Wᵀ + σ² I (D, D), float64: all there is to know of a Gaussian."""
+        weight = self.vae.weight.double()
+        noise = self.vae.sigma**2 * torch.eye(len(weight), dtype=torch.float64, device=weight.device)
+        return self.vae.bias.double(), weight @ weight.T + noise
+
     @cached_property
     def entropy(self) -> float:
         """H(p) = ½ [D log(2πe σ²) + log det Λ] with the posterior's precision Λ, nats."""
@@ -254,11 +174,25 @@ class LinearWorld(DecoderWorld):
 
 
 def linear_world(
-    d_z: int = 4, image_shape: tuple[int, int, int] = (1, 8, 8), sigma: float = 0.3, seed: int = 0
+    d_z: int = 4,
+    image_shape: tuple[int, int, int] = (1, 8, 8),
+    sigma: float = 0.3,
+    seed: int = 0,
+    shared: float = 0.0,
+    orthogonal: bool = False,
 ) -> LinearWorld:
-    """Return a linear-Gaussian world with W_ij ~ N(0, 1/16) and b = ½; its encoder is the mean-field optimum."""
+    """Return a linear-Gaussian world with W_ij ~ N(0, 1/16) and b = ½; its encoder is the mean-field optimum.
+
+    Arguments:
+        shared: the correlation of W's columns, 0 to 1: the larger, the more a factorised posterior loses.
+        orthogonal: make W's columns orthogonal, for which the factorised posterior is exact: ELBO* = log p(x).
+    """
     pixels = math.prod(image_shape)
-    weight = rng.normal((pixels, d_z), seed, "world/weights") / 4
+    draws = rng.normal((pixels, d_z), seed, "world/weights") / 4
+    common = rng.normal((pixels, 1), seed, "world/shared") / 4
+    weight = math.sqrt(1 - shared) * draws + math.sqrt(shared) * common if shared else draws
+    if orthogonal:
+        weight = torch.linalg.qr(weight).Q * weight.norm(dim=0)
     return LinearWorld(LinearGaussianVAE(weight, torch.full((pixels,), 0.5), sigma, image_shape))
 
 

@@ -13,6 +13,7 @@ E[λ(σ) ‖D(y + n; σ) − y‖²] with λ = (σ² + σ_d²) / (σ σ_d)² = 1
 The paper trains its teachers "following the setup of Karras et al." (Appendix D).
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -104,6 +105,22 @@ class UNet(nn.Module):
     def forward(self, inputs: Tensor, c_noise: Tensor) -> Tensor:
         dtype = self.unet.dtype
         return self.unet(inputs.to(dtype), c_noise.float(), return_dict=False)[0]
+
+
+class PlaneNetwork(nn.Module):
+    """A perceptron for points in the plane, (B, 2, 1, 1): four hidden layers, the noise level as sines and cosines."""
+
+    def __init__(self, width: int = 128, waves: int = 4):
+        super().__init__()
+        self.register_buffer("frequencies", torch.arange(1, waves + 1).float())
+        sizes = [2 + 2 * waves] + [width] * 4
+        layers = [part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.SiLU())]
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 2))
+
+    def forward(self, inputs: Tensor, c_noise: Tensor) -> Tensor:
+        angles = c_noise[:, None] * self.frequencies
+        features = torch.cat([inputs.flatten(1), angles.sin(), angles.cos()], 1)
+        return self.layers(features)[:, :, None, None]
 
 
 def build_denoiser(

@@ -119,3 +119,33 @@ class LinearGaussianVAE(nn.Module):
     def exact_elbo_star(self, x: Tensor) -> Tensor:
         """Return ELBO*, the best ELBO over factorised Gaussians, (B,) in nats."""
         return self.exact_elbo(x, self.optimal_posterior(x))
+
+    def expected(self, mean: Tensor, covariance: Tensor) -> tuple[float, float, float]:
+        """Return E[log p(x)], E[ELBO*(x)] and E[ELBO(x)], nats, over any x of this mean (D,) and covariance (D, D).
+
+        All three are quadratic in x: no sampling, and p_data need not be the model's own distribution.
+        """
+        weight, precision = self.weight.double(), self.precision.double()
+        marginal = weight @ weight.T + self.sigma**2 * torch.eye(len(weight), dtype=torch.float64, device=weight.device)
+        second = covariance.double() + torch.outer(*[mean.double() - self.bias.double()] * 2)
+        constant = len(weight) * math.log(2 * math.pi) + torch.logdet(marginal)
+        log_px = -0.5 * (constant + torch.linalg.solve(marginal, second).trace())
+        lost = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
+        slope, shift = (self.encoder_weight - self.optimum).double(), self.encoder_bias.double()
+        place = slope @ (mean.double() - self.bias.double()) + shift
+        offsets = slope @ covariance.double() @ slope.T + torch.outer(place, place)  # E[(μ - m)(μ - m)ᵀ]
+        s = self.encoder_sigma.double()
+        quadratic = s.square() @ precision.diagonal() + (precision @ offsets).trace()
+        kl = 0.5 * (quadratic - self.d_z - 2 * s.log().sum() - torch.logdet(precision))
+        return float(log_px), float(log_px - lost), float(log_px - kl)
+
+    def encoder_of(self, images: Tensor) -> "LinearGaussianVAE":
+        """Return the same decoder behind the least-squares encoder of N training images (N, C, H, W).
+
+        On every image in the span of those N its mean is the optimum, ELBO = ELBO*; it is blind to all directions that
+        the N images do not show. For N ≥ D nothing is missing; for less it is the encoder that overfits.
+        """
+        shown = torch.linalg.pinv((images.flatten(1) - self.bias).double())
+        projection = shown @ (images.flatten(1) - self.bias).double()
+        seen = (self.optimum.double() @ projection).to(self.weight)
+        return LinearGaussianVAE(self.weight, self.bias, self.sigma, self.image_shape, encoder_weight=seen)

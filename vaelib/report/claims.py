@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..files import write_json
-from . import downstream_ledger, size_ledger, smoothness_ledger, sweep_ledger
+from . import downstream_ledger, laboratory_ledger, size_ledger, smoothness_ledger, sweep_ledger
 from . import ledger as three_gaps
 from .audit import findings
 from .entries import Part, Tables, settings_in
@@ -26,6 +26,7 @@ from .rules import ONE_SEED, Evidence, Rule, Verdict, judge
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
 # Every part of the ledger; a new one is a module with a PART, and a name here.
 PARTS: tuple[Part, ...] = (
+    laboratory_ledger.PART,
     three_gaps.PART,
     sweep_ledger.PART,
     size_ledger.PART,

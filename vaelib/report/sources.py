@@ -14,6 +14,9 @@ from .reference import FIGURES, LIKELIHOODS, NAMES
 
 # The start of a figure's name -> the table that it is drawn from.
 DRAWN_FROM = {
+    "fig01": "plane",
+    "table01": "plane",
+    "remark_b5": "remark_b5",
     "fig02": "three_gaps",
     "fig03": "smoothness",
     "fig04_left": "downstream",
@@ -40,6 +43,9 @@ NOTEBOOKS = {
     "tour_attack": "00_tour",
     "tour_overfitting": "00_tour",
     "fig03": "04_latent_smoothness",
+    "calibration": "01_training_distributions",
+    "missed_modes": "01_training_distributions",
+    "brackets": "01_training_distributions",
 }  # of figures without a table in the ledger
 
 

@@ -1,9 +1,10 @@
 """Settings, profiles, the artifact store, the engine and the experiments behind each figure."""
 
 from .engine import missing, run
-from .evaluations import Classifier, Corrupted, Downstream
+from .evaluations import Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remark, WorldBounds
 from .experiments import Experiment, Point, classifier_for, three_gaps
 from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoothness, teacher_fractions
+from .laboratory import Laboratory, brackets, laboratory, write_brackets, write_laboratory
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
 from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
 from .stages import load_classifier, load_teacher, load_vae, resolve_data
@@ -19,20 +20,28 @@ __all__ = [
     "RHA",
     "Artifact",
     "Bank",
+    "Brackets",
+    "Calibration",
     "Classifier",
     "Corrupted",
     "Data",
     "Downstream",
     "Experiment",
     "Gaps",
+    "Laboratory",
     "Network",
+    "Plane",
     "Point",
     "Profile",
+    "Remark",
     "Store",
     "Teacher",
     "VAERun",
+    "WorldBounds",
+    "brackets",
     "classifier_for",
     "downstream",
+    "laboratory",
     "latents",
     "limited_k",
     "load_classifier",
@@ -55,5 +64,7 @@ __all__ = [
     "tables_folder",
     "teacher_fractions",
     "three_gaps",
+    "write_brackets",
+    "write_laboratory",
     "write_tables",
 ]

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ..data.corruptions import CORRUPTIONS
 from ..tasks.representation import FEWEST
-from .settings import Artifact, Data, VAERun
+from .settings import Artifact, Data, LikelihoodName, VAERun
 
 
 class Classifier(Artifact):
@@ -54,3 +54,70 @@ class Downstream(Artifact):
         if not self.corrupted.data == self.classifier.data == self.vae.data:
             raise ValueError("corrupted images and classifier are of another data set than the VAE; give its own")
         return self
+
+
+class Plane(Artifact):
+    """N points of the letter S of Fig. 1, and each training distribution fitted to them, against the known p_data."""
+
+    kind: ClassVar[str] = "plane"
+    points: int = Field(300, ge=10, description="N")
+    images: int = Field(512_000, ge=1, description="training points the diffusion model sees")
+    width: int = Field(64, ge=1, description="of its perceptron")
+    batch_size: int = Field(128, ge=1)
+    lr: float = Field(2e-3, gt=0)
+    lr_decay: int = Field(100_000, ge=0, description="last points over which it falls to 0")
+    ema_halflife: int = Field(20_000, ge=1)
+    steps: int = Field(40, ge=2, description="Heun steps of its sampler")
+    sigma_min: float = Field(0.002, gt=0)
+    sigma_max: float = Field(20.0, gt=0)
+    samples: int = Field(10_000, ge=100, description="of each distribution, for what is counted on samples")
+    seed: int = 0
+
+
+class Calibration(Artifact):
+    """Repeated estimates of ELBO, ELBO*, log p(x), G_g and G_a where all are known (:mod:`vaelib.gaps.calibration`)."""
+
+    kind: ClassVar[str] = "calibration"
+    repetitions: int = Field(20, ge=2)
+    images: int = Field(100, ge=10, description="fresh test images a repetition")
+    train_images: int = Field(6, ge=1, description="that the encoder has seen")
+    draws: int = Field(1_000, ge=1, description="k of IWAE")
+    seed: int = 0
+
+
+class Remark(Artifact):
+    """E_p[ELBO] of several models beside -H(p) of several distributions with a known entropy (Remark B.5)."""
+
+    kind: ClassVar[str] = "remark"
+    images: int = Field(2_000, ge=10, description="samples of each distribution")
+    seed: int = 0
+
+
+class WorldBounds(Artifact):
+    """Every bound on log p(x) of a random decoder's own images, whose latents are known (:func:`vaelib.gaps.certify`)."""
+
+    kind: ClassVar[str] = "world_bounds"
+    likelihood: LikelihoodName = "gaussian"
+    sigma: float = Field(0.1, gt=0, description="of the Gaussian likelihood")
+    latents: int = Field(3, ge=1)
+    hidden: int = Field(16, ge=1)
+    gain: float = Field(0.3, gt=0, description="standard deviation of the decoder's outputs")
+    images: int = Field(16, ge=2)
+    draws: int = Field(1_000, ge=1, description="k of IWAE")
+    starts: int = Field(1, ge=1, description="climbs towards q* an image")
+    chains: int = Field(4, ge=1)
+    temperatures: int = Field(60, ge=2)
+    seed: int = 0
+
+
+class Brackets(Artifact):
+    """Every bound on log p(x) under a trained VAE: of test images, and of images that it generated itself."""
+
+    kind: ClassVar[str] = "brackets"
+    vae: VAERun
+    images: int = Field(20, ge=2, description="of each of the two")
+    draws: int = Field(5_000, ge=1, description="k of IWAE")
+    starts: int = Field(2, ge=1, description="climbs towards q* an image")
+    chains: int = Field(8, ge=1)
+    temperatures: int = Field(100, ge=2)
+    seed: int = 0

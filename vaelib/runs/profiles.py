@@ -108,6 +108,17 @@ class Profile(Settings):
     sampler_batch_size: int = Field(100, ge=1)
     shard_size: int = Field(5_000, ge=1)
     binarize_bank: bool | None = Field(None, description="threshold the samples at 0.5; None: as the data are")
+    # laboratory
+    plane_points: tuple[Annotated[int, Field(ge=10)], ...] = Field(
+        (100, 300, 1_000), min_length=1, description="N of the letter S, Fig. 1 and Table 1; drawn: the second"
+    )
+    plane_seeds: int = Field(5, ge=1)
+    plane_images: int = Field(512_000, ge=1, description="training points that its diffusion model sees")
+    repetitions: int = Field(20, ge=2, description="of each estimate whose truth is known")
+    world_images: int = Field(100, ge=10, description="test images a repetition")
+    bracket_images: int = Field(100, ge=2, description="whose log p(x) is bracketed, of each kind")
+    bracket_draws: int = Field(5_000, ge=1, description="k of IWAE in a bracket")
+    bracket_temperatures: int = Field(200, ge=2)
     # gaps
     amortization_images: int | None = Field(None, ge=2)
     amortization_samples: int = Field(2, ge=1)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ..models import build_likelihood
 from ..models.residual import VARIANTS
-from .evaluations import Classifier, Corrupted, Downstream
+from .evaluations import Brackets, Calibration, Classifier, Corrupted, Downstream, Plane
 from .settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Network, Pretrained, Samples, Teacher, VAERun
 
 PIXELS = 32**2
@@ -152,6 +152,13 @@ def _classifier(classifier: Classifier) -> Work:
     return Work(core=classifier.images_seen / CLASSIFIED)
 
 
+def _brackets(brackets: Brackets) -> Work:
+    """Return IWAE, two climbs and both annealed walks of test images and of own samples, two of three with gradients."""
+    anneals = 9 * brackets.chains * brackets.temperatures
+    decoded = 2 * brackets.images * (brackets.draws + CLIMB * 6 * (brackets.starts + 1) + anneals)
+    return _vae_work(brackets.vae, 0, decoded, 0)
+
+
 WORK: dict[type[Artifact], Callable[[Any], Work]] = {
     Teacher: _teacher,
     Bank: _bank,
@@ -161,6 +168,9 @@ WORK: dict[type[Artifact], Callable[[Any], Work]] = {
     Corrupted: _corrupted,
     Downstream: _downstream,
     Classifier: _classifier,
+    Plane: lambda plane: Work(core=5 + plane.images / 60_000),
+    Calibration: lambda calibration: Work(core=calibration.repetitions * calibration.images / 500),
+    Brackets: _brackets,
 }
 
 

@@ -5,8 +5,13 @@ With σ(t) = t the ODE that carries N(0, σ_max²) noise back to data is dx/dt =
     t_i = (σ_max^{1/ρ} + i/(N−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ,   i = 0 … N−1,   t_N = 0         (Karras Eq. 5)
 
 and each step is Heun's, the last (to t = 0, where the slope is undefined) Euler's: 2N − 1 calls of D in all.
+
+Followed the other way, from a point x_0 up to σ_max, the ODE tells the density of what it generates (Song et al. 2021):
+
+    log p(x_0) = log N(x_T; 0, σ_max² I) + ∫ div[(x − D(x; t)) / t] dt.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -49,3 +54,42 @@ def heun_sample(
         euler = x + (t_next - t) * d
         x = euler if t_next == 0 else x + (t_next - t) * (d + slope(euler, t_next)) / 2
     return x.to(noise.dtype)
+
+
+def flow_log_prob(
+    denoise: Denoise,
+    x: Tensor,
+    *,
+    steps: int = 20,
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    rho: float = 7.0,
+) -> Tensor:
+    """Return log p(x), (B,) nats, of what the probability-flow ODE generates (Song et al. 2021, Eq. 39).
+
+    By classical Runge-Kutta steps: Heun's error of a few per cent would not matter to a sample, but to a density. The
+    divergence is exact and costs a backward pass a coordinate: for points in the plane (B, 2, ...), not for images.
+    ``x`` and ``denoise`` should be float64.
+    """
+
+    def slope(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            d = (x - denoise(x, torch.full((len(x),), t, dtype=x.dtype, device=x.device))) / t
+            rows = d.flatten(1).sum(0)
+            trace = sum(
+                torch.autograd.grad(row, x, retain_graph=True)[0].flatten(1)[:, i] for i, row in enumerate(rows)
+            )
+        return d.detach(), trace.detach()
+
+    log_p = torch.zeros_like(x.flatten(1)[:, 0])
+    for t, t_next in pairwise(time_steps(steps, sigma_min, sigma_max, rho)[-2::-1]):
+        h = t_next - t
+        first = slope(x, t)
+        second = slope(x + h / 2 * first[0], t + h / 2)
+        third = slope(x + h / 2 * second[0], t + h / 2)
+        fourth = slope(x + h * third[0], t_next)
+        d, trace = (a + 2 * b + 2 * c + e for a, b, c, e in zip(first, second, third, fourth, strict=True))
+        x, log_p = x + h / 6 * d, log_p + h / 6 * trace
+    end = x.flatten(1) / sigma_max
+    return log_p - 0.5 * end.square().sum(1) - end.shape[1] * math.log(sigma_max * math.sqrt(2 * math.pi))

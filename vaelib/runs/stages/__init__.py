@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..evaluations import Classifier, Corrupted, Downstream
+from ..evaluations import Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remark, WorldBounds
 from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Pretrained, Samples, Teacher, VAERun
 from ..store import SCRATCH, Store
 from .classifier import load_classifier, make_classifier
@@ -17,6 +17,7 @@ from .context import Context, pick_device
 from .data import make_data, make_held_out, resolve_data, spare_images
 from .diffusion import fill_shards, load_teacher, make_bank, make_teacher
 from .gaps import make_gaps
+from .laboratory import make_brackets, make_calibration, make_plane, make_remark, make_world_bounds
 from .outside import make_pretrained, make_samples
 from .rha import make_rha
 from .tasks import make_corrupted, make_downstream
@@ -35,6 +36,11 @@ STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
     Corrupted: make_corrupted,
     Downstream: make_downstream,
     Classifier: make_classifier,
+    Plane: make_plane,
+    Calibration: make_calibration,
+    Remark: make_remark,
+    WorldBounds: make_world_bounds,
+    Brackets: make_brackets,
 }
 
 

@@ -1,0 +1,177 @@
+"""From the laboratory's runs to its figures and tables in notebook 01."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ..models.certificates import certificates
+from ..runs import Laboratory, Store, tables_folder
+from ..runs.store import commit
+from ..runs.tables import merge_table
+from .bracket_figures import brackets_figure, missed_modes_figure
+from .canvas import LABELS, ReportFigure
+from .claims import number
+from .figures import figures_folder
+from .pages import machine_note
+from .plotting import save_figure
+from .world_figures import accuracy_figure, calibration_figure, remark_figure, training_distributions_figure
+
+Tables = Mapping[str, pd.DataFrame]
+NOT_THERE = "*No trained VAE of this setting is in the store yet: run notebook 03 first, then this cell again.*"
+
+
+def _frame(lab: Laboratory, about: str) -> dict:
+    """Return footer and stamp of a figure of the laboratory."""
+    profile = lab.profile.name
+    footer = f"profile {profile} · {about} · commit {commit()[:10]}"
+    return {"footer": footer, "stamp": "smoke: no claim" if profile == "smoke" else None}
+
+
+def draw_training_distributions(lab: Laboratory) -> ReportFigure:
+    """Draw and save Fig. 1 from the runs of seed 0 at the second N (the first, if it is the only one)."""
+    sizes = sorted({one.points for one in lab.planes})
+    chosen = next(one for one in lab.planes if one.points == sizes[min(1, len(sizes) - 1)] and one.seed == 0)
+    folder = Store().require(chosen)
+    density, points = (pd.read_csv(folder / f"{name}.csv") for name in ("density", "points"))
+    rows = pd.read_json(folder / "rows.json")
+    about = f"the letter S, p_data known · N = {chosen.points:,} · diffusion model: {chosen.images:,} training points · seed 0"
+    about += " · line: the region that holds 99 % of p_data"
+    return _saved(training_distributions_figure(density, points, rows, **_frame(lab, about)), lab, "fig01")
+
+
+def draw_accuracy(lab: Laboratory, tables: Tables) -> ReportFigure:
+    """Draw and save Table 1's second criterion over N as ``table01_accuracy``."""
+    about = f"the letter S, p_data known · seeds 0 to {lab.profile.plane_seeds - 1} (dots), their mean (line)"
+    return _saved(accuracy_figure(tables["plane"], **_frame(lab, about)), lab, "table01_accuracy")
+
+
+def draw_remark(lab: Laboratory, tables: Tables) -> ReportFigure:
+    """Draw and save Remark B.5 as ``remark_b5``."""
+    images = lab.remarks[0].images
+    about = f"linear-Gaussian worlds · {images:,} samples of each distribution, {len(lab.remarks)} seed(s) · open marks: exact"
+    return _saved(remark_figure(tables["remark_b5"], **_frame(lab, about)), lab, "remark_b5")
+
+
+def draw_calibration_of(lab: Laboratory, tables: Tables) -> ReportFigure:
+    """Draw and save the estimates beside their exact values as ``calibration``."""
+    run = lab.calibration
+    about = (
+        f"linear-Gaussian world, 64 pixels, 4 latents, encoder of {run.train_images} images · "
+        f"{run.images} test images a repetition"
+    )
+    return _saved(calibration_figure(tables["calibration"], **_frame(lab, about)), lab, "calibration")
+
+
+def draw_missed_modes(lab: Laboratory, tables: Tables) -> ReportFigure:
+    """Draw and save ELBO* from one start and from two below BDMC's bound as ``missed_modes``."""
+    rows = tables["world_bounds"].query("likelihood == 'gaussian'")
+    about = f"random decoder, Gaussian σ 0.1, blind encoder · {len(rows) // 2} of its own images · seed 0"
+    return _saved(missed_modes_figure(rows, **_frame(lab, about)), lab, "missed_modes")
+
+
+def draw_brackets(lab: Laboratory, rows: pd.DataFrame, label: str) -> ReportFigure:
+    """Draw and save the split of the inference gap of trained VAEs as ``brackets_<dataset>``."""
+    count = rows.groupby(["method", "images"]).size().max()
+    about = (
+        f"{label} · VAEs of the three gaps, seed 0 · {count} images of each kind · bars: mean, lines: standard error"
+    )
+    frame = _frame(lab, about) | {"title_note": "What the encoder loses, and what any factorised posterior would"}
+    return _saved(brackets_figure(rows, **frame), lab, f"brackets_{rows['dataset'].iloc[0]}")
+
+
+def table_1(tables: Tables) -> Any:
+    """Return Table 1's two criteria as numbers, means over seeds, for each N, with the marks that the paper gives."""
+    marks = {"normal": ("✗", "✓"), "aug_tuned": ("✓", "✗"), "aug_naive": ("✓", "✗"), "dmaapx": ("✓", "✓")}
+    names = {"normal": "D_train", "aug_tuned": "p_aug, tuned", "aug_naive": "p_aug, naive", "dmaapx": "p_DM"}
+    names["p_data"] = "p_data itself"
+    plane = tables["plane"].assign(kl=tables["plane"]["kl"].astype(float))
+    means = plane.groupby(["n_train", "method"])[["unique", "kl", "copies", "outside", "missed", "mass"]].mean()
+    rows = []
+    for n in sorted(plane["n_train"].unique()):
+        for method, name in names.items():
+            row, (first, second) = means.loc[n, method], marks.get(method, ("", ""))
+            rows.append({
+                "N": f"{n:,}", "training distribution": name, "paper (1)": first, "unique samples": f"{row['unique']:.1%}",
+                "paper (2)": second, "KL(p_data ‖ p), nats": "∞" if pd.isna(row.kl) else f"{row.kl:.3f}",
+                "near-copies of D_train": f"{row.copies:.1%}", "samples outside p_data": f"{row.outside:.1%}",
+                "p_data missed": f"{row.missed:.1%}", "mass on the grid": "–" if method == "normal" else f"{row.mass:.4f}",
+            })  # fmt: skip
+    return pd.DataFrame(rows).style.hide(axis="index")
+
+
+def remark_table(tables: Tables) -> Any:
+    """Return what each model leaves of -H(p), nats: measured with its standard error over images, and exact."""
+    means = (
+        tables["remark_b5"].groupby(["distribution", "model"], sort=False)[["bound", "elbo", "elbo_se", "exact"]].mean()
+    )
+    means = means.assign(left=means["bound"] - means["exact"]).reset_index()
+    columns = {"distribution": "data", "model": "scored under", "bound": "−H(p)", "elbo": "mean ELBO, measured",
+               "elbo_se": "± s.e.", "exact": "E_p[ELBO], exact", "left": "−H(p) − E_p[ELBO]"}  # fmt: skip
+    table = means.rename(columns=columns)
+    return table.style.format(lambda value: f"{value:.2f}", subset=table.columns[2:]).hide(axis="index")
+
+
+def coverage(tables: Tables) -> Any:
+    """Return, for each quantity, the exact value, the estimates' mean and scatter, the stated error, and the coverage."""
+    rows = []
+    for name, part in tables["calibration"].groupby("quantity", sort=False):
+        off = (part["value"] - part["exact"]).abs() / part["error"]
+        row = {"quantity": name, "exact": part["exact"].iloc[0], "mean of the estimates": part["value"].mean()}
+        row |= {"their scatter": part["value"].std(), "stated error (mean)": part["error"].mean()}
+        row |= {f"within {k}": f"{int((off < k).sum())} of {len(part)}" for k in (1, 2, 3)}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.style.format(number, subset=list(table.columns[1:5])).hide(axis="index")
+
+
+BOUNDS = ("ELBO", "ELBO*", "IWAE", "AIS", "lower", "BDMC")
+
+
+def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
+    """Return every bound's mean ± standard error over images, what q* still promises, and the counts that speak against."""
+    table = []
+    for place, part in rows.groupby(by, sort=False):
+        row = dict(zip(by, place, strict=True))
+        for name in BOUNDS:
+            values = part[name].dropna() if name in part else []
+            row[name] = f"{values.mean():,.1f} ± {values.sem():.1f}" if len(values) else "–"
+        row |= {
+            "q* promises": f"{part['promised'].mean():.2f}",
+            "unconverged": int((~part["converged"].astype(bool)).sum()),
+        }
+        row |= {"negative gaps": int(part["reverted"].sum()), "impossible": int(part["impossible"].sum())}
+        table.append(row | {"images": len(part)} if "images" not in by else row | {"n": len(part)})
+    shown = pd.DataFrame(table)
+    if "method" in shown:
+        shown["method"] = shown["method"].map(LABELS)
+    return shown.rename(columns={"lower": "both (lower)"}).style.hide(axis="index")
+
+
+def certificate_table(lab: Laboratory) -> Any:
+    """Compute, save and return the likelihoods' certificates (:mod:`vaelib.models.certificates`)."""
+    found = pd.DataFrame(certificates())
+    merge_table(tables_folder(lab.profile.name) / "certificates.csv", found, ["likelihood"])
+    shown = {  # column -> its name and format
+        "likelihood": ("likelihood", "{}"),
+        "mass_error": ("|Σp − 1|, largest", "{:.0e}"),
+        "tv_ratio": ("TV / that of an exact sampler", "{:.2f}"),
+        "finite": ("finite gradients", "{:.0%}"),
+        "precision": ("float32 − float64, relative", "{:.0e}"),
+        "code_excess": ("code − (−log₂ p), bits", "{:+.1f}"),
+    }
+    table = found[list(shown)].rename(columns={column: name for column, (name, _) in shown.items()})
+    return table.style.format(dict(shown.values())).hide(axis="index")
+
+
+def provenance_note(lab: Laboratory) -> str:
+    """Return where the laboratory's numbers come from: seeds, wall time of the runs, device, versions."""
+    manifests = [Store().manifest(run) for run in lab.runs]
+    minutes = sum(manifest["seconds"] for manifest in manifests) / 60
+    seeds = f"seeds 0 to {lab.profile.plane_seeds - 1}" if lab.profile.plane_seeds > 1 else "seed 0"
+    return f"*{seeds} · {len(manifests)} artifacts, {minutes:.1f} process-minutes in all*\n\n{machine_note()}"
+
+
+def _saved(figure: ReportFigure, lab: Laboratory, name: str) -> ReportFigure:
+    save_figure(figure, figures_folder(lab.profile.name), name)
+    return figure
