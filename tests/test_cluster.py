@@ -1,0 +1,70 @@
+"""A cluster as docs/machines.md starts it: a scheduler and two workers of their own, encrypted, run a sweep."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vaelib.runs import GRIDS, Store, missing
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs/machines.md").read_text()
+TINY = {"n_train": 40, "n_test": 16, "epochs": 2, "nc": 4, "teacher_images": 200, "teacher_batch_size": 20, "k": 1}
+
+
+def test_the_pages_shell_lines_parse():
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL):
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Start what the page says, on a port of its own; return the scheduler's address."""
+    lines = re.search(r"```sh\n(openssl .*?)```", PAGE, re.DOTALL).group(1)
+    monkeypatch.chdir(tmp_path)
+    settings = subprocess.run(["bash", "-ec", f"{lines}\nenv -0"], capture_output=True, text=True, check=True).stdout
+    for name, _, value in (item.partition("=") for item in settings.split("\0")):
+        if name.startswith("DASK_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    dask, where = [sys.executable, "-m", "dask"], tmp_path / "scheduler.json"
+    local = ["--host", "127.0.0.1", "--scheduler-file", str(where)]
+    started = [subprocess.Popen([*dask, "scheduler", "--protocol", "tls", "--port", "0", "--no-dashboard", *local])]
+    while not where.exists() and started[0].poll() is None:
+        time.sleep(0.1)
+    options = ["--nthreads", "1", "--nworkers", "2", "--no-dashboard", "--local-directory", str(tmp_path)]
+    started.append(subprocess.Popen([*dask, "worker", "--host", "127.0.0.1", *local[2:], *options]))
+    try:
+        yield re.search(r"tls://[^\"]+", where.read_text()).group()
+    finally:
+        for process in reversed(started):
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+def test_two_workers_of_an_external_scheduler_run_a_sweep_over_tls(tmp_path, cluster):
+    toy, rng = tmp_path / "toy.npz", np.random.default_rng(0)
+    np.savez(toy, images=rng.integers(0, 256, (80, 28, 28)).astype(np.uint8), labels=np.arange(80) % 2)
+    options = [item for name, value in TINY.items() for item in ("--set", f"{name}={value}")]
+    command = [
+        sys.executable,
+        "-m",
+        "vaelib",
+        "run",
+        "smoothness",
+        "--profile",
+        "smoke",
+        "--dataset",
+        str(toy),
+        *options,
+    ]
+    subprocess.run([*command, "--scheduler", cluster], env=os.environ, check=True, timeout=200)
+    chosen = GRIDS["smoothness"]("smoke", str(toy), overrides=TINY)
+    assert missing(chosen.runs, Store()) == []
