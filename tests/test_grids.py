@@ -21,6 +21,7 @@ from vaelib.runs import (
     Data,
     Downstream,
     Gaps,
+    Remeasured,
     Store,
     Teacher,
     VAERun,
@@ -279,6 +280,7 @@ KNOWN = {
     Remark: (1, "e82bf361dbe8"),
     WorldBounds: (1, "4f109625cc00"),
     Brackets: (1, "ff32c1546186"),
+    Remeasured: (1, "e31622ed5c50"),
     Network: (0, "130e7d1cb712"),
 }
 

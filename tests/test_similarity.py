@@ -41,12 +41,13 @@ def test_flat_and_opposite_images(variant):
     assert torch.equal(ms_ssim(x, 1 - x, variant), torch.zeros(3))  # negative covariance is clipped
 
 
+@pytest.mark.parametrize("size", [176, 192])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_standard_core_equals_pytorch_msssim(channels):
+def test_standard_core_equals_pytorch_msssim(channels, size):
     from pytorch_msssim import ms_ssim as oracle
 
-    x = pictures(4, channels, 192)
-    for strength in (0.02, 0.2):
+    x = pictures(4, channels, size)
+    for strength in (0.02, 0.1, 0.3):
         y = noisy(x, strength)
         expected = oracle(x, y, data_range=1.0, size_average=False)
         torch.testing.assert_close(ms_ssim(x, y, "wang2003_upsampled"), expected, rtol=1e-4, atol=1e-5)
@@ -62,14 +63,41 @@ def test_upsampled_equals_pytorch_msssim_of_the_enlarged_image():
     torch.testing.assert_close(ms_ssim(x, y, "wang2003_upsampled"), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_standard_core_is_near_torchmetrics():
-    """torchmetrics pads by reflection and crops, so its means over pixels are those of the valid window: equal too."""
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as oracle
+@pytest.mark.parametrize("size", [176, 192])
+def test_standard_core_equals_torchmetrics_but_for_its_border_at_the_last_scale(size):
+    """torchmetrics pads by reflection and crops cs, but not the SSIM of scale 5: with the crop both are one number.
 
-    x = pictures(4, 1, 192)
-    y = noisy(x, 0.1)
-    expected = oracle(x, y, data_range=1.0, reduction="none", normalize="relu")
-    torch.testing.assert_close(ms_ssim(x, y, "wang2003_upsampled"), expected, rtol=1e-3, atol=1e-3)
+    (With several channels it averages over them before the powers are taken.)
+    """
+    from torchmetrics.functional.image import (
+        multiscale_structural_similarity_index_measure as oracle,
+    )
+    from torchmetrics.functional.image import structural_similarity_index_measure as one_scale
+
+    x = pictures(4, 1, size)
+    for strength in (0.02, 0.1, 0.3):
+        y = noisy(x, strength)
+        theirs = oracle(x, y, data_range=1.0, reduction="none", normalize="relu")
+        small = (F.avg_pool2d(image, 16) for image in (x, y))
+        whole, pixels = one_scale(*small, data_range=1.0, reduction="none", return_full_image=True)
+        cropped = pixels[..., 5:-5, 5:-5].mean((1, 2, 3))
+        ours = ms_ssim(x, y, "wang2003_upsampled")
+        torch.testing.assert_close(ours, theirs * (cropped / whole) ** WEIGHTS[-1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [224])
+def test_kuzina2022_fixed_is_near_the_standard_where_its_window_fits(size):
+    """At 224 px and more all 14 taps fit at every scale: what is left is half a pixel and tails of weight 3e-4."""
+    from pytorch_msssim import ms_ssim as oracle
+
+    x = pictures(4, 1, size)
+    for strength in (0.02, 0.1, 0.3):
+        y = noisy(x, strength)
+        expected = oracle(x, y, data_range=1.0, size_average=False)
+        torch.testing.assert_close(ms_ssim(x, y, "kuzina2022_fixed"), expected, rtol=0, atol=4e-3)
+        last = (ms_ssim(x, y, "kuzina2022") / ms_ssim(x, y, "kuzina2022_fixed")).log()  # = 3 · 0.1333 · log ssim_5
+        assert (last < 0).all()
 
 
 def plain_kuzina2022(x: torch.Tensor, y: torch.Tensor, power: int) -> float:

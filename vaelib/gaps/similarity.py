@@ -16,7 +16,8 @@ The standard 11-tap window needs 161 pixels at scale 1, so on 32 pixels a choice
   pixel); averages run over channels too; a misplaced bracket raises ssim_5^{w_5} to the fourth power.
 - ``kuzina2022_fixed``: the same with the bracket where the definition has it.
 - ``wang2003_upsampled``: bicubic enlargement by the smallest whole factor that reaches 176 pixels, then the original
-  definition per channel; equal to the package ``pytorch-msssim`` on images of that size.
+  definition per channel. On images of 176 pixels and more it equals the package ``pytorch-msssim`` (sides divisible by
+  16: it pads odd scales) and, for one channel, ``torchmetrics`` but for the border that this keeps at the last scale.
 """
 
 import torch

@@ -1,18 +1,29 @@
 """Settings, profiles, the artifact store, the engine and the experiments behind each figure."""
 
 from .engine import missing, run
-from .evaluations import Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remark, WorldBounds
+from .evaluations import (
+    Brackets,
+    Calibration,
+    Classifier,
+    Corrupted,
+    Downstream,
+    Plane,
+    Remark,
+    Remeasured,
+    WorldBounds,
+)
 from .experiments import Experiment, Point, classifier_for, three_gaps
 from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoothness, teacher_fractions
 from .laboratory import Laboratory, brackets, laboratory, write_brackets, write_laboratory
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
+from .sensitivity import sensitivity
 from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
 from .stages import load_classifier, load_teacher, load_vae, resolve_data
 from .store import Store, provenance
 from .tables import read_table, tables_folder, write_tables
 from .tasks import downstream
 
-EXPERIMENTS = {"three_gaps": three_gaps, "downstream": downstream, **GRIDS}
+EXPERIMENTS = {"three_gaps": three_gaps, "downstream": downstream, "sensitivity": sensitivity, **GRIDS}
 
 __all__ = [
     "EXPERIMENTS",
@@ -34,6 +45,7 @@ __all__ = [
     "Point",
     "Profile",
     "Remark",
+    "Remeasured",
     "Store",
     "Teacher",
     "VAERun",
@@ -59,6 +71,7 @@ __all__ = [
     "resolve_data",
     "rha",
     "run",
+    "sensitivity",
     "sizes",
     "smoothness",
     "tables_folder",

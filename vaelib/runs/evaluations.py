@@ -1,12 +1,14 @@
 """Records of what is measured on finished models: settings as in :mod:`vaelib.runs.settings`, one artifact each."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ..data.corruptions import CORRUPTIONS
 from ..tasks.representation import FEWEST
-from .settings import Artifact, Data, LikelihoodName, VAERun
+from .settings import Artifact, Data, Gaps, LikelihoodName, VAERun
+
+Gap = Literal["amortization", "robustness"]
 
 
 class Classifier(Artifact):
@@ -121,3 +123,11 @@ class Brackets(Artifact):
     chains: int = Field(8, ge=1)
     temperatures: int = Field(100, ge=2)
     seed: int = 0
+
+
+class Remeasured(Gaps):
+    """Gaps of a trained VAE at its last epoch under another protocol, and only those that the protocol touches."""
+
+    kind: ClassVar[str] = "remeasured"
+    variant: str = Field("", exclude=True, description="its row in the panel; not part of what it is")
+    gaps: tuple[Gap, ...] = Field(("amortization", "robustness"), min_length=1)

@@ -19,6 +19,7 @@ from .work import size, work
 FIGURES = {
     "three_gaps": "Figs. 2, 10-13, Table 7",
     "downstream": "Figs. 4 left, 9, 19, Table 11",
+    "sensitivity": "App. A, Table 2",
     "smoothness": "Fig. 3",
     "limited_k": "Fig. 4 right",
     "rha": "Fig. 5",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
 from pydantic import Field
@@ -36,6 +36,7 @@ def protocol(dataset: str) -> Protocol:
 
 
 Channels, Latents = Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=64)]
+TrainingVariant = Literal["augment_probability", "residual_variant", "skip", "rgb", "binarize_bank"]
 # The grids that the paper ran (read off Figs. 7 and 8).
 MZ_GRID = (1, *range(2, 33, 2), *range(36, 65, 4))
 NC_GRID = (1, 2, 4, 6, 8, 10, 16, 22, 32, 64, 128, 192, 256, 384, 448, 512)
@@ -145,6 +146,12 @@ class Profile(Settings):
         50_000, ge=2, description="labelled images the proxies' classifier learns from, at most"
     )
     classifier_seen: int = Field(1_000_000, ge=1, description="training images that it sees")
+    # sensitivity panel
+    sensitivity_seeds: int | None = Field(None, ge=1, description="VAEs a method measured again; None: all")
+    training_variants: tuple[TrainingVariant, ...] = Field(
+        get_args(TrainingVariant), description="what is trained again, where it applies"
+    )
+    training_variant_seeds: int = Field(1, ge=1, description="VAEs a method of these")
 
 
 def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:

@@ -2,8 +2,8 @@
 
 ``three_gaps.csv`` has one row a run (its last epoch), ``curves.csv`` one row an evaluation point. Each sweep has a table
 under its own name and its curves in ``sweep_curves.csv``. ``downstream.csv`` has one row a run and quantity,
-``corruptions.csv`` one a run, corruption and classifier. A build replaces the rows of its own (data set, likelihood) and
-keeps all others.
+``corruptions.csv`` one a run, corruption and classifier, ``sensitivity.csv`` one a variant, method and seed. A build
+replaces the rows of its own (data set, likelihood) and keeps all others.
 """
 
 import fcntl
@@ -20,7 +20,9 @@ from ..errors import VaelibError
 from ..models import count_parameters
 from ..training.vae import early_stopping_oracle
 from .engine import all_artifacts
+from .evaluations import Remeasured
 from .experiments import Experiment
+from .sensitivity import PROTOCOL
 from .settings import RHA, Gaps, VAERun
 from .stages import build_vae
 from .stages.tasks import CLEAN, OVERALL
@@ -161,6 +163,20 @@ def downstream_tables(experiment: Experiment, store: Store) -> tuple[pd.DataFram
     )
 
 
+def sensitivity_table(experiment: Experiment, store: Store) -> pd.DataFrame:
+    """Return one row a variant, method and seed with the gaps measured (NaN: not touched by it), in the panel's order."""
+    rows = []
+    for point in experiment.points:
+        vae, points = point.vae, curve(point.run, store)
+        row = {"dataset": vae.data.name, "likelihood": experiment.likelihood}
+        row |= {"variant": getattr(point.run, "variant", PROTOCOL), "method": point.series, "seed": vae.seed}
+        row |= last_row(points, point.run)
+        if isinstance(point.run, Remeasured) and len(point.run.gaps) == 1:  # the VAE's own gap is not measured again
+            row = {name: value for name, value in row.items() if not name.startswith(("generalization", "elbo_t"))}
+        rows.append(row | _about(vae) | {"key": point.run.key})
+    return pd.DataFrame(rows)
+
+
 def merge_table(path: Path, new: pd.DataFrame, identity: Sequence[str] = IDENTITY) -> pd.DataFrame:
     """Write ``new`` into the CSV at ``path``: rows of the same identity are replaced, all others kept; return the whole.
 
@@ -219,14 +235,16 @@ def record_build(experiment: Experiment, store: Store) -> None:
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:
     """Write the tables of a finished experiment and ``build.json``; return its own rows.
 
-    The three gaps give ``three_gaps`` and ``curves``, the downstream tasks ``downstream`` and ``corruptions``, a sweep
-    gives ``rows`` (in ``<name>.csv``) and ``curves``.
+    The three gaps give ``three_gaps`` and ``curves``, the downstream tasks ``downstream`` and ``corruptions``, the
+    sensitivity panel ``sensitivity``, a sweep ``rows`` (in ``<name>.csv``) and ``curves``.
     """
     store = store or Store()
     folder = tables_folder(experiment.profile.name)
-    if experiment.name in ("three_gaps", "downstream"):
+    if experiment.name in ("three_gaps", "downstream", "sensitivity"):
         if experiment.name == "three_gaps":
             own = {"three_gaps": three_gaps_table(experiment, store), "curves": curves(experiment, store)}
+        elif experiment.name == "sensitivity":
+            own = {"sensitivity": sensitivity_table(experiment, store)}
         else:
             own = dict(zip(("downstream", "corruptions"), downstream_tables(experiment, store), strict=True))
         for name, table in own.items():

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ..models import build_likelihood
 from ..models.residual import VARIANTS
-from .evaluations import Brackets, Calibration, Classifier, Corrupted, Downstream, Plane
+from .evaluations import Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remeasured
 from .settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Network, Pretrained, Samples, Teacher, VAERun
 
 PIXELS = 32**2
@@ -131,11 +131,13 @@ def _bank(bank: Bank) -> Work:
 
 def _gaps(gaps: Gaps) -> Work:
     """Return ELBO* (two passes of the decoder a sample and step) and the attack (two of the encoder)."""
-    snapshots = len(gaps.vae.snapshots)
-    climb = min(CLIMB, gaps.amortization_steps)
+    once = isinstance(gaps, Remeasured)
+    snapshots, measured = (1, gaps.gaps) if once else (len(gaps.vae.snapshots), ("amortization", "robustness"))
+    climb = min(CLIMB, gaps.amortization_steps) if "amortization" in measured else 0
     decoded = (gaps.amortization_images or gaps.vae.data.n_test) * climb * (2 * gaps.amortization_samples + SCORING)
-    encoded = 2 * gaps.attack_images * gaps.attack_restarts * gaps.attack_steps
-    return _vae_work(gaps.vae, snapshots * encoded, snapshots * decoded, snapshots * (climb + gaps.attack_steps))
+    steps = gaps.attack_steps if "robustness" in measured else 0
+    encoded = 2 * gaps.attack_images * gaps.attack_restarts * steps
+    return _vae_work(gaps.vae, snapshots * encoded, snapshots * decoded, snapshots * (climb + steps))
 
 
 def _corrupted(corrupted: Corrupted) -> Work:
@@ -165,6 +167,7 @@ WORK: dict[type[Artifact], Callable[[Any], Work]] = {
     VAERun: lambda run: _training(run, run.epochs, len(run.evaluations)),
     RHA: lambda rha: _training(rha.vae, rha.epochs - rha.start, len(rha.evaluations)),
     Gaps: _gaps,
+    Remeasured: _gaps,
     Corrupted: _corrupted,
     Downstream: _downstream,
     Classifier: _classifier,

@@ -9,14 +9,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..evaluations import Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remark, WorldBounds
+from ..evaluations import (
+    Brackets,
+    Calibration,
+    Classifier,
+    Corrupted,
+    Downstream,
+    Plane,
+    Remark,
+    Remeasured,
+    WorldBounds,
+)
 from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Pretrained, Samples, Teacher, VAERun
 from ..store import SCRATCH, Store
 from .classifier import load_classifier, make_classifier
 from .context import Context, pick_device
 from .data import make_data, make_held_out, resolve_data, spare_images
 from .diffusion import fill_shards, load_teacher, make_bank, make_teacher
-from .gaps import make_gaps
+from .gaps import make_gaps, make_remeasured
 from .laboratory import make_brackets, make_calibration, make_plane, make_remark, make_world_bounds
 from .outside import make_pretrained, make_samples
 from .rha import make_rha
@@ -33,6 +43,7 @@ STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
     VAERun: make_vae,
     RHA: make_rha,
     Gaps: make_gaps,
+    Remeasured: make_remeasured,
     Corrupted: make_corrupted,
     Downstream: make_downstream,
     Classifier: make_classifier,

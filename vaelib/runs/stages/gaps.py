@@ -9,6 +9,7 @@ from torch import Tensor
 from ... import files, gaps
 from ...errors import VaelibError
 from ...models import VAE
+from ..evaluations import Gap, Remeasured
 from ..settings import Gaps
 from ..store import SCRATCH
 from .context import Context
@@ -55,27 +56,44 @@ def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dic
     }
 
 
+def _measure(
+    settings: Gaps, context: Context, epoch: int, which: tuple[Gap, ...] = ("amortization", "robustness")
+) -> list[dict[str, Any]]:
+    """Return the rows of one snapshot's curve: the gaps ``which`` and what belongs to them.
+
+    Raises:
+        VaelibError: a value that is not finite, with the settings to lower.
+    """
+    test, labels = context.split(settings.vae.data, "test"), context.split(settings.vae.data, "test_labels")
+    vae = load_vae(settings.vae, context.store, epoch, context.device)
+    measured: dict[str, tuple[float, float]] = {}
+    if "amortization" in which:
+        chosen = gaps.stratified(labels, settings.amortization_images or len(test), settings.seed)
+        measured |= _amortization(settings, vae, test[chosen.to(test.device)])
+    if "robustness" in which:
+        measured |= _robustness(settings, vae, test, labels)
+    broken = ", ".join(q for q, (value, _) in measured.items() if not math.isfinite(value))
+    if broken:
+        who = f"{settings.vae.method}, seed {settings.vae.seed}, epoch {epoch}"
+        raise VaelibError(f"{broken} of {who} is not finite; lower attack_lr or amortization_lr; the VAE is kept")
+    return [{"effective_epoch": epoch, "quantity": q, "value": v, "se": se} for q, (v, se) in measured.items()]
+
+
+def make_remeasured(settings: Remeasured, context: Context) -> None:
+    """Measure some gaps at the VAE's last snapshot."""
+    files.write_json(
+        context.folder / "curve.json", _measure(settings, context, settings.vae.snapshots[-1], settings.gaps)
+    )
+
+
 def make_gaps(settings: Gaps, context: Context) -> None:
     """Measure G_a and G_r at each of the VAE's snapshots."""
-    test, labels = context.split(settings.vae.data, "test"), context.split(settings.vae.data, "test_labels")
-    chosen = gaps.stratified(labels, settings.amortization_images or len(test), settings.seed)
     progress = context.folder / SCRATCH / "curve.json"
     curve: list[dict[str, Any]] = json.loads(progress.read_text()) if progress.exists() else []
     done = {row["effective_epoch"] for row in curve}
     for count, epoch in enumerate(settings.vae.snapshots, 1):
         if epoch not in done:
-            vae = load_vae(settings.vae, context.store, epoch, context.device)
-            measured = _amortization(settings, vae, test[chosen.to(test.device)])
-            measured |= _robustness(settings, vae, test, labels)
-            broken = ", ".join(q for q, (value, _) in measured.items() if not math.isfinite(value))
-            if broken:
-                who = f"{settings.vae.method}, seed {settings.vae.seed}, epoch {epoch}"
-                raise VaelibError(
-                    f"{broken} of {who} is not finite; lower attack_lr or amortization_lr; the VAE is kept"
-                )
-            curve += [
-                {"effective_epoch": epoch, "quantity": q, "value": v, "se": se} for q, (v, se) in measured.items()
-            ]
+            curve += _measure(settings, context, epoch)
             files.write_json(progress, curve)
         context.report(count / len(settings.vae.snapshots), f"epoch {epoch}")
     files.write_json(context.folder / "curve.json", curve)

@@ -1,0 +1,123 @@
+"""The sensitivity panel: what is measured again, on which VAEs, and what its table says."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from vaelib.errors import VaelibError
+from vaelib.gaps import optimize_posterior, robustness_gap, stratified
+from vaelib.runs import Gaps, Network, Remeasured, Store, VAERun, load_vae, resolve_data, sensitivity, three_gaps
+from vaelib.runs.experiments import Point
+from vaelib.runs.price import cost
+from vaelib.runs.sensitivity import PROTOCOL, left_out, protocols
+from vaelib.runs.stages import make
+from vaelib.runs.tables import sensitivity_table, stored_curves
+
+TINY = {"n_train": 40, "n_test": 16, "amortization_images": 6}
+CHEAP = {
+    "amortization_images": 6,
+    "amortization_steps": 20,
+    "attack_images": 4,
+    "attack_restarts": 2,
+    "attack_steps": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """Return the path of a small data set of two classes."""
+    labels = np.arange(80) % 2
+    images = np.random.default_rng(0).random((80, 28, 28)) * 80 + 100 * labels[:, None, None]
+    path = tmp_path_factory.mktemp("toy") / "toy.npz"
+    np.savez(path, images=images.astype(np.uint8), labels=labels)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def made(toy, tmp_path_factory):
+    """Return a store with one small VAE, its gaps, and two of them measured again."""
+    data = resolve_data(toy, 40, 16)
+    vae = VAERun(data=data, network=Network(latents=2, hidden=8), epochs=2, evaluations=(1, 2), snapshots=(1, 2))
+    base = Gaps(vae=vae, **CHEAP)
+    mean = Remeasured(vae=vae, **CHEAP, reconstruction="mean", variant="mean", gaps=("robustness",))
+    short = Remeasured(vae=vae, **CHEAP | {"amortization_steps": 1}, variant="short", gaps=("amortization",))
+    store = Store(tmp_path_factory.mktemp("panel") / "store")
+    for artifact in (data, vae, base, mean, short):
+        make(artifact, store, "cpu")
+    return SimpleNamespace(store=store, data=data, vae=vae, base=base, mean=mean, short=short)
+
+
+def test_the_vaes_are_those_of_the_three_gaps_and_each_choice_is_one_change(toy):
+    panel, headline = (one("smoke", toy, overrides=TINY) for one in (sensitivity, three_gaps))
+    base = {point.vae.key: point.run for point in headline.points if point.vae.seed == 0}
+    assert [point.run for point in panel.points[: len(base)]] == list(base.values())
+    evaluated = [point.run for point in panel.points if point.vae.key in base and isinstance(point.run, Remeasured)]
+    assert len(evaluated) == len(base) * len(protocols(next(iter(base.values()))))
+    for run in evaluated:
+        changed = {name for name in Gaps.model_fields if getattr(run, name) != getattr(base[run.vae.key], name)}
+        assert changed, run.variant
+        assert all(name.startswith("amortization") for name in changed) == (run.gaps == ("amortization",))
+    names = {run.variant for run in evaluated}
+    wanted = {"MS-SSIM kuzina2022_fixed", "MS-SSIM wang2003_upsampled", "reconstructions: mean", "gradient: sign"}
+    assert wanted | {"δ = 0.05", "δ = 0.2", "q*: 10 steps of 0.005"} <= names
+    assert all(cost(run) > 0 for run in panel.runs)
+
+
+def test_what_changes_training_is_trained_again_where_it_applies(toy):
+    panel = sensitivity("smoke", toy, overrides=TINY | {"training_variants": ["augment_probability", "skip", "rgb"]})
+    base = {point.vae.key for point in panel.points[:3]}
+    again = [point for point in panel.points if point.vae.key not in base]
+    assert [(p.series, p.vae.augment_probability, p.run.variant) for p in again] == [
+        ("aug_naive", 0.1, "augmentation: b = 0.1")
+    ]
+    reasons = left_out(panel)
+    assert reasons["residual network: skip without ReLU"] == "the network here is fully connected"
+    assert "not binary" in reasons["samples: not binarised again"]
+    residual = sensitivity("smoke", toy, overrides=TINY | {"architecture": "residual", "training_variants": ["skip"]})
+    trained = {p.series for p in residual.points if p.vae.network.skip == "identity"}
+    assert trained == {"normal", "dmaapx", "aug_naive"}
+    assert "training_variants asks for it" in left_out(residual)["residual network: 3×3, as printed"]
+    with pytest.raises(VaelibError, match=r"training_variants.0 = 'sigma'"):
+        sensitivity("smoke", toy, overrides=TINY | {"training_variants": ["sigma"]})
+
+
+def test_a_name_is_no_part_of_a_measurement_and_the_settings_are(made):
+    assert made.mean.model_copy(update={"variant": "another"}).key == made.mean.key
+    assert made.mean.model_copy(update={"gaps": ("amortization",)}).key != made.mean.key
+    assert Remeasured(vae=made.vae, **CHEAP).key != made.base.key
+
+
+def test_measured_again_is_what_the_gaps_say(made):
+    rows = json.loads((made.store.require(made.mean) / "curve.json").read_text())
+    assert {row["effective_epoch"] for row in rows} == {2}
+    assert {row["quantity"] for row in rows} >= {"robustness_gap", "clean_floor"}
+    assert "amortization_gap" not in {row["quantity"] for row in rows}
+    found = {row["quantity"]: row["value"] for row in rows}
+    folder, vae = made.store.require(made.data), load_vae(made.vae, made.store)
+    test, labels = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("test", "test_labels"))
+    direct = robustness_gap(vae, test, labels, n_images=4, restarts=2, steps=4, reconstruction="mean")
+    assert found["robustness_gap"] == pytest.approx(float(direct.gap.mean()), abs=1e-6)
+    short = json.loads((made.store.require(made.short) / "curve.json").read_text())
+    best = optimize_posterior(vae, test[stratified(labels, 6)], max_steps=1, lr=0.1, samples=2)
+    assert next(r["value"] for r in short if r["quantity"] == "amortization_gap") == pytest.approx(
+        float(best.gap.mean()), rel=1e-4, abs=1e-3
+    )
+
+
+def test_the_table_has_a_row_a_variant_and_no_gap_that_a_variant_cannot_touch(made):
+    points = [Point("normal", math.nan, run) for run in (made.base, made.mean, made.short)]
+    table = sensitivity_table(SimpleNamespace(points=points, likelihood="gaussian"), made.store)
+    assert table["variant"].tolist() == [PROTOCOL, "mean", "short"]
+    assert table["generalization_gap"].notna().tolist() == [True, False, False]
+    assert table["robustness_gap"].notna().tolist() == [True, True, False]
+    assert table["amortization_gap"].notna().tolist() == [True, False, True]
+    assert table["amortization_gap"][2] < table["amortization_gap"][0]  # one step of Adam against twenty
+
+
+def test_training_curves_know_nothing_of_it(made):
+    [(_, curve)] = stored_curves(made.store)
+    assert (curve.groupby(["effective_epoch", "quantity"]).size() == 1).all()
