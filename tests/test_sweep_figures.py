@@ -359,7 +359,7 @@ def test_figures_are_saved_under_the_papers_number_and_the_report_has_their_capt
     texts = {text for text, _ in boxes(fig)}
     assert "smoke: no claim" in texts
     assert any("one seed, as in the paper" in text.replace("\n", " ") for text in texts)
-    assert stem.removesuffix("_right")[3:].lstrip("0") in html._figure(path)["caption"].split("Fig. ")[1]
+    assert stem.removesuffix("_right")[3:].lstrip("0") in html._figure(path, {})["caption"].split("Fig. ")[1]
 
 
 def test_the_papers_curves_lie_beneath_only_where_the_scale_is_the_papers():
