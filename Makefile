@@ -30,7 +30,7 @@ SRC    := $(VAELIB_BUILD)/src
 TAG    := $(notdir $(basename $(DATASET)))$(if $(filter-out default,$(LIKELIHOOD)),-$(LIKELIHOOD))
 NAMES  := $(patsubst notebooks/%.py,%,$(sort $(wildcard notebooks/[0-9]*.py)))
 # The paper sweeps one network on one data set; FashionMNIST stands in for CIFAR-10. With another likelihood the sweeps would be the same.
-SWEEPS := $(filter 04_% 06_% 07_% 08_%,$(NAMES))
+SWEEPS := $(filter 02_% 04_% 06_% 07_% 08_%,$(NAMES))
 ALL    := $(if $(filter-out default,$(LIKELIHOOD))$(filter binary_mnist,$(DATASET)),$(filter-out $(SWEEPS),$(NAMES)),$(NAMES))
 LIB    := $(shell find vaelib -type f -not -name '*.pyc')
 

@@ -12,9 +12,11 @@ from vaelib import runs
 from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
 from vaelib.runs import (
+    C2ST,
     EXPERIMENTS,
     GRIDS,
     RHA,
+    Audit,
     Bank,
     Classifier,
     Corrupted,
@@ -273,6 +275,8 @@ KNOWN = {
     RHA: (1, "144fd1bf888d"),
     Gaps: (1, "fc55255d7b81"),
     Classifier: (1, "3a140e0018e4"),
+    C2ST: (1, "8de83455a71a"),
+    Audit: (1, "c9576dea83a1"),
     Corrupted: (1, "7cb585a71ae4"),
     Downstream: (1, "dd3429456224"),
     Plane: (1, "f42bfada36c8"),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..files import write_json
-from . import downstream_ledger, laboratory_ledger, size_ledger, smoothness_ledger, sweep_ledger
+from . import downstream_ledger, laboratory_ledger, sheet_ledger, size_ledger, smoothness_ledger, sweep_ledger
 from . import ledger as three_gaps
 from .audit import findings
 from .entries import Part, Tables, settings_in
@@ -32,6 +32,7 @@ PARTS: tuple[Part, ...] = (
     size_ledger.PART,
     smoothness_ledger.PART,
     downstream_ledger.PART,
+    sheet_ledger.PART,
 )
 TABLES = {table: notebook for part in PARTS for table, notebook in part.notebooks.items()}
 

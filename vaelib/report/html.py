@@ -55,9 +55,14 @@ CAPTIONS = {
     "last epoch; below the dotted line the axis is pressed together.",
     "fig15": "Training on a mixture of real and synthetic images (Fig. 15).",
     "fig16": "DMaaPx with diffusion models that saw only a part of the training images (Fig. 16).",
+    "fig17": "Test images, samples of the diffusion model (Fig. 17), and the samples that lie nearest to a training image.",
+    "fig18": "Accuracy of a network that tells samples from real images it has not seen, over the share of the training "
+    "images that the diffusion model saw (Fig. 18). Grey: what permuted labels give.",
     "fig19": "Accuracy of four classifiers on the encoder's means under each corruption of CIFAR-10-C (Fig. 19).",
     "claims": "Every claim of the paper that these runs can judge (notebook 10): verdicts by section, and margins in half-widths "
     "of their 95 % intervals; right of the grey band a claim is supported, left of it contradicted.",
+    "audit": "Audit of the samples: distances to the training images, classes, precision, recall and extreme pixels. "
+    "Not in the paper.",
     "samples": "Images from each method's prior, one sample of p(x|z) each, with the same z for every method.",
     "tour_attack": "Test images under attack, and what becomes of their reconstructions (notebook 00).",
     "tour_overfitting": "Training on N and on 10 N real images: ELBO on training (dashed) and test images (notebook 00).",

@@ -264,5 +264,5 @@ def provenance_note(*experiments: Experiment) -> str:
     store = Store()
     manifests = [store.manifest(one) for one in all_artifacts([run for one in experiments for run in one.runs])]
     hours = sum(manifest["seconds"] for manifest in manifests) / 3600
-    seeds = ", ".join(str(seed) for seed in sorted({point.vae.seed for one in experiments for point in one.points}))
+    seeds = ", ".join(str(seed) for seed in sorted({point.subject.seed for one in experiments for point in one.points}))
     return f"*seeds {seeds} · {len(manifests)} artifacts, {hours:.2f} process-hours in all*\n\n{machine_note()}"

@@ -33,7 +33,10 @@ DRAWN_FROM = {
     "fig14": "mollify",
     "fig15": "mixing",
     "fig16": "teacher_fractions",
+    "fig17": "teacher_sheet",
+    "fig18": "c2st",
     "fig19": "downstream",
+    "audit": "teacher_sheet",
     "samples": "downstream",
     "early_stopping": "mollify",
 }

@@ -2,6 +2,8 @@
 
 from .engine import missing, run
 from .evaluations import (
+    C2ST,
+    Audit,
     Brackets,
     Calibration,
     Classifier,
@@ -18,18 +20,27 @@ from .laboratory import Laboratory, brackets, laboratory, write_brackets, write_
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
 from .sensitivity import sensitivity
 from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
+from .sheet import teacher_sheet
 from .stages import load_classifier, load_teacher, load_vae, resolve_data
 from .store import Store, provenance
 from .tables import read_table, tables_folder, write_tables
 from .tasks import downstream
 
-EXPERIMENTS = {"three_gaps": three_gaps, "downstream": downstream, "sensitivity": sensitivity, **GRIDS}
+EXPERIMENTS = {
+    "three_gaps": three_gaps,
+    "downstream": downstream,
+    "sensitivity": sensitivity,
+    "teacher_sheet": teacher_sheet,
+    **GRIDS,
+}
 
 __all__ = [
+    "C2ST",
     "EXPERIMENTS",
     "GRIDS",
     "RHA",
     "Artifact",
+    "Audit",
     "Bank",
     "Brackets",
     "Calibration",
@@ -76,6 +87,7 @@ __all__ = [
     "smoothness",
     "tables_folder",
     "teacher_fractions",
+    "teacher_sheet",
     "three_gaps",
     "write_brackets",
     "write_laboratory",

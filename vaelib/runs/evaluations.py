@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ..data.corruptions import CORRUPTIONS
 from ..tasks.representation import FEWEST
-from .settings import Artifact, Data, Gaps, LikelihoodName, VAERun
+from .settings import Artifact, Bank, Data, Gaps, LikelihoodName, Samples, VAERun
 
 Gap = Literal["amortization", "robustness"]
 
@@ -131,3 +131,34 @@ class Remeasured(Gaps):
     kind: ClassVar[str] = "remeasured"
     variant: str = Field("", exclude=True, description="its row in the panel; not part of what it is")
     gaps: tuple[Gap, ...] = Field(("amortization", "robustness"), min_length=1)
+
+
+class C2ST(Artifact):
+    """A network that learns to tell samples from real images and is tested on others (App. D.3, whose values are default).
+
+    It learns from real images *beside* D_train and is tested on D_test, so that a teacher has seen none of them. With
+    ``images`` = 0, where too few are left beside D_train, it learns from D_train itself.
+    """
+
+    kind: ClassVar[str] = "c2st"
+    data: Data
+    bank: Bank | Samples | None = Field(None, description="None: two halves of real images, the control")
+    images: int = Field(0, ge=0, description="real images beside D_train to learn from; 0: D_train")
+    tested: int = Field(10_000, ge=1, description="held-out images of each kind")
+    network: Literal["small", "resnet18"] = "resnet18"
+    epochs: int = Field(14, ge=1)
+    batch_size: int = Field(256, ge=2)
+    lr: float = Field(1e-3, gt=0)
+    decay: bool = Field(False, description="let lr fall linearly to 0")
+    seed: int = 0
+
+
+class Audit(Artifact):
+    """A bank searched for copies, classified and scored against the data that its teacher learned from."""
+
+    kind: ClassVar[str] = "audit"
+    data: Data
+    bank: Bank | Samples
+    classifier: Classifier
+    images: int = Field(50_000, ge=2, description="of the bank, at most")
+    seed: int = 0

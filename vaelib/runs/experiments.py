@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 from ..errors import VaelibError
 from ..training.distributions import METHODS
-from .evaluations import Classifier, Downstream
+from .evaluations import C2ST, Audit, Classifier, Downstream
 from .outside import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
 from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
@@ -18,12 +18,17 @@ class Point(NamedTuple):
 
     series: str
     x: float
-    run: VAERun | RHA | Gaps | Downstream
+    run: VAERun | RHA | Gaps | Downstream | C2ST | Audit
 
     @property
     def vae(self) -> VAERun:
-        """Return the VAE that was trained or measured."""
+        """Return the VAE that was trained or measured; a data sheet's points have none."""
         return self.run if isinstance(self.run, VAERun) else self.run.vae
+
+    @property
+    def subject(self) -> VAERun | C2ST | Audit:
+        """Return what has the data set and the seed: the VAE, or the data sheet's own run."""
+        return self.run if isinstance(self.run, C2ST | Audit) else self.vae
 
 
 class Experiment(NamedTuple):
@@ -36,14 +41,14 @@ class Experiment(NamedTuple):
     points: list[Point]
 
     @property
-    def runs(self) -> list[VAERun | RHA | Gaps | Downstream]:
+    def runs(self) -> list[VAERun | RHA | Gaps | Downstream | C2ST | Audit]:
         """Return the runs behind the points, each once."""
         return list({point.run.key: point.run for point in self.points}.values())
 
     @property
     def data(self) -> Data:
         """Return the data set that all runs share."""
-        return self.points[0].vae.data
+        return self.points[0].subject.data
 
 
 def spaced(last: int, points: int) -> tuple[int, ...]:

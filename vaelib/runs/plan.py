@@ -20,6 +20,7 @@ FIGURES = {
     "three_gaps": "Figs. 2, 10-13, Table 7",
     "downstream": "Figs. 4 left, 9, 19, Table 11",
     "sensitivity": "App. A, Table 2",
+    "teacher_sheet": "Figs. 17, 18",
     "smoothness": "Fig. 3",
     "limited_k": "Fig. 4 right",
     "rha": "Fig. 5",
@@ -64,9 +65,12 @@ class Plan(NamedTuple):
 
 
 def chosen_experiments(dataset: str, likelihood: str, experiments: Iterable[str]) -> list[str]:
-    """Return what ``make all`` runs of ``experiments``: the sweeps only where the paper's own setting is asked for."""
+    """Return what ``make all`` runs of ``experiments``.
+
+    The sweeps, and the data sheet that stands on their teachers, only where the paper's own setting is asked for.
+    """
     swept = dataset != "binary_mnist" and likelihood == "default"
-    return [name for name in experiments if swept or name not in GRIDS]
+    return [name for name in experiments if swept or name not in (*GRIDS, "teacher_sheet")]
 
 
 def price(artifacts: Sequence[Artifact], store: Store, machine: Machine) -> Cost:

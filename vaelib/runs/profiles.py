@@ -152,6 +152,15 @@ class Profile(Settings):
         get_args(TrainingVariant), description="what is trained again, where it applies"
     )
     training_variant_seeds: int = Field(1, ge=1, description="VAEs a method of these")
+    audit_images: int = Field(50_000, ge=2, description="samples that are searched for copies, at most")
+    c2st_network: Literal["small", "resnet18"] = "resnet18"
+    c2st_seeds: int = Field(5, ge=1, description="two-sample tests a teacher (Fig. 18)")
+    c2st_images: int = Field(50_000, ge=2, description="of each kind that one learns from, at most")
+    c2st_tested: int = Field(10_000, ge=2, description="of each kind that one is tested on, at most")
+    c2st_epochs: int = Field(14, ge=1)
+    c2st_batch_size: int = Field(256, ge=2)
+    c2st_lr: float = Field(1e-3, gt=0)
+    c2st_decay: bool = Field(False, description="let it fall linearly to 0")
 
 
 def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:

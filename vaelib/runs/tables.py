@@ -24,6 +24,7 @@ from .evaluations import Remeasured
 from .experiments import Experiment
 from .sensitivity import PROTOCOL
 from .settings import RHA, Gaps, VAERun
+from .sheet_tables import sheet_tables
 from .stages import build_vae
 from .stages.tasks import CLEAN, OVERALL
 from .store import MANIFEST, Store
@@ -220,7 +221,7 @@ def record_build(experiment: Experiment, store: Store) -> None:
     record = {
         "data": experiment.data.label,
         "training and test images": f"{experiment.data.n_train:,} and {experiment.data.n_test:,}",
-        "seeds": sorted({point.vae.seed for point in experiment.points}),
+        "seeds": sorted({point.subject.seed for point in experiment.points}),
         "artifacts": len(manifests),
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
@@ -236,11 +237,16 @@ def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str
     """Write the tables of a finished experiment and ``build.json``; return its own rows.
 
     The three gaps give ``three_gaps`` and ``curves``, the downstream tasks ``downstream`` and ``corruptions``, the
-    sensitivity panel ``sensitivity``, a sweep ``rows`` (in ``<name>.csv``) and ``curves``.
+    sensitivity panel ``sensitivity``, the data sheet ``c2st``, ``teacher_sheet`` and ``sampling_cost``, a sweep ``rows`` (in
+    ``<name>.csv``) and ``curves``.
     """
     store = store or Store()
     folder = tables_folder(experiment.profile.name)
-    if experiment.name in ("three_gaps", "downstream", "sensitivity"):
+    if experiment.name == "teacher_sheet":
+        own = sheet_tables(experiment, store)
+        for name, table in own.items():
+            merge_table(folder / f"{name}.csv", table)
+    elif experiment.name in ("three_gaps", "downstream", "sensitivity"):
         if experiment.name == "three_gaps":
             own = {"three_gaps": three_gaps_table(experiment, store), "curves": curves(experiment, store)}
         elif experiment.name == "sensitivity":

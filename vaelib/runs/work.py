@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 
 from ..models import build_likelihood
 from ..models.residual import VARIANTS
-from .evaluations import Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remeasured
+from .evaluations import C2ST, Audit, Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remeasured
 from .settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Network, Pretrained, Samples, Teacher, VAERun
 
 PIXELS = 32**2
 CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000
 SCORING = 0.8  # decodings a step that select the best posterior: 16 every 20 steps
 DDPM_MACS, DDPM_PARAMETERS = 6_054_000_000, 35_746_307  # of google/ddpm-cifar10-32
+RESNET_MACS = 556_000_000  # of ResNet-18 at 32 px without the early halving
 KERNELS = {"fc": 120, "residual": 400, "unet": 800}  # that a GPU starts for a VAE's training step, a U-Net's pass
 
 
@@ -161,6 +162,19 @@ def _brackets(brackets: Brackets) -> Work:
     return _vae_work(brackets.vae, 0, decoded, 0)
 
 
+def _c2st(test: C2ST) -> Work:
+    bank = test.bank.size - test.tested if test.bank else test.images
+    seen = test.epochs * 2 * min(test.images or test.data.n_train, bank)
+    if test.network == "small":
+        return Work(core=seen / CLASSIFIED)
+    return Work(training=6 * RESNET_MACS * seen, kernels=seen / test.batch_size * 600)
+
+
+def _audit(audit: Audit) -> Work:
+    pairs = min(audit.images, audit.bank.size) * (2 * audit.data.n_train + 3 * audit.data.n_test)
+    return Work(core=5 + pairs * PIXELS * audit.data.channels / 2e10)
+
+
 WORK: dict[type[Artifact], Callable[[Any], Work]] = {
     Teacher: _teacher,
     Bank: _bank,
@@ -174,6 +188,8 @@ WORK: dict[type[Artifact], Callable[[Any], Work]] = {
     Plane: lambda plane: Work(core=5 + plane.images / 60_000),
     Calibration: lambda calibration: Work(core=calibration.repetitions * calibration.images / 500),
     Brackets: _brackets,
+    C2ST: _c2st,
+    Audit: _audit,
 }
 
 

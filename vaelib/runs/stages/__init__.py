@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluations import (
+    C2ST,
+    Audit,
     Brackets,
     Calibration,
     Classifier,
@@ -30,6 +32,7 @@ from .gaps import make_gaps, make_remeasured
 from .laboratory import make_brackets, make_calibration, make_plane, make_remark, make_world_bounds
 from .outside import make_pretrained, make_samples
 from .rha import make_rha
+from .sheet import make_audit, make_c2st
 from .tasks import make_corrupted, make_downstream
 from .vae import build_vae, load_vae, make_vae, training_distribution
 
@@ -52,6 +55,8 @@ STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
     Remark: make_remark,
     WorldBounds: make_world_bounds,
     Brackets: make_brackets,
+    C2ST: make_c2st,
+    Audit: make_audit,
 }
 
 

@@ -8,16 +8,16 @@ from ...data import load_dataset
 from ...errors import VaelibError
 from ...tasks import FitState, SmallClassifier, fit, logits_of
 from ..evaluations import Classifier
+from ..settings import Data
 from ..store import Store, load_tensors, save_tensors
 from .context import Context
 
 
-def _labelled(settings: Classifier, context: Context) -> tuple[Tensor, Tensor]:
-    """Return the images and labels it learns from."""
-    data = settings.data
-    if not settings.images:
+def labelled_images(data: Data, count: int, context: Context) -> tuple[Tensor, Tensor]:
+    """Return ``count`` training images beside D_train and their labels; for 0 those of D_train."""
+    if not count:
         return context.split(data, "train"), context.split(data, "train_labels")
-    sizes = {"n_train": data.n_train, "n_test": data.n_test, "held_out": settings.images}
+    sizes = {"n_train": data.n_train, "n_test": data.n_test, "held_out": count}
     loaded = load_dataset(data.name, **sizes, seed=data.seed, source=data.source)
     if not torch.equal(loaded.train, context.split(data, "train").cpu()):
         raise VaelibError(f"dataset = {data.name}: its files are not those it was prepared from; restore them")
@@ -33,7 +33,7 @@ def build_small(settings: Classifier, classes: int) -> SmallClassifier:
 
 def make_classifier(settings: Classifier, context: Context) -> None:
     """Train; write the weights and ``scores.json``: accuracy on D_test, images learned from, classes."""
-    images, labels = _labelled(settings, context)
+    images, labels = labelled_images(settings.data, settings.images, context)
     test, test_labels = (context.split(settings.data, name) for name in ("test", "test_labels"))
     classes = int(max(labels.max(), test_labels.max())) + 1
     state = FitState(build_small(settings, classes).to(context.device, memory_format=torch.channels_last))

@@ -1,0 +1,189 @@
+"""From the experiment ``teacher_sheet`` to its figures and tables for a notebook: footers, stamps, names as in the paper."""
+
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..progress import duration
+from ..runs import Bank, Experiment, Store, missing
+from ..runs.outside import source_of_samples
+from ..runs.sheet_tables import audit_of
+from ..runs.store import commit, load_array, load_tensors
+from ..samplers.bank import Bank as BankImages
+from .canvas import ReportFigure
+from .claims import number
+from .figures import figures_folder, stamp, stem, title
+from .plotting import provenance_line, save_figure
+from .reference import SWEEP_SETTING
+from .sheet_plots import STRIP, audit_figure, c2st_figure, samples_figure
+from .sheet_reference import paper_c2st
+
+Tables = dict[str, pd.DataFrame]
+
+
+def _frame(experiment: Experiment, footer: str) -> dict:
+    title_note = title(experiment).partition(",")[0] + ": the diffusion model's samples"
+    return {"title_note": title_note, "footer": footer, "stamp": stamp(experiment)}
+
+
+def _saved(figure: ReportFigure, experiment: Experiment, name: str) -> ReportFigure:
+    save_figure(figure, figures_folder(experiment.profile.name), f"{name}_{stem(experiment)}")
+    return figure
+
+
+def _split(experiment: Experiment, name: str) -> Tensor:
+    return torch.from_numpy(load_array(Store().require(experiment.data) / f"{name}.npy").copy()).float() / 255
+
+
+def _about(experiment: Experiment) -> str:
+    data, profile = experiment.data, experiment.profile
+    return f"profile {profile.name} · {data.label} · {data.n_train:,} training images · {source_of_samples(profile)}"
+
+
+def describe_sheet(experiment: Experiment) -> str:
+    """Return what a data sheet consists of, as Markdown."""
+    profile, audit = experiment.profile, audit_of(experiment)
+    shares = sorted({point.x for point in experiment.points if point.series == "teacher"})
+    todo = missing(experiment.runs, Store())
+    return (
+        f"**{title(experiment).partition(',')[0]}** · {_about(experiment)} · {audit.bank.size:,} samples of each · teachers "
+        f"of {', '.join(f'{x:.0f}' for x in shares)} % of the training images · {profile.c2st_seeds} two-sample tests each. "
+        + ("Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts.")
+    )
+
+
+def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> ReportFigure:
+    """Draw and save Fig. 17 as ``fig17_<dataset>``: the bank's first images, none chosen, and the most suspicious ones."""
+    audit, store = audit_of(experiment), Store()
+    count = min(12 * rows, 12 * (min(experiment.data.n_test, audit.bank.size) // 12))
+    bank, test = BankImages(store.require(audit.bank)), _split(experiment, "test")
+    found = load_tensors(store.require(audit) / "neighbours.safetensors")[0]
+    order = found["to_train"].argsort()[:nearest]
+    chosen = bank.images(0, len(found["to_train"]))[order].float() / 255
+    strip = dict(
+        zip(
+            STRIP,
+            (
+                chosen,
+                _split(experiment, "train")[found["train_index"][order]],
+                test[found["test_index"][order]],
+            ),
+            strict=True,
+        )
+    )
+    distances = {STRIP[1]: found["to_train"][order].tolist(), STRIP[2]: found["to_test"][order].tolist()}
+    footer = (
+        f"{_about(experiment)} · above: the first {count} of each, none chosen · below: of {len(found['to_train']):,} samples the "
+        f"{len(order)} nearest to D_train · commit {commit()[:10]}"
+    )
+    samples = bank.images(0, count).float() / 255
+    figure = samples_figure(test[:count], samples, strip, distances, **_frame(experiment, footer))
+    return _saved(figure, experiment, "fig17")
+
+
+def draw_c2st(experiment: Experiment, tables: Tables) -> ReportFigure:
+    """Draw and save Fig. 18 as ``fig18_<dataset>``; the paper's beneath where the scale is the paper's."""
+    rows, profile = tables["c2st"], experiment.profile.name
+    setting = (experiment.dataset, experiment.likelihood)
+    paper = paper_c2st() if profile in ("gpu", "paper") and setting == SWEEP_SETTING else None
+    taught = rows[rows["series"] == "teacher"]
+    shown = "line: mean, whiskers: ± 1.96 sd, points: seeds"
+    footer = provenance_line(rows, profile=profile, commit=commit(), shown=shown)
+    footer += (
+        f" · network {rows['network'].iloc[0]}, learned from {int(taught['learned_from'].max()):,} images of each kind, tested on "
+        f"{int(taught['tested'].max()):,} of each · dots at the right: seeds of the control"
+    )
+    footer += "" if paper is None else " · thin and faint: the paper's"
+    return _saved(c2st_figure(rows, paper=paper, **_frame(experiment, footer)), experiment, "fig18")
+
+
+def draw_audit(experiment: Experiment, tables: Tables) -> ReportFigure:
+    """Draw and save the audit's figure as ``audit_<dataset>``."""
+    found = load_tensors(Store().require(audit_of(experiment)) / "neighbours.safetensors")[0]
+    distances = {"real": found["reference"].numpy(), "teacher": found["to_train"].numpy()}
+    rows = tables["teacher_sheet"]
+    values = rows.set_index(["images", "quantity"])["value"]
+    footer = (
+        f"{_about(experiment)} · {len(distances['teacher']):,} samples, {len(distances['real']):,} test images · Euclidean "
+        f"distance, pixels in [0, 1] · classifier of our own, {values['real', 'classifier_accuracy']:.1%} right on D_test · "
+        f"precision and recall of {int(values['teacher', 'proxy_images']):,} images of each kind in its features · "
+        f"commit {commit()[:10]}"
+    )
+    return _saved(audit_figure(rows, distances, **_frame(experiment, footer)), experiment, "audit")
+
+
+KINDS = {"real": "other test images", "teacher": "samples", "noise": "noise"}
+SCORES = {
+    "proxy_fid": "proxy-FID (↓)",
+    "proxy_is": "proxy-IS (↑)",
+    "proxy_precision": "precision (↑)",
+    "proxy_recall": "recall (↑)",
+    "pixels_0": "pixels exactly 0",
+    "pixels_255": "pixels exactly 255",
+}
+AUDIT = {
+    "distance_train": "median distance to the nearest training image",
+    "distance_train_reference": "the same of test images",
+    "too_near_train": "nearer to D_train than 99 % of the test images (by chance: 1 %)",
+    "leaning_train": "nearer to D_train than to as many test images (no memory: about 50 %)",
+    "near_duplicates": "nearer to another sample than 99 % of the test images to each other (by chance: 1 %)",
+    "copies_train": "exact copies of a training image",
+    "copies_test": "exact copies of a test image",
+    "duplicates": "exact duplicates within the bank",
+    "class_distance": "would have to change class to match the test images",
+}
+
+
+def scores_table(tables: Tables) -> Any:
+    """Return proxy-FID and its kin of real images, samples and noise, for a notebook."""
+    rows = tables["teacher_sheet"]
+    table = rows[rows["quantity"].isin(SCORES)].pivot(index="quantity", columns="images", values="value")
+    table = table.reindex(index=list(SCORES), columns=list(KINDS)).rename(index=SCORES, columns=KINDS)
+    return table.rename_axis(index=None, columns=None).style.format(number, na_rep="–")
+
+
+def audit_table(tables: Tables) -> Any:
+    """Return what the audit found in the bank, for a notebook."""
+    rows = tables["teacher_sheet"]
+    values = rows[rows["images"] == "teacher"].set_index("quantity")["value"]
+    texts = {
+        label: number(values[name]) if name.startswith("distance") else f"{values[name]:.2%}"
+        for name, label in AUDIT.items()
+    }
+    return pd.DataFrame({"samples": texts}).style.set_properties(**{"text-align": "right"})
+
+
+def c2st_summary(tables: Tables) -> Any:
+    """Return accuracy (mean ± sd over seeds), its null and the largest p-value of each teacher and of the control."""
+    rows = tables["c2st"].assign(x=tables["c2st"]["x"].fillna(-1.0))
+    lines = {}
+    for (series, x), own in rows.groupby(["series", "x"]):
+        name = "real against real" if series == "real" else f"teacher of {x:.0f} % of D_train"
+        spread = f" ± {own['accuracy'].std():.1%}" if len(own) > 1 else ""
+        lines[name] = {
+            "accuracy": f"{own['accuracy'].mean():.1%}{spread}",
+            "95 % of permutations": f"{own['null_low'].min():.1%} … {own['null_high'].max():.1%}",
+            "largest p": f"{own['p_value'].max():.2g}",
+            "seeds": len(own),
+        }
+    return pd.DataFrame(lines).T.style
+
+
+def cost_table(experiment: Experiment, tables: Tables) -> Any:
+    """Return Appendix D.2 for this teacher: time and bytes of k·N samples, as measured here and forecast for an A100."""
+    rows, bank = tables["sampling_cost"], audit_of(experiment).bank
+    if not isinstance(bank, Bank):
+        return pd.DataFrame({"cost": {bank.name: "samples of others: nothing was computed here"}}).style
+    lines = {}
+    for row in rows.to_dict("records"):
+        name = f"k = {row['k']:,}" if row["k"] else "training the diffusion model"
+        lines[name] = {
+            "images": f"{row['images']:,}",
+            "on disk": f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] else "–",
+            "images a second": number(row["images_per_second"]),
+            f"here ({row['device']}), one process": duration(row["seconds"]),
+            "forecast, one A100": duration(row["seconds_a100"]),
+        }
+    return pd.DataFrame(lines).T.style

@@ -1,0 +1,86 @@
+"""The teacher's data sheet: classifier two-sample tests of its samples, and the audit of its bank (Appendix D)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import files, rng
+from ...samplers.bank import Bank as BankImages
+from ...tasks import audit, build_network, c2st, fit, logits_of, proxy_quality
+from ...tasks.classifier import FitState
+from ..evaluations import C2ST, Audit
+from ..store import save_tensors
+from .classifier import labelled_images, load_classifier
+from .context import Context
+
+
+def _two_samples(settings: C2ST, context: Context) -> list[tuple[Tensor, Tensor]]:
+    """Return (training, held-out) images of the real kind and of the other; no image is in two of the four."""
+    real, _ = labelled_images(settings.data, settings.images, context)
+    test, seed, tested = context.split(settings.data, "test"), settings.seed, settings.tested
+    if settings.bank is None:  # the control: two halves of real images
+        n = len(real) // 2
+        learn, held_out = c2st.split_sets(real, n, n, seed, "real"), c2st.split_sets(test, tested, tested, seed, "test")
+        return list(zip(learn, held_out, strict=True))
+    bank = BankImages(context.store.require(settings.bank)).images()
+    n = min(len(real), len(bank) - tested)
+    learn, _ = c2st.split_sets(real, n, 0, seed, "real")
+    held_out, _ = c2st.split_sets(test, tested, 0, seed, "test")
+    return [(learn, held_out), c2st.split_sets(bank, n, tested, seed, "bank")]
+
+
+def make_c2st(settings: C2ST, context: Context) -> None:
+    """Train the discriminator, test it; write ``c2st.json``."""
+    (real, held_out), (other, held_out_other) = _two_samples(settings, context)
+    images, labels = c2st.labelled(real.cpu(), other.cpu())
+    network = build_network(settings.network, settings.data.channels, 2, settings.seed).to(context.device)
+    state = FitState(network)
+    if (saved := context.resume()) is not None:
+        state.load(saved[0], saved[1]["epochs"])
+    options = {"batch_size": settings.batch_size, "lr": settings.lr, "decay": settings.decay, "seed": settings.seed}
+    for epoch, loss in fit(state, images, labels, epochs=settings.epochs, **options):
+        context.checkpoint(state.tensors, {"epochs": epoch})
+        context.report(epoch / settings.epochs, f"loss {loss:.3f}")
+    found = c2st.two_sample_test(state.network, held_out.cpu(), held_out_other.cpu())
+    files.write_json(context.folder / "c2st.json", found._asdict() | {"learned_from": len(real)})
+
+
+def _quality(kinds: dict[str, Tensor], reference: Tensor, classifier: Any) -> list[dict[str, Any]]:
+    rows = []
+    for kind, images in kinds.items():
+        found = proxy_quality(classifier, reference, images)
+        scores = {"proxy_fid": found.proxy_fid, "proxy_is": found.proxy_is}
+        scores |= {"proxy_precision": found.precision, "proxy_recall": found.recall, "proxy_images": found.images}
+        rows += [{"images": kind, "quantity": name, "value": value} for name, value in scores.items()]
+    return rows
+
+
+def make_audit(settings: Audit, context: Context) -> None:
+    """Search, classify and score the bank; write ``measured.json`` and the distances and indices of the neighbours."""
+    train, test = (context.split(settings.data, name) for name in ("train", "test"))
+    bank = BankImages(context.store.require(settings.bank)).images(0, min(settings.images, settings.bank.size))
+    bank = bank.to(context.device)
+    found = audit.neighbours(bank, train, test)
+    context.report(0.4, "neighbours")
+    rows = [{"images": "teacher", "quantity": name, "value": value} for name, value in audit.summary(found).items()]
+    tensors = {name: tensor.cpu() for name, tensor in found._asdict().items() if isinstance(tensor, Tensor)}
+    save_tensors(context.folder / "neighbours.safetensors", tensors, {})
+    classifier = load_classifier(settings.classifier, context.store, context.device)
+    n = min(len(test) // 2, len(bank))  # of each kind: the scores depend on the number
+    order = torch.randperm(len(test), generator=rng.generator(settings.seed, "audit")).to(test.device)
+    noise = torch.randint(
+        0, 256, bank[:n].shape, dtype=torch.uint8, generator=rng.generator(settings.seed, "audit", "noise")
+    )
+    kinds = {"real": test[order[n : 2 * n]], "teacher": bank[:n], "noise": noise.to(test.device)}
+    rows += _quality(kinds, test[order[:n]], classifier)
+    context.report(0.8, "proxies")
+    shares = {}
+    for kind, images in {"real": test, "teacher": bank}.items():
+        shares[kind] = audit.class_shares(logits_of(classifier, images).argmax(1), classifier.classes)
+        rows += [{"images": kind, "quantity": f"class_{i}", "value": share} for i, share in enumerate(shares[kind])]
+        for value in (0, 255):
+            rows.append({"images": kind, "quantity": f"pixels_{value}", "value": audit.share_of(images, value)})
+    balance = audit.total_variation(*shares.values())
+    rows.append({"images": "teacher", "quantity": "class_distance", "value": balance})
+    files.write_json(context.folder / "measured.json", rows)
