@@ -276,7 +276,7 @@ KNOWN = {
     Gaps: (1, "fc55255d7b81"),
     Classifier: (1, "3a140e0018e4"),
     C2ST: (1, "8de83455a71a"),
-    Audit: (1, "c9576dea83a1"),
+    Audit: (2, "c9576dea83a1"),
     Corrupted: (1, "7cb585a71ae4"),
     Downstream: (1, "dd3429456224"),
     Plane: (1, "f42bfada36c8"),

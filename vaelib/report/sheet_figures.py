@@ -127,7 +127,8 @@ AUDIT = {
     "distance_train": "median distance to the nearest training image",
     "distance_train_reference": "the same of test images",
     "too_near_train": "nearer to D_train than 99 % of the test images (by chance: 1 %)",
-    "leaning_train": "nearer to D_train than to as many test images (no memory: about 50 %)",
+    "leaning_train": "nearer to D_train than to as many test images",
+    "leaning_reference": "the same of the other test images",
     "near_duplicates": "nearer to another sample than 99 % of the test images to each other (by chance: 1 %)",
     "copies_train": "exact copies of a training image",
     "copies_test": "exact copies of a test image",
@@ -165,7 +166,7 @@ def c2st_summary(tables: Tables) -> Any:
         lines[name] = {
             "accuracy": f"{own['accuracy'].mean():.1%}{spread}",
             "95 % of permutations": f"{own['null_low'].min():.1%} … {own['null_high'].max():.1%}",
-            "largest p": f"{own['p_value'].max():.2g}",
+            "largest p": f"{p:.2g}" if (p := own["p_value"].max()) > 0 else "< 1e-300",
             "seeds": len(own),
         }
     return pd.DataFrame(lines).T.style

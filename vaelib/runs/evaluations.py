@@ -157,6 +157,7 @@ class Audit(Artifact):
     """A bank searched for copies, classified and scored against the data that its teacher learned from."""
 
     kind: ClassVar[str] = "audit"
+    version: ClassVar[int] = 2  # a reference for leaning
     data: Data
     bank: Bank | Samples
     classifier: Classifier

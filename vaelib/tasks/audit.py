@@ -23,8 +23,9 @@ class Neighbours(NamedTuple):
         reference: distance of each test image to the nearest of D_train: what is near for an image that is new.
         within: distance of each sample to the nearest other sample, (N,).
         reference_within: the same among as many test images.
-        leaning: share of samples nearer to D_train than to D_test, of which equally many images are taken; 0.5 for
-            samples that know no more of one than of the other.
+        leaning: share of samples nearer to D_train than to D_test, of which equally many images are taken; ties count half.
+        leaning_reference: the same of the other test images, which know neither: about 0.5, but for the chance of which
+            images were taken.
     """
 
     to_train: Tensor
@@ -35,6 +36,7 @@ class Neighbours(NamedTuple):
     within: Tensor
     reference_within: Tensor
     leaning: float
+    leaning_reference: float
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -55,8 +57,12 @@ def neighbours(samples: Tensor, train: Tensor, test: Tensor) -> Neighbours:
     x, train_x, test_x = map(pixels, (samples, train, test))
     to_train, train_index = nearest(x, train_x)
     to_test, test_index = nearest(x, test_x)
-    equal, many = min(len(train_x), len(test_x)), min(len(x), len(test_x))
-    a, b = nearest(x, train_x[:equal])[0], nearest(x, test_x[:equal])[0]
+    equal, many = min(len(train_x), len(test_x) // 2), min(len(x), len(test_x))
+
+    def leaning(points: Tensor) -> float:
+        a, b = nearest(points, train_x[:equal])[0], nearest(points, test_x[:equal])[0]
+        return float(((a < b).float() + 0.5 * (a == b).float()).mean())
+
     return Neighbours(
         to_train,
         train_index,
@@ -65,7 +71,8 @@ def neighbours(samples: Tensor, train: Tensor, test: Tensor) -> Neighbours:
         nearest(test_x, train_x)[0],
         nearest(x[:many], x[:many], within=True)[0],
         nearest(test_x[:many], test_x[:many], within=True)[0],
-        float(((a < b).float() + 0.5 * (a == b).float()).mean()),
+        leaning(x),
+        leaning(test_x[equal:]),
     )
 
 
@@ -85,6 +92,7 @@ def summary(found: Neighbours, level: float = 0.01) -> dict[str, float]:
         "distance_train_reference": float(found.reference.median()),
         "too_near_train": below(found.to_train, found.reference),
         "leaning_train": found.leaning,
+        "leaning_reference": found.leaning_reference,
         "near_duplicates": below(found.within, found.reference_within),
         "copies_train": float((found.to_train == 0).float().mean()),
         "copies_test": float((found.to_test == 0).float().mean()),
