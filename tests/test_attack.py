@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vaelib.errors import VaelibError
-from vaelib.gaps import attack_encoder, attack_path, symmetric_kl
+from vaelib.gaps import attack_course, attack_encoder, attack_path, symmetric_kl
 from vaelib.models import FullyConnectedVAE, Posterior
 from vaelib.models.linear import LinearGaussianVAE
 
@@ -130,3 +130,14 @@ def test_a_path_passes_through_the_attacks_of_every_radius_and_length(vae, x, gr
     assert torch.equal(path[0], x[2].expand(4, *x.shape[1:]))
     with pytest.raises(VaelibError, match="gradient"):
         attack_path(vae, x[0], radii, gradient="fgsm")
+
+
+@pytest.mark.parametrize("gradient", ["raw", "sign"])
+def test_a_course_passes_through_the_attacks_of_every_length(vae, x, gradient):
+    options = {"radius": 0.1, "lr": 0.5, "gradient": gradient, "restarts": 2, "seed": 3, "chunk": 4}
+    course = attack_course(vae, x, (6, 0, 2), **options)
+    assert course.shape == (3, 2, *x.shape)
+    for steps, x_a in zip((6, 0, 2), course, strict=True):
+        torch.testing.assert_close(x_a, attack_encoder(vae, x, steps=steps, **options))
+    with pytest.raises(VaelibError, match="gradient"):
+        attack_course(vae, x, (1,), gradient="fgsm")

@@ -5,11 +5,13 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from vaelib.errors import VaelibError
 from vaelib.gaps import optimize_posterior, robustness_gap, stratified
+from vaelib.report import attack_figures, attack_plots, attacks, panel
 from vaelib.runs import Gaps, Network, Remeasured, Store, VAERun, load_vae, resolve_data, sensitivity, three_gaps
 from vaelib.runs.experiments import Point
 from vaelib.runs.price import cost
@@ -121,3 +123,78 @@ def test_the_table_has_a_row_a_variant_and_no_gap_that_a_variant_cannot_touch(ma
 def test_training_curves_know_nothing_of_it(made):
     [(_, curve)] = stored_curves(made.store)
     assert (curve.groupby(["effective_epoch", "quantity"]).size() == 1).all()
+
+
+# --- what is read off it ----------------------------------------------------------------------------------------------
+
+
+def table_of(shift: float, spread: float = 0.01, seeds: int = 3) -> pd.DataFrame:
+    """Return a panel in which a variant moves DMaaPx's G_r by ``shift`` from 0.1 below normal training's 0.5."""
+    rows = []
+    for variant, moved in ((PROTOCOL, 0.0), ("reconstructions: mean", shift)):
+        for seed in range(seeds):
+            for method, level in (("normal", 0.5), ("dmaapx", 0.4 + moved), ("aug_naive", 0.9)):
+                noise = spread * (seed - 1) * (1 if method == "dmaapx" else -1)
+                touched = np.nan if variant != PROTOCOL else 100.0 + len(method)
+                row = {"variant": variant, "method": method, "seed": seed, "robustness_gap": level + noise}
+                row |= {"generalization_gap": touched, "amortization_gap": touched, "clean_floor": 0.01}
+                about = {"dataset": "toy", "likelihood": "gaussian", "n_train": 40, "n_test": 16, "source": "toy"}
+                rows.append(row | about)
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("shift", "spread", "seeds", "expected"),
+    [
+        (0.05, 0.01, 3, (False, False)),
+        (0.2, 0.01, 3, (True, True)),
+        (0.11, 0.1, 3, (True, False)),
+        (0.2, 0.01, 1, (True, False)),
+    ],
+)
+def test_an_order_changes_clearly_or_within_the_scatter(shift, spread, seeds, expected):
+    rows = panel.orders(table_of(shift, spread, seeds)).set_index(["gap", "variant"])
+    assert tuple(rows.loc[("robustness_gap", "reconstructions: mean"), ["changed", "clear"]]) == expected
+    assert rows.loc[("robustness_gap", PROTOCOL), "order"] == "DMaaPx < Normal training < Aug.Naive"
+    assert ("amortization_gap", "reconstructions: mean") not in rows.index
+
+
+def test_methods_that_a_variant_leaves_alone_keep_their_value_of_the_same_seeds():
+    table = table_of(0.2)
+    variant = table["variant"] != PROTOCOL
+    part = table[~variant | ((table["method"] == "dmaapx") & (table["seed"] == 0))]
+    found = panel.by_variant(part, "robustness_gap")["reconstructions: mean"]
+    assert found.index.tolist() == [0]
+    assert found.loc[0].to_dict() == pytest.approx({"normal": 0.51, "dmaapx": 0.59, "aug_naive": 0.91})
+
+
+def test_figures_of_the_panel_show_what_changed():
+    table = table_of(0.2)
+    figure = panel.sensitivity_figure(table, title_note="toy", footer="profile smoke")
+    triangles = [line for ax in figure.axes for line in ax.lines if line.get_marker() == "^"]
+    assert len(triangles) == 1
+    assert panel.sensitivity_figure(table_of(0.05), title_note="toy").axes
+    kinds = attack_figures.both_kinds(table)
+    assert kinds.groupby("kind").size().to_dict() == {"mean": 9, "sample": 9}
+    assert panel.floors_figure(kinds, title_note="toy").axes
+    with pytest.raises(ValueError, match="one"):
+        panel.sensitivity_figure(pd.concat([table, table.assign(dataset="other")]), title_note="toy")
+
+
+def test_the_spread_is_the_largest_minus_the_smallest_of_one_pair():
+    values = {"kuzina2022": 0.9, "kuzina2022_fixed": 0.95, "wang2003_upsampled": 0.7}
+    rows = [
+        {
+            "pair": pair,
+            "method": "normal",
+            "image": image,
+            "variant": variant,
+            "value": value - 0.1 * image * (place == 2),
+        }
+        for pair in attacks.PAIRS
+        for image in range(2)
+        for place, (variant, value) in enumerate(values.items())
+    ]
+    found = attack_plots.spread_table(pd.DataFrame(rows))
+    assert found["mean spread"].tolist() == pytest.approx([0.3] * 3)
+    assert found["largest spread"].tolist() == pytest.approx([0.35] * 3)

@@ -9,11 +9,11 @@ could mend, the certified bounds tell: ELBO ≤ ELBO* ≤ IWAE_k, AIS ≤ log p(
 """
 
 from .ais import Bracket, InferenceGap, ais_lower, bdmc, split_inference_gap
-from .attack import attack_encoder, attack_path, symmetric_kl
+from .attack import attack_course, attack_encoder, attack_path, symmetric_kl
 from .bounds import OptimizedPosterior, evaluate_elbo, optimize_posterior
 from .certified import Certified, certify, promised
 from .iwae import Bound, iwae, slack
-from .robustness import RobustnessGap, robustness_gap, stratified
+from .robustness import Pairs, RobustnessGap, attacked_pairs, robustness_gap, stratified
 from .similarity import ms_ssim
 
 __all__ = [
@@ -22,10 +22,13 @@ __all__ = [
     "Certified",
     "InferenceGap",
     "OptimizedPosterior",
+    "Pairs",
     "RobustnessGap",
     "ais_lower",
+    "attack_course",
     "attack_encoder",
     "attack_path",
+    "attacked_pairs",
     "bdmc",
     "certify",
     "evaluate_elbo",

@@ -14,7 +14,6 @@ more than 20 steps; the last iterate is the attack. Every (image, restart) pair 
 batch.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -64,18 +63,19 @@ def _iterates(
         yield x_a
 
 
-def _ascend(vae: nn.Module, x: Tensor, x_a: Tensor, **options: Any) -> Tensor:
-    """Return the last of :func:`_iterates`."""
-    *_, x_a = deque(_iterates(vae, x, x_a, **options), maxlen=1)
-    return x_a
+def _stops(vae: nn.Module, x: Tensor, x_a: Tensor, at: Sequence[int], **options: Any) -> Tensor:
+    """Return those of :func:`_iterates` after ``at`` steps, (len(at), pairs, C, H, W)."""
+    path = enumerate(_iterates(vae, x, x_a, steps=max(at), **options))
+    found = {step: x_a.detach() for step, x_a in path if step in at}
+    return torch.stack([found[step] for step in at])
 
 
-def attack_encoder(
+def attack_course(
     vae: nn.Module,
     x: Tensor,
+    at: Sequence[int],
     *,
     radius: float = 0.1,
-    steps: int = 50,
     lr: float = 1.0,
     restarts: int = 10,
     seed: int = 0,
@@ -83,17 +83,9 @@ def attack_encoder(
     indices: Sequence[int] | None = None,
     chunk: int = 500,
 ) -> Tensor:
-    """Return attacked images x_a of Eq. 10, (restarts, B, C, H, W), floats in x's pixel range, on the model's device.
+    """Return the attack of :func:`attack_encoder` after each number of steps in ``at``, (len(at), restarts, B, C, H, W).
 
-    Arguments:
-        x: clean images x_r, (B, C, H, W), uint8 or floats in [0, 1].
-        radius, steps, lr, restarts: δ, n_ε, η, n_a of Table 2 (CIFAR-10: radius 0.05, steps 100).
-        gradient: "raw" (published) or "sign".
-        indices: the images' numbers in their data set, which name their random starts; 0 … B - 1 unless given.
-        chunk: (image, restart) pairs in one batch; changes memory, never the result.
-
-    Raises:
-        VaelibError: unknown ``gradient``, or a ``radius`` that is not positive.
+    The price is that of the longest one. Other arguments and errors are those of :func:`attack_encoder`.
     """
     if gradient not in GRADIENTS:
         raise VaelibError(f"attack gradient {gradient!r} is unknown; choose one of {', '.join(GRADIENTS)}")
@@ -113,12 +105,27 @@ def attack_encoder(
         )
         pairs = x.repeat(restarts, 1, 1, 1)
         attacked = [
-            _ascend(
-                vae, clean, clean + START_STD * start.to(device), radius=radius, steps=steps, lr=lr, gradient=gradient
-            )
+            _stops(vae, clean, clean + START_STD * start.to(device), at, radius=radius, lr=lr, gradient=gradient)
             for clean, start in zip(pairs.split(chunk), starts.split(chunk), strict=True)
         ]
-        return torch.cat(attacked).unflatten(0, (restarts, len(x)))
+        return torch.cat(attacked, 1).unflatten(1, (restarts, len(x)))
+
+
+def attack_encoder(vae: nn.Module, x: Tensor, *, steps: int = 50, **options: Any) -> Tensor:
+    """Return attacked images x_a of Eq. 10, (restarts, B, C, H, W), floats in x's pixel range, on the model's device.
+
+    Arguments:
+        x: clean images x_r, (B, C, H, W), uint8 or floats in [0, 1].
+        steps: n_ε of Table 2 (CIFAR-10: 100).
+        options: ``radius``, ``lr``, ``restarts``: δ, η, n_a of Table 2 (CIFAR-10: radius 0.05); ``seed``;
+            ``gradient``: "raw" (published) or "sign"; ``indices``: the images' numbers in their data set, which name
+            their random starts, 0 … B - 1 unless given; ``chunk``: (image, restart) pairs in one batch, which changes
+            memory, never the result. Defaults are those of :func:`attack_course`.
+
+    Raises:
+        VaelibError: unknown ``gradient``, or a ``radius`` that is not positive.
+    """
+    return attack_course(vae, x, (steps,), **options)[0]
 
 
 def attack_path(

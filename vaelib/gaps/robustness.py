@@ -8,7 +8,8 @@ therefore differ already; the gap that this alone would cause, 1 - MS-SSIM[x̃_r
 G_r.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,15 @@ def _reconstruct(vae: nn.Module, x: Tensor, indices: list[int], kind: str, seed:
     return vae.likelihood.sample(params, generator(seed, f"{purpose}/pixels")).clamp(0, 1)
 
 
-def robustness_gap(
+class Pairs(NamedTuple):
+    """What one restart compares, two batches (n_r, C, H, W) each on the model's device: x_r and x_a, x̃_r and x̃_a, x̃_r and x̃_r'."""
+
+    inputs: tuple[Tensor, Tensor]
+    reconstructions: tuple[Tensor, Tensor]
+    again: tuple[Tensor, Tensor]
+
+
+def attacked_pairs(
     vae: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -59,47 +68,44 @@ def robustness_gap(
     radius: float = 0.1,
     lr: float = 1.0,
     seed: int = 0,
-    variant: str = "kuzina2022",
     reconstruction: str = "sample",
     gradient: str = "raw",
+) -> Iterator[Pairs]:
+    """Yield the pairs of images whose similarity Eq. 5 takes, restart by restart; see :func:`robustness_gap`."""
+    if reconstruction not in RECONSTRUCTIONS:
+        raise VaelibError(f"reconstruction {reconstruction!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
+    chosen = stratified(labels, n_images, seed)
+    indices = chosen.tolist()
+    attack = {"radius": radius, "steps": steps, "lr": lr, "restarts": restarts, "seed": seed, "gradient": gradient}
+    with evaluating(vae) as device:
+        x_r = as_float(images[chosen.to(images.device)].to(device))
+        attacked = attack_encoder(vae, x_r, indices=indices, **attack)
+    for restart, x_a in enumerate(attacked):
+        with evaluating(vae), torch.inference_mode():
+            after, before, again = (
+                _reconstruct(vae, x, indices, reconstruction, seed, f"reconstruct/{name}/{restart}")
+                for x, name in ((x_a, "attacked"), (x_r, "clean"), (x_r, "again"))
+            )
+        yield Pairs((x_r, x_a), (before, after), (before, again))
+
+
+def robustness_gap(
+    vae: nn.Module, images: Tensor, labels: Tensor, *, variant: str = "kuzina2022", **options: Any
 ) -> RobustnessGap:
     """Return the terms of Eq. 5 for ``n_images`` class-stratified test images (dimensionless, MS-SSIM).
 
     Arguments:
         images, labels: the test set, (N, C, H, W) uint8 or floats in [0, 1], and (N,).
-        n_images, restarts, steps, lr, radius: n_r, n_a, n_ε, η, δ of Table 2 (CIFAR-10: 20, 10, 100, 1.0, 0.05).
         variant: of MS-SSIM, see :mod:`vaelib.gaps.similarity`.
-        reconstruction: "sample" or "mean" of p(x|z).
-        gradient: "raw" or "sign", see :mod:`vaelib.gaps.attack`.
+        options: ``n_images``, ``restarts``, ``steps``, ``lr``, ``radius``: n_r, n_a, n_ε, η, δ of Table 2 (CIFAR-10: 20,
+            10, 100, 1.0, 0.05); ``seed``; ``reconstruction``: "sample" or "mean" of p(x|z); ``gradient``: "raw" or "sign",
+            see :mod:`vaelib.gaps.attack`. Defaults are those of :func:`attacked_pairs`.
 
     Raises:
         VaelibError: an unknown variant name, or more images asked for than there are.
     """
-    if reconstruction not in RECONSTRUCTIONS:
-        raise VaelibError(f"reconstruction {reconstruction!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
-    chosen = stratified(labels, n_images, seed)
-    indices = chosen.tolist()
-    with evaluating(vae) as device:
-        x_r = as_float(images[chosen.to(images.device)].to(device))
-        attacked = attack_encoder(
-            vae,
-            x_r,
-            radius=radius,
-            steps=steps,
-            lr=lr,
-            restarts=restarts,
-            seed=seed,
-            gradient=gradient,
-            indices=indices,
-        )
-        rows = []
-        with torch.inference_mode():
-            for restart, x_a in enumerate(attacked):
-                after, before, again = (
-                    _reconstruct(vae, x, indices, reconstruction, seed, f"reconstruct/{name}/{restart}")
-                    for x, name in ((x_a, "attacked"), (x_r, "clean"), (x_r, "again"))
-                )
-                pairs = ((x_r, x_a), (before, after), (before, again))
-                rows.append(torch.stack([ms_ssim(*pair, variant=variant) for pair in pairs]))
-            inputs, reconstructions, same = torch.stack(rows).mean(0).cpu()
-            return RobustnessGap(inputs, reconstructions, inputs - reconstructions, 1 - same)
+    rows = []
+    for found in attacked_pairs(vae, images, labels, **options):
+        rows.append(torch.stack([ms_ssim(*pair, variant=variant) for pair in found]))
+    inputs, reconstructions, same = torch.stack(rows).mean(0).cpu()
+    return RobustnessGap(inputs, reconstructions, inputs - reconstructions, 1 - same)

@@ -64,6 +64,13 @@ CAPTIONS = {
     "audit": "Audit of the samples: distances to the training images, classes, precision, recall and extreme pixels. "
     "Not in the paper.",
     "samples": "Images from each method's prior, one sample of p(x|z) each, with the same z for every method.",
+    "sensitivity": "The three gaps under every named choice of protocol (App. A, Table 2). A triangle: the order of the methods "
+    "is another one.",
+    "floors": "The robustness gap from samples and from means of p(x|z), and what two reconstructions of one clean image "
+    "already differ by (hollow).",
+    "ms_ssim": "Three variants of MS-SSIM on the same pairs of 32×32 images; on the line they agree.",
+    "attack_strength": "What the attack reaches over its steps, radius, random starts and kind of gradient.",
+    "attack_steps": "One test image under attack, step by step, and what becomes of its reconstruction.",
     "tour_attack": "Test images under attack, and what becomes of their reconstructions (notebook 00).",
     "tour_overfitting": "Training on N and on 10 N real images: ELBO on training (dashed) and test images (notebook 00).",
     "early_stopping": "Each method's last test ELBO beside the best along its curve, which no early stopping can beat. "

@@ -38,6 +38,10 @@ DRAWN_FROM = {
     "fig19": "downstream",
     "audit": "teacher_sheet",
     "samples": "downstream",
+    "sensitivity": "sensitivity",
+    "floors": "sensitivity",
+    "ms_ssim": "similarity_pairs",
+    "attack_strength": "attack_strength",
     "early_stopping": "mollify",
 }
 HEADLINES = ("fig02", "fig10", "fig11", "fig12")  # one number for each setting
@@ -49,6 +53,9 @@ NOTEBOOKS = {
     "calibration": "01_training_distributions",
     "missed_modes": "01_training_distributions",
     "brackets": "01_training_distributions",
+    **dict.fromkeys(
+        ("sensitivity", "floors", "ms_ssim", "attack_strength", "attack_steps"), "09_attack_and_similarity"
+    ),
 }  # of figures without a table in the ledger
 
 

@@ -1,0 +1,108 @@
+"""From the experiment ``sensitivity`` to its figures on disk: the panel, the floors, MS-SSIM's spread, the attack."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ..gaps import attack_path, ms_ssim
+from ..models import VAE
+from ..runs import Experiment
+from ..runs.sensitivity import PROTOCOL
+from ..runs.store import commit
+from ..tasks import reconstruct
+from .attack_plots import spread_figure, strength_figure, strip_figure
+from .attacks import protocol_of
+from .canvas import ReportFigure
+from .figures import figures_folder, stamp, stem, title
+from .panel import floors_figure, sensitivity_figure
+from .plotting import provenance_line, save_figure
+from .smoothness import load_test_set
+
+
+def _footer(experiment: Experiment, table: pd.DataFrame, shown: str) -> str:
+    return provenance_line(
+        table, profile=experiment.profile.name, commit=commit(), shown=shown, alone="one VAE a method"
+    )
+
+
+def _frame(experiment: Experiment, footer: str) -> dict:
+    return {"title_note": title(experiment), "footer": footer, "stamp": stamp(experiment)}
+
+
+def _saved(figure: ReportFigure, experiment: Experiment, name: str) -> ReportFigure:
+    save_figure(figure, figures_folder(experiment.profile.name), f"{name}_{stem(experiment)}")
+    return figure
+
+
+def _words(experiment: Experiment) -> str:
+    """Return the attack's protocol for a footer."""
+    run = protocol_of(experiment, experiment.points[0].series)
+    return f"δ = {run.attack_radius:g}, {run.attack_steps} steps, {run.attack_gradient} gradient"
+
+
+def draw_sensitivity(experiment: Experiment, table: pd.DataFrame) -> ReportFigure:
+    """Draw and save the panel as ``sensitivity_<dataset>``."""
+    footer = _footer(experiment, table, "point: mean, stroke: min to max")
+    footer += " · vertical lines: as configured, all seeds · a variant trained again has the first seeds alone"
+    return _saved(sensitivity_figure(table, **_frame(experiment, footer)), experiment, "sensitivity")
+
+
+def both_kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the panel's rows of G_r from samples and from means, with ``kind``."""
+    other = table["variant"].str.extract("^reconstructions: (.*)$")[0]
+    [found] = other.dropna().unique()
+    kind = other.where(table["variant"] != PROTOCOL, {"mean": "sample", "sample": "mean"}[found])
+    return table.assign(kind=kind).dropna(subset="kind")
+
+
+def draw_floors(experiment: Experiment, table: pd.DataFrame) -> ReportFigure:
+    """Draw and save G_r from samples beside G_r from means, with their floors, as ``floors_<dataset>``."""
+    footer = _footer(experiment, table, "mark: mean, stroke: min to max") + f" · {_words(experiment)}"
+    footer += " · floor: 1 − MS-SSIM of two reconstructions of the same clean image; z is sampled for both kinds"
+    return _saved(floors_figure(both_kinds(table), **_frame(experiment, footer)), experiment, "floors")
+
+
+def draw_spread(experiment: Experiment, pairs: pd.DataFrame) -> ReportFigure:
+    """Draw and save the variants of MS-SSIM on the same pairs as ``ms_ssim_<dataset>``."""
+    footer = _footer(experiment, pairs, "") + f" · {_words(experiment)}, one restart · a mark: one pair of 32×32 images"
+    return _saved(spread_figure(pairs, **_frame(experiment, footer)), experiment, "ms_ssim")
+
+
+def draw_strength(experiment: Experiment, table: pd.DataFrame) -> ReportFigure:
+    """Draw and save what attacks of other strengths reach as ``attack_strength_<dataset>``."""
+    run = protocol_of(experiment, experiment.points[0].series)
+    images = f"{int(table['images'].max())} test images × {int(table['of_restarts'].max())} restarts"
+    footer = _footer(experiment, table, "") + f" · {images}; band: ± one standard error over images"
+    footer += " · E[x|z] at z = μ, so there is no floor · dotted: Table 2's protocol"
+    figure = strength_figure(table, steps=run.attack_steps, **_frame(experiment, footer))
+    return _saved(figure, experiment, "attack_strength")
+
+
+def draw_strip(experiment: Experiment, vaes: Mapping[str, VAE], index: int = 0) -> ReportFigure:
+    """Attack one test image, draw and save its way step by step as ``attack_steps_<dataset>``."""
+    images, _ = load_test_set(experiment)
+    x, rows, captions = images[index].float() / 255, {}, {}
+    for method, vae in vaes.items():
+        run = protocol_of(experiment, method)
+        options = {"lr": run.attack_lr, "gradient": run.attack_gradient, "index": index}
+        path = attack_path(vae, x, (0.0, run.attack_radius), steps=run.attack_steps, **options).cpu()
+        stops = sorted({0, *(round(run.attack_steps * share) for share in (0.02, 0.1, 0.2, 0.4, 1))})
+        inputs = path[[0] + [1] * len(stops), [0, *stops]]
+        outputs = reconstruct(vae, inputs, "mean")
+        rows[method], captions[method] = (
+            (inputs, outputs),
+            tuple(_lost(one, run.similarity) for one in (inputs, outputs)),
+        )
+    heads = ["x", *(f"step {stop}" if stop else "random start" for stop in stops)]
+    data = experiment.data
+    footer = (
+        f"profile {experiment.profile.name} · {data.label} · {data.n_train:,} training images · VAEs of seed 0, test image "
+        f"{index} · {_words(experiment)} · E[x|z = μ] · below: MS-SSIM with the first column · commit {commit()[:10]}"
+    )
+    return _saved(strip_figure(rows, captions, heads, **_frame(experiment, footer)), experiment, "attack_steps")
+
+
+def _lost(images, variant: str) -> list[str]:
+    """Return the similarity of each picture with the first, as text."""
+    found = ms_ssim(images[:1].expand_as(images), images, variant=variant)
+    return ["", *(f"{value:.2f}" for value in found[1:].tolist())]

@@ -1,0 +1,194 @@
+"""The sensitivity panel as a figure, and where a choice of protocol changes the order of the methods."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from ..runs import Experiment
+from ..runs.sensitivity import PROTOCOL, left_out
+from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure, frame_sheet, series_handles
+from .claims import number
+from .plotting import known_methods
+from .reference import GAPS
+from .sweeps import one_setting
+
+TITLES = {
+    "generalization_gap": "Generalization gap",
+    "amortization_gap": "Amortization gap",
+    "robustness_gap": "Robustness gap",
+}
+UNITS = {"generalization_gap": "nats per image", "amortization_gap": "nats per image", "robustness_gap": "MS-SSIM"}
+MARKS = [
+    Line2D([], [], ls="", marker="^", color="#222222", ms=6, label="order changes, clear of the seeds' scatter"),
+    Line2D([], [], ls="", marker="^", color="#222222", mfc="white", ms=6, label="order changes, within it"),
+]
+
+
+def by_variant(table: pd.DataFrame, gap: str) -> dict[str, pd.DataFrame]:
+    """Return a gap under each variant that was measured for it: seeds as rows, methods as columns.
+
+    Where a variant was measured for some methods only, the others keep their value as configured, of the same seeds.
+    """
+    wide = {
+        variant: rows.pivot(index="seed", columns="method", values=gap)
+        for variant, rows in one_setting(table).dropna(subset=gap).groupby("variant", sort=False)
+    }
+    base = wide[PROTOCOL]
+    return {variant: found.combine_first(base.loc[found.index]) for variant, found in wide.items()}
+
+
+def _swaps(before: pd.DataFrame, after: pd.DataFrame) -> tuple[bool, bool]:
+    """Return whether two methods change places, and whether some do by more than two standard errors both times."""
+    changed = clear = False
+    for place, one in enumerate(before.columns):
+        for other in before.columns[place + 1 :]:
+            pair = [table[one] - table[other] for table in (before, after)]
+            if pair[0].mean() * pair[1].mean() < 0:
+                changed = True
+                clear |= all(len(d) > 1 and abs(d.mean()) > 2 * d.sem() for d in pair)
+    return changed, clear
+
+
+def orders(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a gap and variant: the ``order`` of the methods' means, smallest first, ``changed``, ``clear``.
+
+    ``changed``: another order than as configured on the same seeds; ``clear``: two of the methods that change places are
+    apart by more than two standard errors over seeds (paired) both before and after; one seed is never clear.
+    """
+    rows = []
+    for gap in GAPS:
+        found = by_variant(table, gap)
+        for variant, values in found.items():
+            changed, clear = _swaps(found[PROTOCOL].loc[values.index], values)
+            order = " < ".join(LABELS[method] for method in values.mean().sort_values().index)
+            about = {"gap": gap, "variant": variant, "seeds": len(values)}
+            rows.append(about | {"order": order, "changed": changed, "clear": clear})
+    return pd.DataFrame(rows)
+
+
+def draw_gap(ax: Axes, table: pd.DataFrame, gap: str, variants: Sequence[str]) -> None:
+    """Draw a gap's panel: a row a variant, a point a method (mean over seeds) with its span, triangles where orders change."""
+    found, methods = by_variant(table, gap), known_methods(table)
+    marks = orders(table).set_index(["gap", "variant"])
+    for method in methods:
+        ax.axvline(float(found[PROTOCOL][method].mean()), color=COLOURS[method], lw=0.8, alpha=0.45, zorder=1)
+    for y, variant in enumerate(variants):
+        if variant not in found:
+            look = {"ha": "center", "va": "center", "fontsize": 7.5, "color": "#999999"}
+            ax.text(0.5, y, "not touched", transform=ax.get_yaxis_transform(), bbox={"fc": "white", "lw": 0}, **look)
+            continue
+        for place, method in enumerate(methods):
+            own, lane = found[variant][method], y + 0.15 * (place - (len(methods) - 1) / 2)
+            ax.hlines(lane, own.min(), own.max(), color=COLOURS[method], lw=1.2)
+            ax.plot(own.mean(), lane, "o", color=COLOURS[method], ms=5)
+        changed, clear = marks.loc[(gap, variant), ["changed", "clear"]]
+        if changed:
+            look = {"color": "#222222", "mfc": "#222222" if clear else "white", "ms": 6, "clip_on": False}
+            ax.plot(1.035, y, "^", transform=ax.get_yaxis_transform(), **look)
+    positive = all((values > 0).all(axis=None) for values in found.values())
+    if positive and gap != "robustness_gap":
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set(ylim=(len(variants) - 0.5, -0.5), xlabel=UNITS[gap])
+    ax.set_title(TITLES[gap])
+    ax.grid(visible=False)
+    for y in np.arange(0.5, len(variants) - 1):
+        ax.axhline(y, color="#e6e6e6", lw=0.7, zorder=0)
+
+
+def sensitivity_figure(
+    table: pd.DataFrame, *, title_note: str, footer: str = "", stamp: str | None = None
+) -> ReportFigure:
+    """Return the panel: rows are choices of protocol, columns the three gaps; the first row is the one in use.
+
+    Raises ValueError for a table that is empty or holds several settings.
+    """
+    variants, size = list(dict.fromkeys(one_setting(table)["variant"])), (11.2, 0.0)
+    lines = textwrap.wrap(footer, int(size[0] / 0.057))
+    bottom, top, tall = 0.72 + 0.14 * len(lines), 0.92, 0.36 * len(variants)
+    size = (size[0], bottom + tall + top)
+    with mpl.rc_context(fname=STYLE):
+        fig = ReportFigure(figsize=size)
+        left, gap = 2.3, 0.35
+        width = (size[0] - left - 0.3) / 3 - gap
+        for column, name in enumerate(GAPS):
+            x = left + column * (width + gap)
+            ax = fig.add_axes((x / size[0], bottom / size[1], width / size[0], tall / size[1]))
+            draw_gap(ax, table, name, variants)
+            ax.set_yticks(range(len(variants)), variants if column == 0 else [""] * len(variants))
+            ax.tick_params(axis="y", length=0)
+        handles = [*series_handles(known_methods(table)), *MARKS]
+        frame_sheet(fig, title_note, handles, len(handles), lines, stamp)
+    return fig
+
+
+def floors_figure(table: pd.DataFrame, *, title_note: str, footer: str = "", stamp: str | None = None) -> ReportFigure:
+    """Return G_r from samples and from means of p(x|z), each beside its clean-sample floor (hollow).
+
+    ``table`` holds the panel's rows "as configured" and of the other kind of reconstruction, with ``kind``: sample or mean.
+    Raises ValueError for a table that is empty or holds several settings.
+    """
+    methods = known_methods(one_setting(table))
+    lines, size = textwrap.wrap(footer, 115), (6.9, 4.2)
+    shapes = {"sample": "o", "mean": "D"}
+    with mpl.rc_context(fname=STYLE):
+        fig = ReportFigure(figsize=size)
+        below = (0.42 + 0.14 * len(lines)) / size[1]
+        ax = fig.add_axes((0.1, below, 0.88, 1 - below - 1.0 / size[1]))
+        for x, method in enumerate(methods):
+            for aside, (kind, shape) in zip((-0.2, 0.2), shapes.items(), strict=True):
+                own = table[(table["method"] == method) & (table["kind"] == kind)]
+                for column, fill in (("robustness_gap", COLOURS[method]), ("clean_floor", "white")):
+                    ax.vlines(x + aside, own[column].min(), own[column].max(), color=COLOURS[method], lw=1.2)
+                    ax.plot(x + aside, own[column].mean(), shape, color=COLOURS[method], mfc=fill, ms=7)
+        ax.set_xticks(range(len(methods)), [LABELS[method] for method in methods])
+        ax.set(xlim=(-0.5, len(methods) - 0.5), ylabel="similarity lost (MS-SSIM)")
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+        words = {
+            ("sample", GREY): "G_r, one sample of p(x|z)",
+            ("mean", GREY): "G_r, mean E[x|z]",
+            ("sample", "white"): "clean floor, sample",
+            ("mean", "white"): "clean floor, mean",
+        }
+        handles = [
+            Line2D([], [], ls="", marker=shapes[kind], color=GREY, mfc=fill, ms=7, label=text)
+            for (kind, fill), text in words.items()
+        ]
+        frame_sheet(fig, title_note, handles, 2, lines, stamp)
+    return fig
+
+
+def floors_table(table: pd.DataFrame) -> Any:
+    """Return G_r, its floor and what is left without it, from samples and from means; means over seeds."""
+    names = {"robustness_gap": "G_r", "clean_floor": "clean floor"}
+    means = table.groupby(["method", "kind"])[list(names)].mean().unstack()
+    order = [(gap, kind) for kind in ("sample", "mean") for gap in names]
+    means = means.reindex(columns=order, index=known_methods(table)).rename(columns=names, index=LABELS)
+    return means.swaplevel(axis=1).style.format(number)
+
+
+def changed_orders(table: pd.DataFrame) -> Any:
+    """Return, for each gap, the order as configured and those of the variants that change it."""
+    rows = orders(table)
+    shown = rows[rows["changed"] | (rows["variant"] == PROTOCOL)].assign(gap=lambda found: found["gap"].map(TITLES))
+    words = np.where(shown["variant"] == PROTOCOL, "", np.where(shown["clear"], "yes", "within the scatter"))
+    shown = shown.assign(**{"order changes": words})[["gap", "variant", "seeds", "order", "order changes"]]
+    left = {"text-align": "left"}
+    return shown.style.hide(axis="index").set_properties(subset=["gap", "variant", "order"], **left)
+
+
+def not_run(experiment: Experiment) -> Any:
+    """Return the named choices that have no row, with the reason."""
+    rows = pd.DataFrame(left_out(experiment).items(), columns=["choice", "why it is not in the panel"])
+    return rows.style.hide(axis="index").set_properties(**{"text-align": "left"})
