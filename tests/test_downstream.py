@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,6 +27,7 @@ from vaelib.runs import (
     Corrupted,
     Downstream,
     Network,
+    Point,
     Store,
     VAERun,
     downstream,
@@ -250,7 +252,7 @@ def test_images_of_another_range_are_refused(images, message):
 
 
 def test_tables_are_tidy_and_averages_are_of_the_cells(made, monkeypatch):
-    point = SimpleNamespace(series="normal", run=made.run, vae=made.vae)
+    point = Point("normal", math.nan, made.run)
     experiment = SimpleNamespace(
         name="downstream", points=[point], runs=[made.run], data=made.data, dataset="toy", likelihood="gaussian",
         profile=SimpleNamespace(name="smoke"),
