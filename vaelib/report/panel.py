@@ -95,7 +95,8 @@ def draw_gap(ax: Axes, table: pd.DataFrame, gap: str, variants: Sequence[str]) -
     positive = all((values > 0).all(axis=None) for values in found.values())
     if positive and gap != "robustness_gap":
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = ax.get_xlim()
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 20 * low else (1,)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     else:
@@ -156,8 +157,8 @@ def floors_figure(table: pd.DataFrame, *, title_note: str, footer: str = "", sta
         ax.set(xlim=(-0.5, len(methods) - 0.5), ylabel="similarity lost (MS-SSIM)")
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
         words = {
-            ("sample", GREY): "G_r, one sample of p(x|z)",
-            ("mean", GREY): "G_r, mean E[x|z]",
+            ("sample", GREY): "$G_r$, one sample of p(x|z)",
+            ("mean", GREY): "$G_r$, mean E[x|z]",
             ("sample", "white"): "clean floor, sample",
             ("mean", "white"): "clean floor, mean",
         }

@@ -33,7 +33,9 @@ def protocols(base: Gaps) -> dict[str, dict[str, Any]]:
         f"reconstructions: {kind}": {"reconstruction": kind},
         f"gradient: {other}": {"attack_gradient": other, "attack_lr": rate},
         **{f"δ = {r:g}": {"attack_radius": r} for r in (base.attack_radius / 2, 2 * base.attack_radius)},
-        **{f"{n} steps": {"attack_steps": n} for n in (-(-base.attack_steps // 5), 4 * base.attack_steps)},
+        **{
+            f"{n} step{'s' * (n > 1)}": {"attack_steps": n} for n in (-(-base.attack_steps // 5), 4 * base.attack_steps)
+        },
         "q*: 10 steps of 0.005": ZHANG,
         f"q*: {samples} samples": {"amortization_samples": samples},
     }
