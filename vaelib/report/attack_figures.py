@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..gaps import attack_path, ms_ssim
+from ..gaps.robustness import RECONSTRUCTIONS
 from ..models import VAE
 from ..runs import Experiment
 from ..runs.sensitivity import PROTOCOL
@@ -49,7 +50,7 @@ def draw_sensitivity(experiment: Experiment, table: pd.DataFrame) -> ReportFigur
 
 def both_kinds(table: pd.DataFrame) -> pd.DataFrame:
     """Return the panel's rows of G_r from samples and from means, with ``kind``."""
-    other = table["variant"].str.extract("^reconstructions: (.*)$")[0]
+    other = table["variant"].map({f"reconstructions: {kind}": kind for kind in RECONSTRUCTIONS})
     [found] = other.dropna().unique()
     kind = other.where(table["variant"] != PROTOCOL, {"mean": "sample", "sample": "mean"}[found])
     return table.assign(kind=kind).dropna(subset="kind")

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from ..errors import VaelibError
 from ..gaps.bounds import as_float, evaluating
+from ..gaps.robustness import RECONSTRUCTIONS
 from ..rng import derive, generator
-
-RECONSTRUCTIONS = ("sample", "mean")
 
 
 class Interpolation(NamedTuple):
