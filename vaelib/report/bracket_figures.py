@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
+from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure, sheet_legend
 from .claims import number
 from .world_figures import DARK, sheet
 
@@ -41,13 +41,7 @@ def missed_modes_figure(rows: pd.DataFrame, *, footer: str = "", stamp: str | No
             Line2D([], [], marker=m, color=c, ls="", mfc="none" if s == 1 else c, ms=8, label=names[s])
             for s, (m, c) in series.items()
         ]
-        figure.legend(
-            handles=handles,
-            ncols=2,
-            loc="upper left",
-            bbox_to_anchor=(0.12 / width, 1 - 0.36 / height),
-            borderaxespad=0.0,
-        )
+        sheet_legend(figure, handles, 2)
     return figure
 
 
@@ -75,13 +69,7 @@ def brackets_figure(rows: pd.DataFrame, *, title_note: str, footer: str = "", st
             ax.set_title(title)
         handles = [mpl.patches.Patch(fc=GREY, ec=GREY, label="amortization: ELBO* − ELBO"),
                    mpl.patches.Patch(fc="white", ec=GREY, hatch="////", label="approximation: log p(x) − ELBO*")]  # fmt: skip
-        figure.legend(
-            handles=handles,
-            ncols=2,
-            loc="upper left",
-            bbox_to_anchor=(0.12 / width, 1 - 0.36 / height),
-            borderaxespad=0.0,
-        )
+        sheet_legend(figure, handles, 2)
     return figure
 
 

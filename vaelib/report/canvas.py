@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -101,12 +102,23 @@ def frame_sheet(
     width, height = fig.get_size_inches()
     edge = 0.12 / width
     fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
-    place = {"loc": "upper left", "bbox_to_anchor": (edge, 1 - 0.36 / height), "borderaxespad": 0.0, "borderpad": 0.0}
-    fig.legend(handles=handles, ncols=columns, handlelength=1.4, **place)
+    sheet_legend(fig, handles, columns)
     fig.text(edge, 0.08 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
     if stamp:
         style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
         fig.text(0.5, 0.45, stamp, fontsize=min(4.4 * width, 48), **style)
+
+
+def sheet_legend(fig: Figure, handles: Sequence[Artist], columns: int, **look) -> None:
+    """Write a sheet's legend below its title."""
+    width, height = fig.get_size_inches()
+    place = {
+        "loc": "upper left",
+        "bbox_to_anchor": (0.12 / width, 1 - 0.36 / height),
+        "borderaxespad": 0.0,
+        "borderpad": 0.0,
+    }
+    fig.legend(handles=handles, ncols=columns, **{"handlelength": 1.4} | place | look)
 
 
 def style_legend(ax: Axes, handles: Sequence[Line2D], heading: str = "") -> None:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..runs.store import commit
-from .canvas import GREY, STYLE, ReportFigure
+from .canvas import GREY, STYLE, ReportFigure, sheet_legend
 from .claims import AUDIT, NOT_RUN, OURS, PAPER
 from .figures import figures_folder
 from .plotting import save_figure
@@ -76,8 +76,7 @@ def _legend(fig: ReportFigure, handles: Sequence[Any], title: str) -> None:
     width, height = fig.get_size_inches()
     edge = 0.12 / width
     fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
-    place = {"loc": "upper left", "bbox_to_anchor": (edge, 1 - 0.36 / height), "borderaxespad": 0.0, "borderpad": 0.0}
-    fig.legend(handles=handles, ncols=len(handles), handlelength=1.2, columnspacing=1.2, **place)
+    sheet_legend(fig, handles, len(handles), handlelength=1.2, columnspacing=1.2)
 
 
 def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFigure:

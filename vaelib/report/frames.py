@@ -6,6 +6,7 @@ without a kernel (:mod:`~vaelib.report.twins`). All that a step needs is compute
 
 import io
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
@@ -30,7 +31,7 @@ from .smoothness import LINE_LABEL, draw_path
 DARK = "#333333"
 
 
-class MovingPicture:
+class MovingPicture(ABC):
     """A figure of which only ``moving`` artists change; subclasses say how in ``move``.
 
     Attributes:
@@ -50,9 +51,9 @@ class MovingPicture:
         self.canvas.draw()
         self.still = self.canvas.copy_from_bbox(figure.bbox)
 
+    @abstractmethod
     def move(self, *place: int) -> None:
         """Set the moving artists to a place."""
-        raise NotImplementedError
 
     def image(self, *place: int) -> Image.Image:
         """Return the picture at a place: a stop's number for each axis."""

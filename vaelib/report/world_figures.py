@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from .canvas import COLOURS, GREY, STYLE, ReportFigure
+from .canvas import COLOURS, GREY, STYLE, ReportFigure, sheet_legend
 from .claims import number
 
 DARK = "#333333"
@@ -130,8 +130,7 @@ def accuracy_figure(plane: pd.DataFrame, *, footer: str = "", stamp: str | None 
             ax.set_title(title)
         handles = [Line2D([], [], color=COLOURS[name], lw=3, label=PANELS[name]) for name in SHOWN[1:4]]
         handles.append(Line2D([], [], color=DARK, ls=":", label="fresh samples of $p_{\\rm data}$"))
-        place = {"loc": "upper left", "bbox_to_anchor": (0.12 / width, 1 - 0.36 / height), "borderaxespad": 0.0}
-        figure.legend(handles=handles, ncols=4, **place)
+        sheet_legend(figure, handles, 4)
     return figure
 
 
@@ -205,8 +204,7 @@ def calibration_figure(rows: pd.DataFrame, *, footer: str = "", stamp: str | Non
                    Line2D([], [], color=COLOURS["normal"], lw=2.4, label="estimate ± 1 stated error"),
                    Line2D([], [], color=COLOURS["normal"], lw=0.8, label="± 3 errors"),
                    Line2D([], [], color="#D55E00", lw=2.4, label="exact value further than 3 errors")]  # fmt: skip
-        place = {"loc": "upper left", "bbox_to_anchor": (0.12 / width, 1 - 0.36 / height), "borderaxespad": 0.0}
-        figure.legend(handles=handles, ncols=4, **place)
+        sheet_legend(figure, handles, 4)
     return figure
 
 
