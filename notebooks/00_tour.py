@@ -16,8 +16,8 @@
 # %% [markdown]
 # # 0. Watch a VAE overfit, and measure it
 #
-# **You will see**, in about two minutes: a variational autoencoder that fits its training images ever better and the
-# test images ever worse; the three gaps of Sec. 2 that measure this; and what more data would do about it. That is the
+# **You will see**, in about two minutes: a variational autoencoder that fits its training images ever better and
+# leaves the test images behind; the three gaps of Sec. 2 that measure this; and what more data would do about it. That is the
 # question of the paper: *can synthetic data stand in for the data we do not have?* (Notebook 03 answers it.)
 
 # %% tags=["parameters"]
@@ -68,7 +68,7 @@ for title, images in {f"N = {len(few.train):,}": few.train, f"10 N = {len(many.t
 # ## Gap one: generalization
 #
 # Dashed is the ELBO on the N training images, solid the ELBO on test images; their distance is *G*<sub>g</sub> of
-# Eq. (3). With N images the test ELBO soon turns and falls: the model is overfitting.
+# Eq. (3). With N images it widens as training goes on: the model is overfitting.
 
 # %%
 pages.saved(pictures.elbo_curves(runs, tour.colours(runs), few.source), profile, dataset, "tour_overfitting")
