@@ -37,7 +37,7 @@ overrides = {}  # settings of the profile by name, for example {"epochs": 50, "s
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import claims, figures, pages, widgets
+from vaelib.report import claims, figures, pages, twins, widgets
 from vaelib.runs import run, three_gaps, write_tables
 
 # %% [markdown]
@@ -73,10 +73,14 @@ tables = write_tables(experiment)
 figures.draw_three_gaps(experiment, tables)
 
 # %% [markdown]
-# Every run by itself: pick some (Ctrl-click), smooth, or take a logarithmic axis. This reads the store and needs a kernel.
+# Every run by itself: pick some (Ctrl-click), smooth, or take a logarithmic axis. This reads all runs in the store and needs
+# a kernel; below it, for readers without one, the runs of this notebook.
 
 # %% tags=["interactive"]
 widgets.curve_explorer()
+
+# %%
+twins.curve_twin(tables["curves"])
 
 # %% [markdown]
 # ## Do not compare ELBOs across training distributions

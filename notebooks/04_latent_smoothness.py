@@ -112,10 +112,13 @@ smoothness.snapshots(vaes, *images[ends])
 #
 # The other way to walk: keep an image's latents but one, and move that one through what the prior allows (grey, from −3 to
 # 3). Latents are ranked by KL(*q*<sub>φ</sub>(*z*<sub>i</sub>\|*x*) ‖ *p*(*z*<sub>i</sub>)): the first ones carry most.
-# (Needs a kernel.)
+# (Below the explorer, for readers without a kernel, the six most informative latents of the first image.)
 
 # %% tags=["interactive"]
 widgets.traversal_explorer(vaes, images[:12])
+
+# %%
+twins.traversal_twin(experiment, vaes, 0)
 
 # %% [markdown]
 # **What to try next.** Another `pair`. `overrides = {"sweep_seeds": 3}` trains each network three times, so that the verdicts

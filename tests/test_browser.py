@@ -3,6 +3,7 @@
 Without a browser these tests are skipped, in CI (``CI=true``) they fail. Pictures are kept in ``build/screenshots``.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -12,12 +13,14 @@ import time
 from pathlib import Path
 
 import jupytext
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import judge_build
+from vaelib.report.curve_picture import smoothed
 from vaelib.report.html import write_report
 from vaelib.report.notebooks import sync
 from vaelib.report.plotting import save_figure, three_gaps_figure
@@ -77,6 +80,35 @@ def shown(page):
     )
 
 
+def drawn(page):
+    """Return the points of each curve that the page has drawn."""
+    lines = page.eval_on_selector_all(".curves polyline", "all => all.map(one => one.getAttribute('points'))")
+    return [np.array([place.split(",") for place in line.split()], dtype=float) for line in lines]
+
+
+def curves_answer(page):
+    """Pick runs, smooth and change the axis of the report's training curves, and compare with the library's numbers."""
+    curves = json.loads(page.locator(".curves").get_attribute("data-points"))["elbo_test"]
+    first, before = drawn(page)[0], np.array(curves[0][1])
+    slope, offset = np.polyfit(before, first[:, 1], 1)
+    page.locator(".curves [type=range]").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert page.locator(".curves output").text_content() == "0.50"
+    np.testing.assert_allclose(drawn(page)[0][:, 1], slope * smoothed(before, 0.5) + offset, atol=0.01)
+    page.locator(".curves .log").check()
+    across = np.polyval(np.polyfit(np.log(curves[0][0]), drawn(page)[0][:, 0], 1), np.log(curves[0][0]))
+    np.testing.assert_allclose(drawn(page)[0][:, 0], across, atol=0.01)
+    assert len(drawn(page)) == len(curves) > 3
+    for run in page.locator(".curves .run").all()[1:]:
+        run.uncheck()
+    assert len(drawn(page)) == 1
+    page.locator(".curves .run").first.uncheck()
+    assert page.locator(".curves > svg").text_content() == "no such run picked"
+    for run in page.locator(".curves .run").all():
+        run.check()
+
+
 def test_the_report_works_from_a_file_with_the_network_cut(browser, report):
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     page, wrong, asked = context.new_page(), [], []
@@ -84,6 +116,7 @@ def test_the_report_works_from_a_file_with_the_network_cut(browser, report):
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(report.as_uri())
+    curves_answer(page)
     delta, steps = page.locator(".twin input").all()
     assert shown(page) == [3 * 6 + 5]
     delta.focus()

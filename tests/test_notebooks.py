@@ -105,6 +105,8 @@ ipywidgets.FloatSlider(description="only live")
     assert [path.name for path in out.parent.iterdir()] == ["x.ipynb"]
     page = to_html(out, tmp_path / "html" / "x.html").read_text()
     assert "only live" not in page
+    assert "<script src" not in page
+    assert "import(" not in page
     assert "epochs" in page
 
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import html
+from vaelib.report import html, twins
 from vaelib.report.frames import PathPicture
 from vaelib.report.html import write_report
 from vaelib.report.sources import source_of
-from vaelib.report.twins import Twin, attack_twin, keep, read_twin, twin_of
+from vaelib.report.twins import Twin, attack_twin, curve_twin, keep, read_twin, traversal_twin, twin_of
 from vaelib.tasks.interpolation import interpolate
 
 HOSTILE = """<img src=x onerror="alert(1)"> & 'quoted' </script><script>alert(2)</script>"""
@@ -54,6 +55,52 @@ def test_two_sliders_count_their_frames_as_the_page_does(build_folder):
     (_, radii), (_, steps) = twin.axes
     assert len(twin.frames) == len(radii) * len(steps) == 18
     assert twin.shown == twin.start[0] * 3 + twin.start[1]
+
+
+def test_the_traversal_stands_beside_fig_3(build, picture, monkeypatch, build_folder):
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8)
+    monkeypatch.setattr(twins, "load_test_set", lambda experiment: (images, None))
+    vaes = {name: FullyConnectedVAE(d_z=4, hidden=8) for name in ("normal", "dmaapx")}
+    experiment = runs.three_gaps("smoke", "fashion_mnist")
+    made = traversal_twin(experiment, vaes, 3, latents=2, stops=5)
+    assert [len(stops) for _, stops in made.axes] == [2, 5]
+    assert len(set(made.frames)) == len(made.frames) == 10
+    (build / "twins").mkdir()
+    kept = build_folder / "smoke/twins/fig03_fashion_mnist.traversal.json"
+    (build / "twins" / kept.name).write_text(kept.read_text())
+    (build / "twins/fig03_fashion_mnist.json").write_text(json.dumps(twin_of(picture, "drag α")._asdict()))
+    png(build / "figures/fig03_fashion_mnist.png")
+    page = write_report(build).read_text()
+    assert page.index('alt="drag α"') < page.index(f'alt="{made.caption}"')
+    assert page.count('type="range"') == 3
+
+
+def test_the_report_draws_the_curves_of_a_headline_figures_own_setting(build):
+    rows = [
+        {"dataset": "fashion_mnist", "likelihood": likelihood, "method": method, "seed": seed, "quantity": quantity}
+        | {"effective_epoch": epoch, "value": epoch + seed}
+        for likelihood in ("gaussian", "mol")
+        for method in ("dmaapx", "normal")
+        for seed in (0, 1)
+        for quantity in ("elbo_test", "elbo_train")
+        for epoch in (20, 10)
+        if likelihood == "gaussian" or method == "normal"
+    ]
+    pd.DataFrame(rows).to_csv(build / "tables/curves.csv", index=False)
+    page = write_report(build).read_text()
+    shown = [dict(found)["data-points"] for _, found in tags(page) if "data-points" in dict(found)]
+    own = {"elbo_test": [[[10, 20], [10, 20]], [[10, 20], [11, 21]]] * 2}
+    own |= {"elbo_train": own["elbo_test"]}
+    assert [json.loads(points) for points in shown] == [own, {name: series[:2] for name, series in own.items()}]
+    assert page.count('class="run"') == 6
+
+
+def test_curves_of_a_run_without_a_quantity_are_empty():
+    rows = {"method": ["normal", "held_out"], "seed": 0, "quantity": ["elbo_test", "elbo_own"], "effective_epoch": 5}
+    twin = curve_twin(pd.DataFrame(rows | {"value": [-1.23456789, 2.0]}))
+    assert [name for name, _, _ in twin.runs] == ["Normal training · seed 0", "Held-out real images · seed 0"]
+    assert twin.points == {"elbo_own": [([], []), ([5], [2.0])], "elbo_test": [([5], [-1.23457]), ([], [])]}
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from .claims import NOT_RUN, OURS, PAPER, number
 from .pages import compared_tasks
 from .plotting import LABELS
 from .reference import GAPS, METHODS, SETTING
-from .sources import rendered, setting, source_of
-from .twins import TEMPLATES, read_twin
+from .sources import curves_of, rendered, setting, source_of
+from .twins import TEMPLATES, TRAVERSAL, curve_twin, read_twin
 
 LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
 VERDICTS = ("supported", "contradicted", "not_testable")
@@ -86,7 +86,7 @@ def write_report(build: Path, out: Path | None = None) -> Path:
     out = Path(out) if out else build / "report.html"
     record = _read_json(build / "build.json") or {}
     figures = [_figure(path, record) for path in sorted((build / "figures").glob("*.png"))]
-    _add_twins(figures, build / "twins")
+    _add_twins(figures, build)
     headline = next((f for prefix in HEADLINES for f in figures if f["name"].startswith(prefix)), None)
     claims = _read_json(build / "claims.json") or []
     ours = [row for row in claims if row["evidence"] == OURS]
@@ -134,17 +134,27 @@ def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         image.convert("RGB").save(buffer, "WEBP", lossless=True, method=2)
     src = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     source = source_of(path.parents[1], path.stem, record)
-    return {"name": path.stem, "caption": caption, "width": width, "src": src, "source": source, "twin": None}
+    return {
+        "name": path.stem,
+        "caption": caption,
+        "width": width,
+        "src": src,
+        "source": source,
+        "twins": [],
+        "curves": None,
+    }
 
 
-def _add_twins(figures: list[dict[str, Any]], folder: Path) -> None:
-    """Give each figure the slider of its name, as long as the page stays below its limit."""
+def _add_twins(figures: list[dict[str, Any]], build: Path) -> None:
+    """Give each figure the explorers of its name, as long as the page stays below its limit."""
     size = sum(len(figure["src"]) for figure in figures)
     for figure in figures:
-        path = folder / f"{figure['name']}.json"
-        if path.exists() and size + path.stat().st_size < LIMIT:
-            figure["twin"] = read_twin(path)
-            size += path.stat().st_size
+        rows = curves_of(build, figure["name"])
+        figure["curves"] = None if rows.empty else curve_twin(rows)
+        for path in (build / "twins" / f"{figure['name']}{ending}.json" for ending in ("", TRAVERSAL)):
+            if path.exists() and size + path.stat().st_size < LIMIT:
+                figure["twins"].append(read_twin(path))
+                size += path.stat().st_size
 
 
 def _claim(build: Path, row: dict) -> dict[str, Any]:

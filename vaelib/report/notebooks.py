@@ -189,15 +189,29 @@ def _last_lines(part: Path, count: int = 20) -> str:
     return "\n".join("\n".join(text).splitlines()[-count:])
 
 
+# nbconvert's page without the scripts that it would fetch from a host.
+STILL = "{% extends 'lab/index.html.j2' %}" + "".join(
+    f"{{% block html_head_js{name} %}}{{% endblock %}}" for name in ("", "_mathjax", "_mermaidjs")
+)
+
+
 def to_html(executed: Path, out: Path) -> Path:
-    """Render an executed notebook as one HTML file without its cells tagged ``interactive``: they need a kernel."""
+    """Render an executed notebook as one HTML file that fetches nothing (so no MathJax: write symbols as text).
+
+    Cells tagged ``interactive`` are left out: they need a kernel.
+    """
     import logging
 
+    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
     remove = {"enabled": True, "remove_cell_tags": ["interactive"]}
-    exporter = HTMLExporter(config=Config({"TagRemovePreprocessor": remove}))
+    exporter = HTMLExporter(
+        config=Config({"TagRemovePreprocessor": remove}),
+        extra_loaders=[DictLoader({"still": STILL})],
+        template_file="still",
+    )
     exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
     exporter.log.setLevel(logging.ERROR)  # else a warning about alternative texts for each figure
     body, _ = exporter.from_notebook_node(nbformat.read(executed, 4), {"metadata": {"name": Path(executed).stem}})

@@ -98,6 +98,12 @@ def source_of(build: Path, name: str, record: dict[str, Any]) -> Source:
     return Source(_facts(rows, table, record), runs, notebook, rendered(build, notebook, dataset, likelihood))
 
 
+def curves_of(build: Path, name: str) -> pd.DataFrame:
+    """Return the training curves, run by run, of the setting whose three gaps the figure ``name`` shows; else no rows."""
+    prefix, path = name.partition("_")[0], build / "tables" / "curves.csv"
+    return _rows(pd.read_csv(path), name, prefix) if prefix in HEADLINES and path.exists() else pd.DataFrame()
+
+
 def _rows(table: pd.DataFrame, name: str, prefix: str) -> pd.DataFrame:
     """Return the rows of the setting that a figure's name speaks of (see ``figures.stem`` and ``figure_number``)."""
     for (dataset, likelihood), rows in table.groupby(["dataset", "likelihood"], sort=False):

@@ -1,7 +1,8 @@
-"""Explorers without a kernel: the pictures of every stop, a range input, and a line of inline script.
+"""Explorers without a kernel: the pictures of every stop and a range input, or curves that the page itself draws.
 
 A twin is written by a run (``build/<profile>/twins/<name>.json``: pictures and labels, nothing executable), then shown by
-the report beside the figure of the same name, and by the notebook that made it. Nothing is fetched from anywhere.
+the report beside the figure of the same name, and by the notebook that made it. Curves need no file of their own: the
+report has their table. Nothing is fetched from anywhere.
 """
 
 import base64
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+import pandas as pd
 from torch import Tensor
 
 from .. import paths
@@ -22,14 +24,17 @@ from ..gaps.bounds import as_float
 from ..models import VAE
 from ..runs import Experiment
 from ..tasks.interpolation import interpolate
+from .canvas import COLOURS, LABELS
 from .figures import stem
-from .frames import AttackPicture, MovingPicture, PathPicture
+from .frames import AttackPicture, MovingPicture, PathPicture, TraversalPicture, informative_latents
 from .smoothness import load_test_set
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 QUALITY = 85  # of the frames (WebP)
+TRAVERSAL = ".traversal"  # ends the name of a figure's second slider
+DASHES = ("", "7 3", "2 3", "7 3 2 3")  # of the curves of one method, by seed
 
 
 class Twin(NamedTuple):
@@ -114,6 +119,20 @@ def interpolation_twin(
     return keep(twin_of(PathPicture(path), caption), experiment.profile.name, f"fig03_{stem(experiment)}")
 
 
+def traversal_twin(
+    experiment: Experiment, vaes: Mapping[str, VAE], index: int, *, latents: int = 6, stops: int = 13
+) -> Twin:
+    """Return, and keep for the report beside Fig. 3, one test image's most informative latents, moved one at a time."""
+    images, _ = load_test_set(experiment)
+    orders = {name: informative_latents(vae, images[:12])[:latents] for name, vae in vaes.items()}
+    picture = TraversalPicture(vaes, images[index], orders, stops=stops)
+    caption = (
+        f"Choose a latent of test image {index}, by its rank in KL to the prior, and drag z: E[x|z] with all other latents "
+        "kept, and where q(z|x) lies."
+    )
+    return keep(twin_of(picture, caption), experiment.profile.name, f"fig03_{stem(experiment)}{TRAVERSAL}")
+
+
 def attack_twin(
     vaes: Mapping[str, VAE], images: Tensor, index: int, profile: str, name: str, *, steps: int = 50, **options
 ) -> Twin:
@@ -126,3 +145,41 @@ def attack_twin(
         f"Drag δ and the steps: test image {index} under attack (Eq. 10), its reconstructions, and MS-SSIM of both."
     )
     return keep(twin_of(picture, caption), profile, name)
+
+
+class CurveTwin(NamedTuple):
+    """Training curves that a page draws: a checkbox for each run, a quantity, smoothing, a logarithmic axis.
+
+    Attributes:
+        runs: name, colour and dashes of each.
+        points: by quantity and in the order of ``runs``, the epochs and the values of each.
+        first: the quantity shown first.
+    """
+
+    runs: list[tuple[str, str, str]]
+    points: dict[str, list[tuple[list[float], list[float]]]]
+    first: str
+    caption: str
+
+    def _repr_html_(self) -> str:
+        return str(TEMPLATES.get_template("curves.html").module.curves(self))
+
+
+def curve_twin(curves: pd.DataFrame, first: str = "elbo_test") -> CurveTwin:
+    """Return the runs of one setting in ``curves.csv`` as a twin of :func:`~vaelib.report.widgets.curve_explorer`."""
+    curves = curves.dropna(subset="value").sort_values("effective_epoch")
+    keys = sorted(
+        set(zip(curves["method"], curves["seed"], strict=True)), key=lambda k: (list(LABELS).index(k[0]), k[1])
+    )
+    runs, points = [], {quantity: [] for quantity in sorted(curves["quantity"].unique())}
+    for method, seed in keys:
+        runs.append((f"{LABELS[method]} · seed {seed}", COLOURS[method], DASHES[seed % len(DASHES)]))
+        rows = curves[(curves["method"] == method) & (curves["seed"] == seed)]
+        for quantity, series in points.items():
+            own = rows[rows["quantity"] == quantity]
+            series.append((own["effective_epoch"].tolist(), [float(f"{value:.6g}") for value in own["value"]]))
+    caption = (
+        "Every run by itself: pick runs and a quantity, smooth by an exponential moving average, take a logarithmic axis. "
+        "ELBOs and gaps are in nats per image."
+    )
+    return CurveTwin(runs, points, first if first in points else next(iter(points)), caption)
