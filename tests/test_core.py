@@ -65,6 +65,8 @@ def test_a_notebook_gets_a_bar_and_a_log_does_not(monkeypatch):
         assert "runs:  25%" in str(bar.bar)
         assert "2 of 8 made" in str(bar.bar)
         assert "250/1000" not in str(bar.bar)
+        bar.update(250, "4 of 8 made", left=75.0)
+        assert "1 min 15 s left, 4 of 8 made" in str(bar.bar)
     monkeypatch.setenv("VAELIB_HEADLESS", "1")
     assert progress.Progress(3, "train").bar is None
 

@@ -15,9 +15,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from vaelib import runs
+from vaelib import progress, runs
 from vaelib.errors import VaelibError
 from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
+from vaelib.runs import board as board_module
+from vaelib.runs.board import Board
 from vaelib.runs.engine import KEEP_MEMORY, _client, all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import spaced
 from vaelib.runs.store import load_array, load_tensors, save_tensors
@@ -142,6 +144,55 @@ def test_the_longest_path_starts_first(toy):
         assert all(length[one] > length[artifact] for one in artifact.upstream())
     (teacher,) = (artifact for artifact in todo if artifact.kind == "teacher")
     assert length[teacher] > max(length[a] for a in todo if a.kind == "vae")
+
+
+@pytest.fixture
+def board(monkeypatch):
+    """Return a function that makes a board of two workers over artifacts of price 10, its clock, and what its bar is told."""
+    clock, told = [0.0], []
+    monkeypatch.setattr(board_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(board_module, "cost", lambda artifact: 10.0)
+    monkeypatch.setattr(progress.Progress, "update", lambda self, n, note, left: told.append((n, note, left)))
+
+    def make(needs):
+        return Board(list(needs), "runs", 2, {one.key: [up.key for up in ups] for one, ups in needs.items()})
+
+    return make, clock, told
+
+
+def test_the_board_tells_the_speed_of_what_is_under_way(board):
+    make, clock, told = board
+    bank = Bank(teacher=Teacher(data=data()), size=300, shard_size=100)
+    vae = VAERun(data=data(), epochs=80, evaluations=(80,), snapshots=(80,))
+    shown = make({bank: [], vae: []})
+    for second in range(3):
+        clock[0] = second
+        shown.tell(vae.key, "vae", 0.5 + 0.1 * second, "ELBO -9")  # it goes on from a checkpoint
+        shown.tell(f"{bank.key}/1", "bank", 0.25 * second, "")
+    assert told[-1][1] == "0 of 2 made, vae 70% at 8 epochs/s ELBO -9, bank 50% at 25 images/s"
+    shown.finish(bank.key)
+    shown.tell(f"{bank.key}/1", "bank", 0.75, "late")
+    assert told[-1][1] == "1 of 2 made, vae 70% at 8 epochs/s ELBO -9"
+
+
+def test_the_time_left_counts_the_workers_and_the_longest_chain(board):
+    make, clock, told = board
+    vaes = [VAERun(data=data(), seed=seed) for seed in range(6)]
+    side_by_side = make({vae: [] for vae in vaes})
+    for vae in vaes[:2]:
+        side_by_side.tell(vae.key, "vae", 0.0, "")
+    assert told[-1][2] == float("inf")
+    clock[0] = 20.0  # two runs of price 10 took two workers 20 s each: a price is worth 2 s
+    for vae in vaes[:2]:
+        side_by_side.finish(vae.key)
+    assert told[-1][2] == pytest.approx(40.0)  # four more, two at a time
+    clock[0] = 0.0
+    chained = make({vae: vaes[:number][-1:] for number, vae in enumerate(vaes)})
+    chained.tell(vaes[0].key, "vae", 0.0, "")
+    clock[0] = 20.0
+    chained.finish(vaes[0].key)
+    assert told[-1][2] == pytest.approx(100.0)  # five more, one after another
+    assert sum(n for n, _, _ in told[-1:]) == 166
 
 
 def test_mistakes_in_an_experiment_are_named_before_anything_is_made(toy):

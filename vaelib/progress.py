@@ -12,7 +12,7 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-SHARE = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # where units of work differ in size
+SHARE = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"  # where units of work differ in size
 
 
 def in_notebook() -> bool:
@@ -60,10 +60,15 @@ class Progress:
         look = {"bar_format": SHARE} if unit == "%" else {"unit": unit, "unit_scale": total > 9999}
         self.bar = None if headless() else _bar(total=total, desc=title, **look)
 
-    def update(self, n: int = 1, note: str = "") -> None:
-        """Report ``n`` more units done, with an optional short note (the loss, say)."""
+    def update(self, n: int = 1, note: str = "", left: float | None = None) -> None:
+        """Report ``n`` more units done, with an optional short note (the loss, say).
+
+        ``left``: the seconds to go where the caller knows better than the pace so far.
+        """
         self.done += n
         if self.bar is not None:
+            if self.unit == "%":
+                note = f"{duration(self._left(left))} left" + (f", {note}" if note else "")
             if note:
                 self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(n)
@@ -74,10 +79,18 @@ class Progress:
         if now - self.shown > max(5.0, min(60.0, 0.1 * spent * self.total / max(self.done, 1))):
             self.shown = now
             rate = self.done / spent
-            left = spent * (self.total - self.done) / self.done if self.done else float("inf")
             count = f"{self.done / self.total:.0%}" if self.unit == "%" else f"{self.done:,}/{self.total:,} {self.unit}"
             speed = "" if self.unit == "%" else f" at {rate:{',.0f' if rate > 10 else '.1f'}} {self.unit}/s"
-            print(f"{self.title}: {count}{speed}, {duration(left)} left" + (f" ({note})" if note else ""), flush=True)
+            print(
+                f"{self.title}: {count}{speed}, {duration(self._left(left))} left" + (f" ({note})" if note else ""),
+                flush=True,
+            )
+
+    def _left(self, known: float | None) -> float:
+        """Return the seconds to go."""
+        if known is not None or not self.done:
+            return float("inf") if known is None else known
+        return (time.monotonic() - self.start) * (self.total - self.done) / self.done
 
     def close(self) -> None:
         """End the bar."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..errors import VaelibError
-from ..progress import Progress
+from .board import Board, chain_lengths
 from .price import cost
 from .settings import Artifact, Bank, Data
 from .stages import make, make_shard
@@ -92,7 +92,7 @@ def run(
 
 
 def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
-    with _Board(todo, title) as board:
+    with Board(todo, title, 1, _keys(todo)) as board:
         for artifact in todo:
             make(artifact, store, device, lambda share, note, a=artifact: board.tell(a.key, a.kind, share, note))
             board.tell(artifact.key, artifact.kind, 1.0, "")
@@ -141,7 +141,7 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
     from distributed import as_completed
 
     futures: dict[str, Any] = {}
-    with _Board(todo, title) as board:
+    with Board(todo, title, len(client.ncores()) or 1, _keys(todo)) as board:
         client.subscribe_topic(TOPIC, lambda event: board.tell(*event[1]))
         path = path_lengths(todo)
         for artifact in todo:
@@ -179,13 +179,12 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
 
 def path_lengths(todo: Sequence[Artifact], price: Callable[[Artifact], float] = cost) -> dict[str, float]:
     """Return, for each artifact, the price of the longest chain of runs that begins with it: the priority to start by."""
-    after: dict[str, float] = {}
-    for artifact in reversed(todo):
-        length = after.get(artifact.key, 0.0) + price(artifact)
-        after[artifact.key] = length
-        for one in _needs(artifact):
-            after[one.key] = max(after.get(one.key, 0.0), length)
-    return after
+    return chain_lengths(_keys(todo), {artifact.key: price(artifact) for artifact in todo})
+
+
+def _keys(todo: Sequence[Artifact]) -> dict[str, list[str]]:
+    """Return the keys that each artifact's key needs."""
+    return {artifact.key: [one.key for one in _needs(artifact)] for artifact in todo}
 
 
 def _own_device(device: str) -> str:
@@ -227,48 +226,3 @@ def _task(artifact: Artifact, store: Store, device: str, _: list) -> str:
 def _shard(bank: Bank, number: int, store: Store, device: str, _: list) -> int:
     make_shard(bank, number, store, _own_device(device), _teller(f"{bank.key}/{number}", "bank"))
     return number
-
-
-class _Board:
-    """One bar for the whole graph, weighted by price, naming what is under way."""
-
-    def __init__(self, todo: Sequence[Artifact], title: str):
-        self.prices = {artifact.key: cost(artifact) for artifact in todo}
-        self.shards = {artifact.key: artifact.shards for artifact in todo if isinstance(artifact, Bank)}
-        self.shares: dict[str, float] = {}
-        self.notes: dict[str, str] = {}
-        self.shown = 0
-        self.finished: set[str] = set()
-        self.bar = Progress(1000, title, "%")
-
-    def tell(self, name: str, kind: str, share: float, note: str) -> None:
-        """Record that a task is ``share`` done; a bank's shards are told apart by a ``/number``."""
-        key, _, shard = name.partition("/")
-        self.shares[name] = share / self.shards[key] if shard else share
-        self.notes[name] = f"{kind} {share:.0%}" + (f" {note}" if note else "")
-        if share >= 1:
-            self.notes.pop(name)
-        self._show()
-
-    def finish(self, key: str) -> None:
-        """Record that an artifact is in the store."""
-        self.shares[key] = 1.0
-        self.finished.add(key)
-        self.notes.pop(key, None)
-        self._show()
-
-    def _show(self) -> None:
-        done = dict.fromkeys(self.prices, 0.0)
-        for name, share in list(self.shares.items()):
-            done[name.partition("/")[0]] += share
-        share = sum(min(done[key], 1.0) * price for key, price in self.prices.items()) / sum(self.prices.values())
-        now = int(1000 * share)
-        made = f"{sum(one >= 1 for one in done.values())} of {len(done)} made"
-        self.bar.update(max(0, now - self.shown), ", ".join([made, *list(self.notes.values())[-3:]]))
-        self.shown = max(now, self.shown)
-
-    def __enter__(self) -> "_Board":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
