@@ -28,8 +28,8 @@
 # | contradicted | one of them lies below zero |
 # | not testable | neither: too few seeds, too small an effect, or a grid that cannot tell |
 #
-# Intervals are Student's over seeds, paired by seed; with one seed, over test images and with an allowance for run-to-run
-# noise (1 % of an ELBO, 10 % of a gap), which the note says.
+# Intervals are Student's over seeds, paired by seed; with one seed, over test images and run-to-run noise: measured where
+# the same network was trained from several seeds, else 1 % of an ELBO and 10 % of a gap. The note says which.
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, gpu or paper: whose tables are read

@@ -241,6 +241,39 @@ def test_one_seed_is_judged_over_images_and_allows_for_noise():
     assert (high - low) / 2 == pytest.approx(1.96 * 0.04, rel=1e-3)  # 10 % of a gap
 
 
+def test_noise_is_measured_where_the_same_network_was_trained_from_several_seeds():
+    """ELBO's share over seeds: 1 % and 2 % for two methods, so sqrt(2.5e-4) = 1.58 %; 4 degrees of freedom."""
+    rows = [
+        {"method": method, "seed": seed, "elbo_test": level * (1 + share * (seed - 1))}
+        for method, level, share in (("normal", -1000.0, 0.01), ("dmaapx", -900.0, 0.02))
+        for seed in range(3)
+    ]
+    place = {"dataset": "cifar10", "likelihood": "mol"}
+    gaps = pd.DataFrame(rows).assign(**place, **dict.fromkeys(set(sweep_ledger.QUANTITIES) - {"elbo_test"}, np.nan))
+    series = pd.DataFrame({"series": ["normal", "dmaapx"], "x": [np.nan, 5.0], "elbo_test": [-990.0, -940.0]})
+    sweep = series.assign(**place, experiment="limited_k", seed=0, elbo_test_se=0.0)
+    tables = {"three_gaps": gaps, "limited_k": sweep, "sizes": sweep}
+
+    def noise_of(name="limited_k", **other):
+        return sweep_ledger.seed_noise(tables | other, name, "cifar10", "mol")
+
+    measured = noise_of()
+    assert measured.shares["elbo_test"] == pytest.approx(math.sqrt((0.01**2 + 0.02**2) / 2))
+    assert set(measured.shares) == {"elbo_test"}
+    assert measured.freedom == 4
+    found = judge(
+        needs(sweep_ledger.elbo("dmaapx", 5) - sweep_ledger.elbo("normal")),
+        sweep_ledger.ours(tables, "limited_k", "cifar10", "mol"),
+    )
+    half = stats.t.ppf(0.975, 4) * measured.shares["elbo_test"] * math.hypot(990, 940)
+    assert found.interval == pytest.approx((50 - half, 50 + half))
+    assert found.note.endswith("measured from several seeds")
+    # Another network, no seeds, or a sweep over the network itself: the allowance stays.
+    assert noise_of(limited_k=sweep.assign(elbo_test=-1234.0)) is None
+    assert noise_of(three_gaps=gaps[gaps["seed"] == 0]) is None
+    assert noise_of("sizes") is None
+
+
 def test_several_seeds_are_judged_over_seeds_whatever_the_errors():
     found = judge(needs(a("x") - a("y")), evidence(errors=1e6, x=[3.0, 4.0, 5.0], y=[1.0, 1.5, 2.0]))
     assert found.interval == pytest.approx(interval95(np.array([2.0, 2.5, 3.0])))

@@ -13,12 +13,28 @@ import pandas as pd
 
 from .entries import Entry, Part, Tables
 from .reference import SETTING, paper_sweep
-from .rules import PAPER_ELBO_NOISE, SAME, BySeed, Case, Evidence, Quantity, Rule, Term, needs, noise_share, same, value
+from .rules import (
+    PAPER_ELBO_NOISE,
+    SAME,
+    BySeed,
+    Case,
+    Evidence,
+    Noise,
+    Quantity,
+    Rule,
+    Term,
+    needs,
+    noise_share,
+    same,
+    value,
+)
 
 QUANTITIES = ("elbo_train", "elbo_test", "generalization_gap", "amortization_gap", "robustness_gap")
 
 
-def sweep_evidence(rows: pd.DataFrame, dataset: str, likelihood: str, exact: bool = False) -> Evidence:
+def sweep_evidence(
+    rows: pd.DataFrame, dataset: str, likelihood: str, exact: bool = False, noise: Noise | None = None
+) -> Evidence:
     """Return a sweep's last values: ``(series, point, quantity)`` over seeds; a point is x, or (nc, mz) in ``sizes``."""
     rows = rows[(rows[SETTING] == [dataset, likelihood]).all(axis=1)]
     values: dict[Term, BySeed] = {}
@@ -33,12 +49,33 @@ def sweep_evidence(rows: pd.DataFrame, dataset: str, likelihood: str, exact: boo
             error = noise_share(term, PAPER_ELBO_NOISE) * abs(number) if exact else row.get(f"{name}_se", math.nan)
             values.setdefault(term, {})[row["seed"]] = number
             errors.setdefault(term, {})[row["seed"]] = error
-    return Evidence(values, errors, exact)
+    return Evidence(values, errors, exact, noise)
 
 
 def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
     """Return a sweep's evidence in our tables."""
-    return sweep_evidence(tables[table], dataset, likelihood)
+    noise = seed_noise(tables, table, dataset, likelihood)
+    return sweep_evidence(tables[table], dataset, likelihood, noise=noise)
+
+
+def seed_noise(tables: Tables, table: str, dataset: str, likelihood: str) -> Noise | None:
+    """Return what seeds change, from the three gaps' runs where a sweep's normal training is one of them, else None.
+
+    Each quantity's standard deviation over seeds as a share of its mean, root mean square over the methods. A sweep over
+    the network itself (``sizes``, ``latents``) keeps the allowance: another size may scatter otherwise.
+    """
+    if table in ("sizes", "latents") or "three_gaps" not in tables:
+        return None
+    ours, gaps = (t[(t[SETTING] == [dataset, likelihood]).all(axis=1)] for t in (tables[table], tables["three_gaps"]))
+    shared = set(ours.loc[ours["series"] == "normal", "elbo_test"]) & set(
+        gaps.loc[gaps["method"] == "normal", "elbo_test"]
+    )
+    counts = gaps.groupby("method")["seed"].nunique()
+    if not shared or counts.min() < 2:
+        return None
+    by_method = gaps.groupby("method")[list(QUANTITIES)]
+    shares = (((by_method.std() / by_method.mean()) ** 2).mean() ** 0.5).dropna()
+    return Noise(shares.to_dict(), float((counts - 1).sum()))
 
 
 @cache
