@@ -137,7 +137,7 @@ pages.verdicts(claims.evaluate_claims({"c2st": tables["c2st"]}, profile))
 classifier = load_classifier(audit_of(experiment).classifier, Store())
 images, _ = smoothness.load_test_set(experiment)
 real, samples = images[:100], 255 - images[-100:]  # negatives, as an example of bad samples
-print(proxy_quality(classifier, real, samples))
+pages.facts(proxy_quality(classifier, real, samples)._asdict())
 
 # %% [markdown]
 # **What to try next.** `overrides = {"teacher_images": 20_000}`: how do a sixth of the training and blurred samples show in the

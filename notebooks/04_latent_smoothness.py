@@ -122,7 +122,7 @@ twins.traversal_twin(experiment, vaes, 0)
 
 # %% [markdown]
 # **What to try next.** Another `pair`. `overrides = {"sweep_seeds": 3}` trains each network three times, so that the verdicts
-# hold for more than one training. `likelihood = "gaussian"` has less noise in x̃, thus smaller teeth: does the order of the
+# hold for more than one training. `likelihood = "mol"` puts another noise into x̃, thus other teeth: does the order of the
 # methods stay?
 
 # %%

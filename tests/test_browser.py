@@ -1,8 +1,9 @@
-"""In a real Chromium: JupyterLab runs a paired notebook whose slider answers; the report works with the network cut.
+"""In a real Chromium: JupyterLab and Voila run a paired notebook whose slider answers; the report works with the network cut.
 
-Without a browser these tests are skipped, in CI (``CI=true``) they fail. Pictures are kept in ``build/screenshots``.
+Without a browser (or Voila) these tests are skipped, in CI (``CI=true``) they fail. Pictures are kept in ``build/screenshots``.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import jupytext
@@ -158,8 +160,8 @@ def test_the_report_works_from_a_file_with_the_network_cut(browser, report):
 
 
 @pytest.fixture
-def lab(tmp_path):
-    """Return JupyterLab's address over a folder with notebook 00 and its pair, at smoke size, and that folder."""
+def tour(tmp_path):
+    """Return a folder with notebook 00 and its pair at smoke size, and the environment to serve it in."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
     shutil.copy(ROOT / "notebooks/jupytext.toml", folder)
@@ -167,6 +169,43 @@ def lab(tmp_path):
     assert 'profile = "laptop"' in source
     (folder / "00_tour.py").write_text(source.replace('profile = "laptop"', 'profile = "smoke"'))
     sync(folder=folder)
+    data = tmp_path / "build"
+    data.mkdir()
+    (ROOT / "build/data").mkdir(parents=True, exist_ok=True)
+    (data / "data").symlink_to(ROOT / "build/data", target_is_directory=True)
+    homes = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "RUNTIME")}
+    environment = os.environ | homes | {"PYTHONPATH": str(ROOT), "VAELIB_BUILD": str(data), "HOME": str(tmp_path)}
+    environment.pop("MPLBACKEND", None)
+    return folder, environment
+
+
+@contextlib.contextmanager
+def serving(module, options, environment, log):
+    """Run a server as ``python -m module`` on a free port of this machine alone; yield its address once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", module, *options, "--no-browser", f"--port={port}"]
+    with open(log, "w") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            for _ in range(150):
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    assert server.poll() is None, log.read_text()
+                    time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+@pytest.fixture
+def lab(tmp_path, tour):
+    """Return JupyterLab's address of notebook 00, and the folder it lies in."""
+    folder, environment = tour
     settings = tmp_path / "settings"
     wanted = {
         "notebook-extension/tracker": '{"windowingMode": "none"}',  # else cells out of sight are not in the page
@@ -176,48 +215,27 @@ def lab(tmp_path):
         path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
         path.write_text(text)
-    data = tmp_path / "build"
-    data.mkdir()
-    (ROOT / "build/data").mkdir(parents=True, exist_ok=True)
-    (data / "data").symlink_to(ROOT / "build/data", target_is_directory=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    homes = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "RUNTIME")}
-    environment = os.environ | homes | {"PYTHONPATH": str(ROOT), "VAELIB_BUILD": str(data), "HOME": str(tmp_path)}
-    environment.pop("MPLBACKEND", None)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root", "--ip=127.0.0.1"]
-    command += [
-        "--IdentityProvider.token=",
-        f"--ServerApp.root_dir={folder}",
+    options = [
+        "--allow-root", "--ip=127.0.0.1", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
         f"--LabApp.user_settings_dir={settings}",
-    ]
-    with open(tmp_path / "lab.log", "w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            for _ in range(150):
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    assert server.poll() is None, (tmp_path / "lab.log").read_text()
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}/lab/tree/00_tour.ipynb?reset", folder
-        finally:
-            server.terminate()
-            server.wait(20)
+    ]  # fmt: skip
+    with serving("jupyterlab", options, environment, tmp_path / "lab.log") as address:
+        yield f"{address}/lab/tree/00_tour.ipynb?reset", folder
 
 
-def test_jupyterlab_runs_a_paired_notebook_and_its_slider_changes_the_picture(browser, lab):
-    address, folder = lab
-    before = (folder / "00_tour.py").read_text()
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(90_000)
-    page.goto(address)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-    # The explorer has a strip of thumbnails and the picture itself.
+@pytest.fixture
+def voila(tmp_path, tour):
+    """Return the address of notebook 00 as Voila shows it, or skip (in CI: fail) without Voila."""
+    if find_spec("voila") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Voila: pip install voila")
+    folder, environment = tour
+    options = [str(folder / "00_tour.ipynb"), "--Voila.ip=127.0.0.1"]
+    with serving("voila", options, environment, tmp_path / "voila.log") as address:
+        yield address
+
+
+def slider_changes_the_picture(page):
+    """Drag the attack explorer's δ and wait for another picture; it has a strip of thumbnails and the picture itself."""
     picture = page.locator("img.widget-image").nth(1)
     picture.wait_for()
     page.wait_for_function("document.querySelectorAll('img.widget-image')[1].naturalWidth > 0")
@@ -229,6 +247,18 @@ def test_jupyterlab_runs_a_paired_notebook_and_its_slider_changes_the_picture(br
     page.wait_for_function("old => document.querySelectorAll('img.widget-image')[1].src !== old", arg=old)
     page.wait_for_timeout(300)
     assert picture.screenshot() != seen
+
+
+def test_jupyterlab_runs_a_paired_notebook_and_its_slider_changes_the_picture(browser, lab):
+    address, folder = lab
+    before = (folder / "00_tour.py").read_text()
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(90_000)
+    page.goto(address)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    slider_changes_the_picture(page)
     page.screenshot(path=PICTURES / "jupyterlab_attack.png")
     page.keyboard.press("Control+s")
     page.wait_for_function("!document.querySelector('.jp-mod-dirty')")
@@ -236,3 +266,14 @@ def test_jupyterlab_runs_a_paired_notebook_and_its_slider_changes_the_picture(br
     saved = jupytext.read(folder / "00_tour.py")
     assert [cell.source for cell in saved.cells] == [cell.source for cell in jupytext.reads(before, "py:percent").cells]
     assert any(cell.get("outputs") for cell in jupytext.read(folder / "00_tour.ipynb").cells)
+
+
+def test_voila_shows_a_paired_notebook_without_code_and_its_slider_changes_the_picture(browser, voila):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(90_000)
+    page.goto(voila)
+    page.get_by_role("heading", name="Gap three: robustness").wait_for()
+    slider_changes_the_picture(page)
+    page.screenshot(path=PICTURES / "voila_attack.png")
+    assert "attack_explorer" not in page.inner_text("body")
+    page.close()

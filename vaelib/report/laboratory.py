@@ -42,7 +42,7 @@ def draw_training_distributions(lab: Laboratory) -> ReportFigure:
 
 def draw_accuracy(lab: Laboratory, tables: Tables) -> ReportFigure:
     """Draw and save Table 1's second criterion over N as ``table01_accuracy``."""
-    about = f"the letter S, p_data known · seeds 0 to {lab.profile.plane_seeds - 1} (dots), their mean (line)"
+    about = f"the letter S, p_data known · {_seeds(lab)} (dots), their mean (line)"
     return _saved(accuracy_figure(tables["plane"], **_frame(lab, about)), lab, "table01_accuracy")
 
 
@@ -109,7 +109,9 @@ def remark_table(tables: Tables) -> Any:
     columns = {"distribution": "data", "model": "scored under", "bound": "−H(p)", "elbo": "mean ELBO, measured",
                "elbo_se": "± s.e.", "exact": "E_p[ELBO], exact", "left": "−H(p) − E_p[ELBO]"}  # fmt: skip
     table = means.rename(columns=columns)
-    return table.style.format(lambda value: f"{value:.2f}", subset=table.columns[2:]).hide(axis="index")
+    return table.style.format(
+        lambda value: f"{round(value, 2) + 0.0:.2f}".replace("-", "−"), subset=table.columns[2:]
+    ).hide(axis="index")
 
 
 def coverage(tables: Tables) -> Any:
@@ -135,7 +137,7 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
         row = dict(zip(by, place, strict=True))
         for name in BOUNDS:
             values = part[name].dropna() if name in part else []
-            row[name] = f"{values.mean():,.1f} ± {values.sem():.1f}" if len(values) else "–"
+            row[name] = f"{values.mean():,.1f} ± {values.sem():,.1f}".replace("-", "−") if len(values) else "–"
         row |= {
             "q* promises": f"{part['promised'].mean():.2f}",
             "unconverged": int((~part["converged"].astype(bool)).sum()),
@@ -145,7 +147,11 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
     shown = pd.DataFrame(table)
     if "method" in shown:
         shown["method"] = shown["method"].map(LABELS)
-    return shown.rename(columns={"lower": "both (lower)"}).style.hide(axis="index")
+    return (
+        shown.rename(columns={"lower": "both (lower)"})
+        .style.set_properties(**{"white-space": "nowrap"})
+        .hide(axis="index")
+    )
 
 
 def certificate_table(lab: Laboratory) -> Any:
@@ -168,8 +174,11 @@ def provenance_note(lab: Laboratory) -> str:
     """Return where the laboratory's numbers come from: seeds, wall time of the runs, device, versions."""
     manifests = [Store().manifest(run) for run in lab.runs]
     minutes = sum(manifest["seconds"] for manifest in manifests) / 60
-    seeds = f"seeds 0 to {lab.profile.plane_seeds - 1}" if lab.profile.plane_seeds > 1 else "seed 0"
-    return f"*{seeds} · {len(manifests)} artifacts, {minutes:.1f} process-minutes in all*\n\n{machine_note()}"
+    return f"*{_seeds(lab)} · {len(manifests)} artifacts, {minutes:.1f} process-minutes in all*\n\n{machine_note()}"
+
+
+def _seeds(lab: Laboratory) -> str:
+    return f"seeds 0 to {lab.profile.plane_seeds - 1}" if lab.profile.plane_seeds > 1 else "seed 0"
 
 
 def _saved(figure: ReportFigure, lab: Laboratory, name: str) -> ReportFigure:

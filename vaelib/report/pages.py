@@ -57,6 +57,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
     table = (
         pd.DataFrame([row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN])
         .reindex(columns=names)
+        .assign(verdict=lambda shown: shown["verdict"].str.replace("_", " "))
         .rename(columns=lambda name: name.replace("_", " "))
     )
     colours = {"supported": "color: #00734f", "contradicted": "color: #b3261e"}
@@ -67,6 +68,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
             subset=["interval"],
         )
         .set_properties(subset=["claim", "paper location", "quantity", "note"], **{"text-align": "left"})
+        .set_properties(subset=["interval", "verdict"], **{"white-space": "nowrap"})
         .map(lambda verdict: colours.get(verdict, "color: #666666"), subset=["verdict"])
         .hide(axis="index")
     )
@@ -246,6 +248,12 @@ def means(table: Mapping[str, Mapping[str, Tensor]]) -> Any:
         for row, columns in table.items()
     }
     return pd.DataFrame(cells).T.style
+
+
+def facts(record: Mapping[str, float]) -> Any:
+    """Return a record of numbers as a table of one row."""
+    row = pd.DataFrame([record]).rename(columns=lambda name: name.replace("_", " "))
+    return row.style.format(number).hide(axis="index")
 
 
 def saved(figure: ReportFigure, profile: str, dataset: str, name: str) -> ReportFigure:

@@ -39,7 +39,8 @@ def _split(experiment: Experiment, name: str) -> Tensor:
 
 def _about(experiment: Experiment) -> str:
     data, profile = experiment.data, experiment.profile
-    return f"profile {profile.name} · {data.label} · {data.n_train:,} training images · {source_of_samples(profile)}"
+    samples = source_of_samples(profile).replace("`", "")  # a footer knows no Markdown
+    return f"profile {profile.name} · {data.label} · {data.n_train:,} training images · {samples}"
 
 
 def describe_sheet(experiment: Experiment) -> str:

@@ -169,8 +169,8 @@ def remark_figure(rows: pd.DataFrame, *, footer: str = "", stamp: str | None = N
             if inside:
                 ax.plot(row.bound, row.elbo, ".", color=colour, ms=4)
             else:
-                ax.annotate(f" {number(row.exact)}", (row.bound, floor + 2), color=colour, va="center", xytext=(6, 0),
-                            textcoords="offset points")  # fmt: skip
+                ax.annotate(number(row.exact), (row.bound, floor + 2), color=colour, va="center", ha="right",
+                            xytext=(-8, 0), textcoords="offset points")  # fmt: skip
         ax.set(xlim=(low, high), ylim=(floor, high + 4), xlabel="−H(p) (nats)", ylabel="$E_p$[ELBO] (nats)")
         handles = [
             Line2D([], [], color=c, marker=m, ls="", mfc="none", mew=1.6, ms=8, label=name)

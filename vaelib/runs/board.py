@@ -79,15 +79,15 @@ class Board:
         rate = count / parts * (share - before) / (self.last - start) if self.last > start + 1 else 0.0
         return f"at {rate:{',.0f' if rate > 10 else '.2g'}} {unit}/s" if rate > 0 else ""
 
-    def left(self, done: dict[str, float]) -> float:
+    def left(self, done: dict[str, float]) -> float | None:
         """Return the seconds that are left: what is to do over all workers, or the longest chain of runs if that is longer.
 
-        ``done``: each artifact's share. Prices are worth the seconds that they were worth so far.
+        ``done``: each artifact's share. Prices are worth the seconds that they were worth so far; None: nothing to judge by.
         """
         rest = {key: (1 - done[key]) * price for key, price in self.prices.items()}
         made = sum(self.prices.values()) - sum(rest.values()) - self.given
         if made <= 0 or not self.busy:
-            return float("inf")
+            return None
         alone = {key: price / min(self.shards.get(key, 1), self.workers) for key, price in rest.items()}
         chain = max(chain_lengths(self.needs, alone).values())
         return max(sum(rest.values()) / self.workers, chain) * self.busy / made
