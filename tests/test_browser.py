@@ -37,6 +37,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+PATIENCE = 240_000  # milliseconds, for a machine that others use too
 PICTURES = ROOT / "build" / "screenshots"
 
 
@@ -253,7 +254,7 @@ def test_jupyterlab_runs_a_paired_notebook_and_its_slider_changes_the_picture(br
     address, folder = lab
     before = (folder / "00_tour.py").read_text()
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(address)
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -270,7 +271,7 @@ def test_jupyterlab_runs_a_paired_notebook_and_its_slider_changes_the_picture(br
 
 def test_voila_shows_a_paired_notebook_without_code_and_its_slider_changes_the_picture(browser, voila):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(voila)
     page.get_by_role("heading", name="Gap three: robustness").wait_for()
     slider_changes_the_picture(page)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -60,6 +61,30 @@ def test_the_messages_of_the_troubleshooting_page_are_real():
     unknown = [message for message in messages if message not in joined]
     # Of the system, and one whose path the Makefile puts together.
     assert set(unknown) <= {"No space left on device", "installing failed: see build/logs/setup.log"}
+
+
+def test_the_table_of_named_variants_is_what_the_code_has():
+    from vaelib.models.residual import VARIANTS
+    from vaelib.runs import Profile
+    from vaelib.training.mollify import Mollify
+
+    part = (ROOT / "README.md").read_text().partition("## Where the paper leaves a choice")[2].partition("\n## ")[0]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in part.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 10
+    for _, default, others, setting in rows:
+        (name,) = re.findall(r"`([\w.]+)`", setting)
+        if name.endswith(".Mollify"):
+            assert all(str(value).removesuffix(".0") in default for value in vars(Mollify()).values())
+            continue
+        field = Profile.model_fields[name]
+        names = (
+            list(VARIANTS) if name == "variant" else [one for one in get_args(field.annotation) if isinstance(one, str)]
+        )
+        if names:
+            assert re.findall(r"`(\w+)`", default) == [field.default]
+            assert sorted(re.findall(r"`(\w+)`", default + others)) == sorted(names)
+        elif field.default is not None:
+            assert str(field.default) in default
 
 
 def test_commands_and_goals_exist():

@@ -135,6 +135,8 @@ def sweep_table(rows: pd.DataFrame) -> pd.DataFrame:
             parts[SWEEP_COLUMNS[quantity], column] = values
     table = pd.DataFrame(parts).reset_index()
     table["series"] = table["series"].map(lambda series: SWEEP_LABELS.get(series, series))
+    if name == "latents":
+        table["series"] = SWEEP_LABELS["normal"]  # its curves are named by mz, which has a column here
     if "x" in keys and (table["x"] == LINES).all():
         return table.drop(columns="x", level=0)
     axis = {"limited_k": "k", "mixing": "% real", "teacher_fractions": "teacher saw %", "latents": "mz"}
@@ -164,7 +166,8 @@ def early_stopping(rows: pd.DataFrame) -> Any:
             means["elbo_test"].get("dmaapx", math.nan) - means["best_elbo_test"]
         )
     table = pd.DataFrame(columns).reindex([series for series in LABELS if series in set(rows["series"])])
-    return table.rename(index=SWEEP_LABELS).style.format(number, na_rep="–")
+    style = table.rename(index=SWEEP_LABELS).style.format(number, na_rep="–")
+    return style.format("{:.0f}", subset=[column for column in table if column[1] == "at epoch"], na_rep="–")
 
 
 TASK_LABELS = {
@@ -199,7 +202,8 @@ def compared_tasks(table: pd.DataFrame) -> Any:
         pd.DataFrame(what).reindex(order)[columns].rename(index=TASK_LABELS).fillna("") for what in (cells, bold)
     )
     caption = f"samples: {int(table['samples'].max()):,} generated images against as many test images"
-    return shown.style.apply(lambda _: marks, axis=None).set_caption(caption)
+    style = shown.style.apply(lambda _: marks, axis=None).set_properties(**{"white-space": "nowrap"})
+    return style.set_caption(caption)
 
 
 def _with_spread(quantity: str, value: float, spread: float) -> str:
@@ -228,7 +232,7 @@ def changes_on_corruptions(corruptions: pd.DataFrame) -> Any:
         best = means.loc[classifier].idxmax(axis=1) == "dmaapx"
         line["DMaaPx best", "on"] = f"{best.sum()} of {len(best)} corruptions"
         lines[classifier] = line
-    return pd.DataFrame(lines).T.style
+    return pd.DataFrame(lines).T.map(lambda text: text.replace("-", "−")).style
 
 
 def fine_print(three_gaps: pd.DataFrame) -> Any:
@@ -273,4 +277,5 @@ def provenance_note(*experiments: Experiment) -> str:
     manifests = [store.manifest(one) for one in all_artifacts([run for one in experiments for run in one.runs])]
     hours = sum(manifest["seconds"] for manifest in manifests) / 3600
     seeds = ", ".join(str(seed) for seed in sorted({point.subject.seed for one in experiments for point in one.points}))
-    return f"*seeds {seeds} · {len(manifests)} artifacts, {hours:.2f} process-hours in all*\n\n{machine_note()}"
+    word = "seeds" if "," in seeds else "seed"
+    return f"*{word} {seeds} · {len(manifests)} artifacts, {hours:.2f} process-hours in all*\n\n{machine_note()}"
