@@ -82,7 +82,7 @@ def test_the_table_of_named_variants_is_what_the_code_has():
         )
         if names:
             assert re.findall(r"`(\w+)`", default) == [field.default]
-            assert sorted(re.findall(r"`(\w+)`", default + others)) == sorted(names)
+            assert sorted(re.findall(r"`([\w+]+)`", default + others)) == sorted(names)
         elif field.default is not None:
             assert str(field.default) in default
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from vaelib.errors import VaelibError
+from vaelib.report import pages
 from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
 from vaelib.report.plotting import (
@@ -169,3 +170,11 @@ def test_report_of_an_empty_build_says_so_and_of_no_build_is_an_error(tmp_path):
     assert "no figures yet" in page
     with pytest.raises(VaelibError, match="no build"):
         write_report(tmp_path / "none")
+
+
+def test_a_notebooks_verdicts_are_words_and_may_be_none():
+    assert "<td" not in pages.verdicts([]).to_html()
+    row = {"claim": "x", "evidence": "our runs", "note": "", "verdict": "not_testable", "interval": [-1.0, 2.0]}
+    shown = pages.verdicts([row]).to_html()
+    assert "not testable" in shown
+    assert "−1.00 … 2.00" in shown

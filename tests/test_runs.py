@@ -169,7 +169,7 @@ def test_the_board_tells_the_speed_of_what_is_under_way(board):
         clock[0] = second
         shown.tell(vae.key, "vae", 0.5 + 0.1 * second, "ELBO -9")  # it goes on from a checkpoint
         shown.tell(f"{bank.key}/1", "bank", 0.25 * second, "")
-    assert told[-1][1] == "0 of 2 made, vae 70% at 8 epochs/s ELBO -9, bank 50% at 25 images/s"
+    assert told[-1][1] == "0 of 2 made, bank 50% at 25 images/s, vae 70% at 8 epochs/s ELBO -9"
     shown.finish(bank.key)
     shown.tell(f"{bank.key}/1", "bank", 0.75, "late")
     assert told[-1][1] == "1 of 2 made, vae 70% at 8 epochs/s ELBO -9"

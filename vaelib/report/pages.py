@@ -57,7 +57,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
     table = (
         pd.DataFrame([row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN])
         .reindex(columns=names)
-        .assign(verdict=lambda shown: shown["verdict"].str.replace("_", " "))
+        .assign(verdict=lambda shown: shown["verdict"].map(lambda verdict: verdict.replace("_", " ")))
         .rename(columns=lambda name: name.replace("_", " "))
     )
     colours = {"supported": "color: #00734f", "contradicted": "color: #b3261e"}

@@ -19,6 +19,9 @@ def chain_lengths(needs: Mapping[str, Sequence[str]], prices: Mapping[str, float
     return after
 
 
+WIDTH = 70  # of the note: a line of a log should not wrap
+
+
 class Board:
     """A bar weighted by price; ``tell`` and ``finish`` as work is reported.
 
@@ -100,7 +103,9 @@ class Board:
         share = sum(done[key] * price for key, price in self.prices.items()) / sum(self.prices.values())
         now = int(1000 * share)
         made = f"{sum(one >= 1 for one in done.values())} of {len(done)} made"
-        note = ", ".join([made, *list(self.notes.values())[-3:]])
+        note = made
+        for one in list(self.notes.values())[:-4:-1]:
+            note += f", {one}" if len(note) + len(one) < WIDTH else ""
         self.bar.update(max(0, now - self.shown), note, self.left(done))
         self.shown = max(now, self.shown)
 
