@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,3 +28,14 @@ def build_folder(tmp_path, monkeypatch):
     """Point ``$VAELIB_BUILD`` at an empty folder, so that no test reads or leaves anything in the checkout."""
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "build"))
     return tmp_path / "build"
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """Return the path of a small data set of two classes."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    images = (rng.random((80, 28, 28)) * 80 + 100 * labels[:, None, None]).astype(np.uint8)
+    path = tmp_path / "toy.npz"
+    np.savez(path, images=images, labels=labels)
+    return str(path)

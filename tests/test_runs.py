@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,7 +19,8 @@ from vaelib.errors import VaelibError
 from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
 from vaelib.runs import board as board_module
 from vaelib.runs.board import Board
-from vaelib.runs.engine import KEEP_MEMORY, _client, all_artifacts, missing, path_lengths
+from vaelib.runs.cluster import KEEP_MEMORY, client_of
+from vaelib.runs.engine import all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import spaced
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
@@ -39,17 +39,6 @@ TINY = {
     "amortization_steps": 20,
     "attack_images": 5,
 }
-
-
-@pytest.fixture
-def toy(tmp_path):
-    """Return the path of a small data set of two classes."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(80) % 2
-    images = (rng.random((80, 28, 28)) * 80 + 100 * labels[:, None, None]).astype(np.uint8)
-    path = tmp_path / "toy.npz"
-    np.savez(path, images=images, labels=labels)
-    return str(path)
 
 
 def data(**changes):
@@ -345,41 +334,6 @@ def test_a_failed_run_leaves_the_independent_rest_done(toy, tmp_path):
 COMMAND = [sys.executable, "-m", "vaelib", "run", "three_gaps", "--profile", "smoke", "--workers", "0"]
 
 
-def command(toy, build, **popen):
-    settings = TINY | {"epochs": 40, "teacher_images": 2_000}
-    options = [item for name, value in settings.items() for item in ("--set", f"{name}={value}")]
-    env = os.environ | {"VAELIB_BUILD": str(build), "VAELIB_CHECKPOINT_SECONDS": "0", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*COMMAND, "--dataset", toy, *options], env=env, stdout=subprocess.DEVNULL, **popen)
-
-
-def test_kill_9_then_resume_is_bit_identical(toy, tmp_path):
-    assert command(toy, tmp_path / "straight").wait() == 0
-    killed_in = set()
-    for kind in ("teacher", "bank", "vae", "gaps"):
-        process = command(toy, tmp_path / "killed")
-        while process.poll() is None:
-            if list((tmp_path / "killed/store" / kind).glob("*.work/checkpoint/*.*")) or (
-                kind == "bank" and list((tmp_path / "killed/store/bank").glob("*.work/shard*"))
-            ):
-                process.send_signal(signal.SIGKILL)
-                killed_in.add(kind)
-                break
-            time.sleep(0.002)
-        process.wait()
-    assert killed_in >= {"teacher", "vae"}
-    assert command(toy, tmp_path / "killed").wait() == 0
-    made = [
-        {
-            str(path.relative_to(tmp_path / build)): path.read_bytes()
-            for path in (tmp_path / build).rglob("*")
-            if path.suffix in (".safetensors", ".npy", ".csv") or path.name == "curve.json"
-        }
-        for build in ("straight", "killed")
-    ]
-    assert made[0] == made[1]
-    assert len(made[0]) > 10
-
-
 def test_an_unknown_setting_on_the_command_line_is_one_line(tmp_path):
     done = subprocess.run([*COMMAND, "--set", "epoch=3"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -404,7 +358,7 @@ def test_one_build_never_erases_anothers_rows(tmp_path):
 
 def test_workers_keep_their_memory():
     """glibc's settings must be there when a worker's process starts: half of the training time hung on this."""
-    with _client(1, None) as client:
+    with client_of(1, None) as client:
         (environment,) = client.run(Path("/proc/self/environ").read_text).values()
         (threads,) = client.run(torch.get_num_threads).values()
     assert {f"{name}={value}" for name, value in KEEP_MEMORY.items()} <= set(environment.split("\0"))

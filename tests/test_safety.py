@@ -19,7 +19,7 @@ from vaelib.data import download, own, sources
 from vaelib.data.corruptions import load_official
 from vaelib.errors import VaelibError
 from vaelib.models.pretrained import load_pretrained
-from vaelib.runs.engine import _client
+from vaelib.runs.cluster import client_of
 from vaelib.runs.store import load_array, load_tensors
 from vaelib.samplers.bank import read_shard
 from vaelib.samplers.published import open_samples
@@ -271,7 +271,7 @@ def listening() -> list[str]:
 def test_dask_listens_on_loopback_only():
     with socket.create_server(("0.0.0.0", 0)):
         assert "0.0.0.0" in listening()
-    with _client(1, None) as client:
+    with client_of(1, None) as client:
         addresses = listening()
         assert client.dashboard_link.startswith("http://127.0.0.1:")
     assert len(addresses) >= 3  # scheduler, its dashboard, the worker

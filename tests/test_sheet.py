@@ -11,6 +11,7 @@ import torch
 from tests.test_quality import stripes
 from tests.test_report import boxes
 from vaelib.errors import VaelibError
+from vaelib.files import write_array
 from vaelib.report import sheet_plots
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.sheet_reference import paper_c2st
@@ -18,7 +19,7 @@ from vaelib.runs import Bank, Store, teacher_sheet
 from vaelib.runs.price import cost
 from vaelib.runs.sheet_tables import sheet_tables
 from vaelib.runs.stages import make
-from vaelib.samplers.bank import shard_path, write_shard
+from vaelib.samplers.bank import shard_path
 from vaelib.tasks import audit, c2st
 from vaelib.tasks.classifier import FitState, SmallClassifier, fit
 
@@ -163,7 +164,7 @@ def filled(store: Store, bank: Bank, images: torch.Tensor) -> None:
         (folder / "weights.safetensors").touch()
     with store.making(bank) as folder:
         for shard, part in enumerate(images.split(bank.shard_size)):
-            write_shard(shard_path(folder, shard), part)
+            write_array(shard_path(folder, shard), part.numpy())
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,17 @@
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .errors import VaelibError
+
+PART = ".part"
+_PROCESS = secrets.token_hex(4)  # process numbers repeat on another host
 
 
 def sha256(path: Path) -> str:
@@ -28,7 +34,7 @@ def sync(path: Path) -> None:
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     """Call ``write(part)`` on a name beside ``path``, then sync and rename; a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{_PROCESS}{PART}")
     try:
         write(part)
         sync(part)
@@ -42,7 +48,29 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an ``.npy`` file, atomically; objects, which NumPy would pickle, are refused."""
+
+    def write(part: Path) -> None:
+        with open(part, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    write_atomic(path, write)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as indented JSON, atomically."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     write_atomic(path, lambda part: part.write_text(text))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        VaelibError: absent, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise VaelibError(f"{path} is not readable JSON ({error}); delete it and run again") from None

@@ -5,31 +5,18 @@ time since its last checkpoint. Upstream artifacts are made first; what is in th
 is, no worker is started.
 """
 
-import contextlib
-import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import torch
 
 from ..errors import VaelibError
 from .board import Board, chain_lengths
+from .cluster import client_of, dashboard
 from .price import cost
 from .settings import Artifact, Bank, Data
-from .stages import make, make_shard
-from .store import Store, cores
-
-TOPIC = "vaelib-progress"
-# Ctrl-C reaches the whole process group; only the caller should act on it, by closing the cluster.
-IGNORE_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-# Dask's workers give freed memory back at once (MALLOC_TRIM_THRESHOLD_=65536); a training loop that frees and asks for
-# the same megabytes at every step then spends half its time in page faults. 32 MiB is the largest threshold glibc takes.
-KEEP_MEMORY = {
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
+from .stages import make
+from .store import Store
+from .worker import TOPIC, make_task, shard_task
 
 
 def all_artifacts(wanted: Sequence[Artifact], skip: Callable[[Artifact], bool] = lambda _: False) -> list[Artifact]:
@@ -84,8 +71,9 @@ def run(
         if workers == 0:
             _run_here(todo, store, device, title)
         else:
-            with _client(workers, scheduler) as client:
-                _run_on(client, todo, store, device, title)
+            with client_of(workers, scheduler) as client:
+                # Of a cluster that others run a worker may be taken away at any time, which is nobody's fault.
+                _run_on(client, todo, store, device, title, call="" if scheduler else secrets.token_hex(4))
     except KeyboardInterrupt:
         print("stopped; the next run goes on from the last checkpoints", flush=True)
         raise
@@ -98,50 +86,11 @@ def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -
             board.tell(artifact.key, artifact.kind, 1.0, "")
 
 
-@contextlib.contextmanager
-def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
-    """Yield a Dask client: of a running scheduler, or of a cluster that lives as long as the call."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=15)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise VaelibError(
-                f"scheduler = {scheduler} does not answer ({error}); check the address, tcp://host:port"
-            ) from None
-        with client:
-            yield client
-        return
-    gpus = torch.cuda.device_count()
-    count = workers or gpus or cores()
-    threads = max(1, cores() // count)
-    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} | KEEP_MEMORY
-    settings = {
-        # Before the worker's process starts: glibc reads its settings once. (LocalCluster's `env` comes too late.)
-        "distributed.nanny.pre-spawn-environ": environment,
-        "distributed.worker.profile.enabled": False,
-    }
-    with dask.config.set(settings):
-        cluster = LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=None,  # the runs know their size; a worker killed at a guess would only lose work
-            silence_logs=logging.CRITICAL,
-            preload=[IGNORE_CTRL_C],
-        )
-        with cluster, Client(cluster) as client:
-            yield client
-
-
-def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
+def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str, call: str) -> None:
     from distributed import as_completed
 
     futures: dict[str, Any] = {}
-    with Board(todo, title, len(client.ncores()) or 1, _keys(todo)) as board:
+    with Board(todo, title, len(client.ncores()) or 1, _keys(todo)) as board, dashboard(client):
         client.subscribe_topic(TOPIC, lambda event: board.tell(*event[1]))
         path = path_lengths(todo)
         for artifact in todo:
@@ -150,12 +99,20 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
             if isinstance(artifact, Bank):
                 after = [
                     client.submit(
-                        _shard, artifact, number, store, device, after, key=f"shard-{artifact.key}-{number}", **options
+                        shard_task,
+                        artifact,
+                        number,
+                        store,
+                        device,
+                        call,
+                        after,
+                        key=f"shard-{artifact.key}-{number}",
+                        **options,
                     )
                     for number in range(artifact.shards)
                 ]
             futures[artifact.key] = client.submit(
-                _task, artifact, store, device, after, key=f"{artifact.kind}-{artifact.key}", **options
+                make_task, artifact, store, device, call, after, key=f"{artifact.kind}-{artifact.key}", **options
             )
         names = {futures[artifact.key]: artifact for artifact in todo}
         failures: dict[str, str] = {}  # dependants fail with their upstream's text, so each cause is told once
@@ -163,7 +120,7 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
         for future in as_completed(list(names)):
             artifact = names[future]
             if future.status == "error":
-                failures.setdefault(str(future.exception()), f"{artifact.kind} {artifact.key}")
+                failures.setdefault(_told(future.exception()), f"{artifact.kind} {artifact.key}")
                 unmade += 1
             else:
                 board.finish(artifact.key)
@@ -187,42 +144,10 @@ def _keys(todo: Sequence[Artifact]) -> dict[str, list[str]]:
     return {artifact.key: [one.key for one in _needs(artifact)] for artifact in todo}
 
 
-def _own_device(device: str) -> str:
-    """Return this worker's own GPU where the caller left the choice open and there are several."""
-    from distributed import get_worker
+def _told(error: BaseException) -> str:
+    """Return a failure as one line with a way out."""
+    from distributed import KilledWorker
 
-    gpus, number = torch.cuda.device_count(), get_worker().name
-    return f"cuda:{number % gpus}" if device == "auto" and gpus > 1 and isinstance(number, int) else device
-
-
-def _teller(name: str, kind: str):
-    """Return a report function that sends at most two messages a second to whoever watches."""
-    from distributed import get_worker
-
-    worker, last = get_worker(), 0.0
-
-    def tell(share: float, note: str) -> None:
-        nonlocal last
-        if time.monotonic() - last > 0.5:
-            last = time.monotonic()
-            worker.log_event(TOPIC, [name, kind, share, note])
-
-    return tell
-
-
-def _task(artifact: Artifact, store: Store, device: str, _: list) -> str:
-    """Run on a worker: make one artifact, once more if it fails for a reason that is not the user's to mend."""
-    device, report = _own_device(device), _teller(artifact.key, artifact.kind)
-    try:
-        make(artifact, store, device, report)
-    except VaelibError:
-        raise
-    except Exception:
-        logging.getLogger(__name__).exception("%s %s failed, trying once more", artifact.kind, artifact.key)
-        make(artifact, store, device, report)
-    return artifact.key
-
-
-def _shard(bank: Bank, number: int, store: Store, device: str, _: list) -> int:
-    make_shard(bank, number, store, _own_device(device), _teller(f"{bank.key}/{number}", "bank"))
-    return number
+    if isinstance(error, KilledWorker):
+        return "its workers died again and again; their logs, where they were started, say why"
+    return str(error)

@@ -7,7 +7,6 @@ checkpoints, so whatever was killed goes on from there. Nothing read back is eve
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import platform
@@ -30,10 +29,12 @@ from .. import files, paths
 from ..errors import VaelibError
 from ..precision import bf16_pays
 from ..version import __version__
+from .lock import Lock
 from .settings import Artifact
 
 MANIFEST = "manifest.json"
 SCRATCH = "checkpoint"
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
 class Store:
@@ -93,42 +94,56 @@ class Store:
     def making(self, artifact: Artifact) -> Iterator[Path | None]:
         """Hold the artifact's lock and yield its work folder, or None if it is already there; publish on success.
 
-        Two processes that want the same artifact make it once: the second waits, then finds it. A dead holder's lock
-        vanishes with it.
+        Two processes, of one host or of two, that want the same artifact make it once: the second waits, then finds it.
         """
         final = self.folder(artifact)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with open(final.parent / f".{artifact.key}.lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"{artifact.kind} {artifact.key} is being made by another process; waiting for it", flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if self.has_manifest(artifact):
-                self.require(artifact)
-                yield None
-                return
-            work = self.work_folder(artifact)
-            work.mkdir(exist_ok=True)
-            start = time.monotonic()
-            try:
+        if self.has_manifest(artifact):
+            self.require(artifact)
+            yield None
+            return
+        with self.plainly(artifact):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            with Lock(final.with_name(f"{artifact.key}.lock"), f"{artifact.kind} {artifact.key}") as lock:
+                if self.has_manifest(artifact):
+                    self.require(artifact)
+                    yield None
+                    return
+                work = self.work_folder(artifact)
+                work.mkdir(exist_ok=True)
+                (work / MANIFEST).unlink(
+                    missing_ok=True
+                )  # of a holder that was killed, or stood still, while publishing
+                start = time.monotonic()
                 yield work
-                self._publish(artifact, work, final, time.monotonic() - start)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-                    raise
-                raise VaelibError(
-                    f"cannot write {artifact.kind} {artifact.key} under {self.root}: {error.strerror or error}; free some "
-                    "disk or set VAELIB_BUILD to another folder, then run again: it goes on from its checkpoint"
-                ) from error
+                self._publish(artifact, work, final, time.monotonic() - start, lock)
+
+    @contextlib.contextmanager
+    def plainly(self, artifact: Artifact) -> Iterator[None]:
+        """Turn what the disk refuses into one line with the way out."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            raise VaelibError(
+                f"cannot write {artifact.kind} {artifact.key} under {self.root}: {error.strerror or error}; free some "
+                "disk or set VAELIB_BUILD to another folder, then run again: it goes on from its checkpoint"
+            ) from error
 
     def work_folder(self, artifact: Artifact) -> Path:
         """Return the folder an unfinished artifact grows in."""
         return self.folder(artifact).with_name(f"{artifact.key}.work")
 
-    def _publish(self, artifact: Artifact, work: Path, final: Path, seconds: float) -> None:
+    def log(self, artifact: Artifact) -> Path:
+        """Return where a failed run tells what happened."""
+        return self.folder(artifact).with_name(f"{artifact.key}.log")
+
+    def _publish(self, artifact: Artifact, work: Path, final: Path, seconds: float, lock: Lock) -> None:
+        lock.check()
         seconds += sum(float(path.read_text()) for path in (work / SCRATCH).glob("*.seconds"))  # parts made elsewhere
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
+        for part in work.rglob(f".*{files.PART}"):  # a killed process was writing it
+            part.unlink()
         names = sorted(
             str(path.relative_to(work)) for path in work.rglob("*") if path.is_file() and path.name != MANIFEST
         )
@@ -146,6 +161,7 @@ class Store:
             "files": {n: {"bytes": (work / n).stat().st_size, "sha256": files.sha256(work / n)} for n in names},
         }
         files.write_json(work / MANIFEST, manifest)
+        lock.check()
         shutil.rmtree(final, ignore_errors=True)  # without a manifest it is nobody's
         os.replace(work, final)
         files.sync(final.parent)

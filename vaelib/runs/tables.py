@@ -6,7 +6,6 @@ under its own name and its curves in ``sweep_curves.csv``. ``downstream.csv`` ha
 replaces the rows of its own (data set, likelihood) and keeps all others.
 """
 
-import fcntl
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..training.vae import early_stopping_oracle
 from .engine import all_artifacts
 from .evaluations import Remeasured
 from .experiments import Experiment
+from .lock import Lock
 from .sensitivity import PROTOCOL
 from .settings import RHA, Gaps, VAERun
 from .sheet_tables import sheet_tables
@@ -185,8 +185,7 @@ def merge_table(path: Path, new: pd.DataFrame, identity: Sequence[str] = IDENTIT
         VaelibError: the file is there but is no such table.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with Lock(path.with_name(f"{path.name}.lock")):
         kept = read_table(path) if path.exists() else pd.DataFrame(columns=new.columns)
         if not set(identity) <= set(kept.columns):
             raise VaelibError(f"{path} is not a table of this project; delete it and run again")
@@ -226,11 +225,12 @@ def record_build(experiment: Experiment, store: Store) -> None:
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
     }
-    content = json.loads(path.read_text()) if path.exists() else {}
     name = f"{experiment.dataset}, {experiment.likelihood}"
     if experiment.name != "three_gaps":
         name += f", {experiment.name.replace('_', ' ')}"
-    files.write_json(path, content | {name: record | code})
+    with Lock(path.with_name(f"{path.name}.lock")):
+        content = files.read_json(path) if path.exists() else {}
+        files.write_json(path, content | {name: record | code})
 
 
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:

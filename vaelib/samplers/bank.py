@@ -59,16 +59,6 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f"shard-{shard:05d}.npy"
 
 
-def write_shard(path: Path, images: Tensor) -> None:
-    """Write uint8 ``images`` (n, C, 32, 32) as one ``.npy`` file, whole or not at all."""
-
-    def write(part: Path) -> None:
-        with open(part, "wb") as file:
-            np.save(file, images.numpy(), allow_pickle=False)
-
-    files.write_atomic(path, write)
-
-
 def read_shard(path: Path) -> np.ndarray | None:
     """Return a shard as a read-only memory map, or None if it is absent, cut short or no array of uint8 images."""
     try:
@@ -99,7 +89,7 @@ def fill_bank(
         path = shard_path(folder, shard)
         kept = read_shard(path)
         if kept is None or kept.shape != (len(indices), channels, IMAGE_SIZE, IMAGE_SIZE):
-            write_shard(path, sample_images(denoiser, indices, channels=channels, **sampling))
+            files.write_array(path, sample_images(denoiser, indices, channels=channels, **sampling).numpy())
         done += len(indices)
         yield done
 

@@ -77,7 +77,9 @@ def make(
 def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Callable[[float, str], None]) -> None:
     """Sample one shard of a bank ahead of :func:`make`, which then finds it there."""
     folder, start = store.work_folder(settings), time.monotonic()
-    if not store.has_manifest(settings):
+    if store.has_manifest(settings):
+        return
+    with store.plainly(settings):
         (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
         fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
         (folder / SCRATCH / f"shard-{shard}.seconds").write_text(str(time.monotonic() - start))

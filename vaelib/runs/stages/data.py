@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ... import files
 from ...data import load_dataset
 from ...errors import VaelibError
 from ..settings import Data, HeldOut
@@ -123,7 +123,7 @@ def make_data(settings: Data, context: Context) -> None:
     if _digest(list(arrays.values())) != settings.digest:
         raise VaelibError(f"dataset = {settings.name}: its files changed while it was read; run again")
     for split, tensor in arrays.items():
-        np.save(context.folder / f"{split}.npy", tensor.numpy())
+        files.write_array(context.folder / f"{split}.npy", tensor.numpy())
 
 
 def make_held_out(settings: HeldOut, context: Context) -> None:
@@ -139,4 +139,4 @@ def make_held_out(settings: HeldOut, context: Context) -> None:
     )
     if not torch.equal(loaded.train, context.split(data, "train").cpu()):
         raise VaelibError(f"dataset = {data.name}: its files are not those it was prepared from; restore them")
-    np.save(context.folder / "images.npy", loaded.held_out.numpy())
+    files.write_array(context.folder / "images.npy", loaded.held_out.numpy())

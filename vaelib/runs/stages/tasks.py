@@ -41,14 +41,6 @@ def _official(name: str, severity: int, order: Tensor) -> Tensor:
     raise VaelibError(f"CIFAR-10-C/{name}.npy is gone from the data root; put it back, or take all of its files away")
 
 
-def _save(path: Path, images: Tensor) -> None:
-    def write(part: Path) -> None:
-        with open(part, "wb") as file:
-            np.save(file, images.cpu().numpy())
-
-    files.write_atomic(path, write)
-
-
 def make_corrupted(settings: Corrupted, context: Context) -> None:
     """Write the chosen test images, their labels, and one file a corruption; what is there already is kept."""
     test, labels = (context.split(settings.data, name).cpu() for name in ("test", "test_labels"))
@@ -58,16 +50,16 @@ def make_corrupted(settings: Corrupted, context: Context) -> None:
             f"dataset = {settings.data.name}: its test images are all of one class, so no classifier can be tested; "
             "use a data set with at least two"
         )
-    _save(context.folder / f"{CLEAN}.npy", test[chosen])
-    _save(context.folder / "labels.npy", labels[chosen])
+    files.write_array(context.folder / f"{CLEAN}.npy", test[chosen].numpy())
+    files.write_array(context.folder / "labels.npy", labels[chosen].numpy())
     order = _published_order(settings, test)[chosen] if settings.official else None
     for count, name in enumerate(settings.names, 1):
         path = context.folder / f"{name}.npy"
         if not path.exists():
             if order is None:
-                _save(path, corrupt(test[chosen], name, settings.severity, settings.seed))
+                files.write_array(path, corrupt(test[chosen], name, settings.severity, settings.seed).numpy())
             else:
-                _save(path, _official(name, settings.severity, order))
+                files.write_array(path, _official(name, settings.severity, order).numpy())
         context.report(count / len(settings.names), name)
 
 

@@ -1,0 +1,97 @@
+"""Workers that die: the run is tried once more, told with its log, and the independent rest goes on."""
+
+import os
+import signal
+import time
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from vaelib import runs
+from vaelib.errors import VaelibError
+from vaelib.runs import Store, cluster
+from vaelib.runs.settings import Artifact
+from vaelib.runs.stages import STAGES
+
+
+class Odd(Artifact):
+    """Something that ends as its name says, until it was begun ``deaths`` times."""
+
+    kind: ClassVar[str] = "odd"
+    name: str
+    deaths: int = 0
+
+
+def make_odd(settings, context):
+    """Count how often it was begun, then die, fail, eat memory or write a file."""
+    count = context.folder / "checkpoint" / "count"
+    begun = int(count.read_text()) + 1 if count.exists() else 1
+    count.write_text(str(begun))
+    if begun > settings.deaths:
+        (context.folder / "a.txt").write_text(settings.name)
+    elif settings.name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif settings.name == "fails":
+        raise RuntimeError("odd trouble")
+    else:
+        eaten = []
+        while sum(map(len, eaten)) < 4 * 2**30:
+            eaten.append(np.ones(2**26, dtype=np.uint8))
+            time.sleep(0.02)
+
+
+STAGES[Odd] = make_odd  # a worker imports this module to read the settings, and then knows it too
+
+
+def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path):
+    store = Store(tmp_path)
+    doomed, fails, odd, fine = (
+        Odd(name=name, deaths=deaths) for name, deaths in (("killed", 9), ("fails", 9), ("fails", 1), ("fine", 0))
+    )
+    with pytest.raises(VaelibError) as error:
+        runs.run([doomed, fails, odd, fine], store=store, workers=1)
+    text = str(error.value)
+    assert text.startswith("2 of 4 runs failed")
+    assert f"odd {doomed.key}: its worker process died twice" in text
+    assert "give fewer --workers" in text
+    assert f"RuntimeError: odd trouble; its log is {store.log(fails)}" in text
+    assert all(store.has(one) for one in (odd, fine))
+    assert store.log(doomed).read_text().count("begun by process") == 3
+    assert store.log(fails).read_text().count("odd trouble") >= 2
+    assert not store.log(odd).exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_eats_its_machine_is_stopped_and_named(tmp_path, monkeypatch):
+    from distributed import system
+
+    monkeypatch.setattr(system, "MEMORY_LIMIT", 3 * 2**29)
+    store, glutton = Store(tmp_path), Odd(name="glutton", deaths=9)
+    with pytest.raises(VaelibError, match=r"died twice, most likely for want of memory \(1\.5 GiB for this worker\)"):
+        runs.run([glutton, Odd(name="fine")], store=store)
+    assert store.has(Odd(name="fine"))
+
+
+@pytest.mark.parametrize(
+    ("gib", "asked", "expected"), [(64, None, (4, 16)), (5, None, (2, 2.5)), (1, None, (1, 1)), (8, 8, (8, 1))]
+)
+def test_workers_share_the_memory_that_is_there(monkeypatch, gib, asked, expected):
+    from distributed import system
+
+    monkeypatch.setattr(system, "MEMORY_LIMIT", gib * 2**30)
+    monkeypatch.setattr(cluster, "cores", lambda: 4)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert cluster.share_out(asked) == (expected[0], expected[1] * 2**30)
+
+
+def test_the_dashboard_is_named_once_and_only_for_a_long_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("bokeh")
+    monkeypatch.delenv("VAELIB_HEADLESS", raising=False)
+    monkeypatch.setattr(cluster, "DASHBOARD_AFTER", 0.0)
+    runs.run([Odd(name="fine")], store=Store(tmp_path), workers=1)
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "http" in one]
+    assert line.startswith("what each worker is doing: http://127.0.0.1:")
+    monkeypatch.setattr(cluster, "DASHBOARD_AFTER", 60.0)
+    runs.run([Odd(name="other")], store=Store(tmp_path), workers=1)
+    assert "http" not in capsys.readouterr().out

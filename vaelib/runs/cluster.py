@@ -1,0 +1,98 @@
+"""The Dask cluster that runs are made on: of this machine's cores or GPUs for as long as a call lasts, or another's."""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ..errors import VaelibError
+from .store import cores
+
+# Ctrl-C reaches the whole process group; only the caller should act on it, by closing the cluster.
+IGNORE_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+# Dask's workers give freed memory back at once (MALLOC_TRIM_THRESHOLD_=65536); a training loop that frees and asks for
+# the same megabytes at every step then spends half its time in page faults. 32 MiB is the largest threshold glibc takes.
+KEEP_MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+NEED = 2 * 2**30  # bytes that a worker of the laptop's budget stays below
+DASHBOARD_AFTER = 5.0  # seconds after which somebody may want to look
+
+
+@contextlib.contextmanager
+def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """Yield a Dask client: of a running scheduler, or of a cluster that lives as long as the call."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=15)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise VaelibError(
+                f"scheduler = {scheduler} does not answer ({error}); check the address, tcp://host:port"
+            ) from None
+        with client:
+            yield client
+        return
+    count, share = share_out(workers)
+    threads = max(1, cores() // count)
+    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} | KEEP_MEMORY
+    settings = {
+        # Before the worker's process starts: glibc reads its settings once. (LocalCluster's `env` comes too late.)
+        "distributed.nanny.pre-spawn-environ": environment,
+        "distributed.worker.profile.enabled": False,
+        # Results are keys alone: there is nothing to spill, and a worker that pauses would never go on.
+        **{f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")},
+        "distributed.worker.memory.terminate": 0.95,
+        # Dask blames every task that a dead worker had in its queue; `worker` counts those that were running.
+        "distributed.scheduler.allowed-failures": 1000,
+        # A worker that could not be started again must not leave the rest waiting for ever.
+        "distributed.scheduler.no-workers-timeout": "3 minutes",
+    }
+    with dask.config.set(settings):
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=share,
+            silence_logs=logging.CRITICAL,
+            preload=[IGNORE_CTRL_C],
+        )
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+def share_out(workers: int | None) -> tuple[int, int]:
+    """Return how many workers there are, and each one's share of the memory that this process may use, in bytes."""
+    from distributed import system
+
+    gpus, memory = torch.cuda.device_count(), system.MEMORY_LIMIT
+    count = workers or gpus or max(1, min(cores(), memory // NEED))
+    return count, memory // count
+
+
+@contextlib.contextmanager
+def dashboard(client: Any) -> Iterator[None]:
+    """Print the address of Dask's own page once, if it takes long enough for somebody to look."""
+
+    def say() -> None:
+        if (link := client.dashboard_link) and find_spec("bokeh") and not os.environ.get("VAELIB_HEADLESS"):
+            tqdm.write(f"what each worker is doing: {link}")
+
+    timer = threading.Timer(DASHBOARD_AFTER, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
