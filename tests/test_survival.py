@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.test_runs import TINY
 from vaelib import runs
@@ -38,6 +39,7 @@ TIMES = ("sampling_cost.csv",)  # measured anew by each run
 def work(build: str, names: tuple[str, ...], toy: str, settings: dict) -> None:
     """Make experiments and their tables, a checkpoint an epoch."""
     os.setsid()
+    torch.set_num_threads(1)
     os.environ["VAELIB_BUILD"] = build
     context.CHECKPOINT_SECONDS = 0.0
     for name in names:
