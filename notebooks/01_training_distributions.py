@@ -145,7 +145,7 @@ bounds = runs.write_brackets(profile, dataset, certified) if certified else None
 laboratory.bounds_table(bounds, ["method", "images"]) if certified else Markdown(laboratory.NOT_THERE)
 
 # %%
-laboratory.draw_brackets(lab, bounds, dataset) if certified else None
+laboratory.draw_brackets(lab, bounds) if certified else None
 
 # %% [markdown]
 # ## Certificates of the likelihoods

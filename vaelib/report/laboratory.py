@@ -70,11 +70,12 @@ def draw_missed_modes(lab: Laboratory, tables: Tables) -> ReportFigure:
     return _saved(missed_modes_figure(rows, **_frame(lab, about)), lab, "missed_modes")
 
 
-def draw_brackets(lab: Laboratory, rows: pd.DataFrame, label: str) -> ReportFigure:
+def draw_brackets(lab: Laboratory, rows: pd.DataFrame) -> ReportFigure:
     """Draw and save the split of the inference gap of trained VAEs as ``brackets_<dataset>``."""
     count = rows.groupby(["method", "images"]).size().max()
     about = (
-        f"{label} · VAEs of the three gaps, seed 0 · {count} images of each kind · bars: mean, lines: standard error"
+        f"{rows['source'].iloc[0]} · VAEs of the three gaps, seed 0 · {count} images of each kind · "
+        "bars: mean, lines: standard error"
     )
     frame = _frame(lab, about) | {"title_note": "What the encoder loses, and what any factorised posterior would"}
     return _saved(brackets_figure(rows, **frame), lab, f"brackets_{rows['dataset'].iloc[0]}")

@@ -111,7 +111,8 @@ def write_laboratory(lab: Laboratory) -> Tables:
 def write_brackets(profile: str, dataset: str, runs: Mapping[str, Brackets]) -> pd.DataFrame:
     """Write ``brackets`` from finished runs, one row an image, and return those of this setting."""
     pieces = [
-        _joined([run], (dataset, run.vae.network.likelihood), "seed", method=method) for method, run in runs.items()
+        _joined([run], (dataset, run.vae.network.likelihood), "seed", method=method, source=run.vae.data.label)
+        for method, run in runs.items()
     ]
     table = pd.concat(pieces, ignore_index=True)
     merge_table(tables_folder(profile) / "brackets.csv", table)
