@@ -503,7 +503,7 @@ def test_counts_add_up_by_section_and_in_the_table():
     counts = claim_figures.by_section(run)
     assert sum(sum(found.values()) for found in counts.values()) == len(run)
     assert next(iter(counts)) == "Abstract"
-    assert f"| fashion_mnist, gaussian | {len(run)} | 0 | 0 |" in claim_tables.counted(rows)
+    assert f"| FashionMNIST, Gaussian | {len(run)} | 0 | 0 |" in claim_tables.counted(rows)
     assert '`03_three_gaps` with `dataset = "cifar10"`' in claim_tables.to_be_run(rows)
 
 

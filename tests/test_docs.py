@@ -43,6 +43,8 @@ def test_the_snippets_of_a_page_run_from_top_to_bottom(page, tmp_path, monkeypat
         assert abs(float(names["samples"].float().std()) - 62) < 4
     if page.stem == "extending":
         assert names["rows"]["x"].tolist() == [20, 40]
+        small, large = names["rows"].set_index("x")["generalization_gap"][[20, 40]]
+        assert names["verdict"].margin == pytest.approx(large - small)
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)

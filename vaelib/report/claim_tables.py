@@ -6,15 +6,16 @@ from typing import Any
 import pandas as pd
 
 from .claims import NOT_RUN, OURS, PAPER, number
+from .sources import setting
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return how many claims have which verdict, by setting, as a Markdown table; of the paper's own numbers below."""
     run = [row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN]
     lines = ["| setting | supported | contradicted | not testable |", "| --- | --- | --- | --- |"]
-    groups = {f"{row['dataset']}, {row['likelihood']}": [] for row in run}
+    groups: dict[str, list[str]] = {}
     for row in run:
-        groups[f"{row['dataset']}, {row['likelihood']}"].append(row["verdict"])
+        groups.setdefault(setting(row["dataset"], row["likelihood"]), []).append(row["verdict"])
     groups["the paper's own numbers"] = [row["verdict"] for row in rows if row["evidence"] == PAPER]
     for name, found in groups.items():
         counts = (found.count(verdict) for verdict in ("supported", "contradicted", "not_testable"))

@@ -85,7 +85,9 @@ def write_report(build: Path, out: Path | None = None) -> Path:
         raise VaelibError(f"there is no build at {build.name}: make its figures first (make PROFILE={build.name})")
     out = Path(out) if out else build / "report.html"
     record = _read_json(build / "build.json") or {}
-    figures = [_figure(path, record) for path in sorted((build / "figures").glob("*.png"))]
+    # The paper's figures by number, then ours.
+    drawn = sorted((build / "figures").glob("*.png"), key=lambda path: (not path.stem.startswith("fig"), path.stem))
+    figures = [_figure(path, record) for path in drawn]
     _add_twins(figures, build)
     headline = next((f for prefix in HEADLINES for f in figures if f["name"].startswith(prefix)), None)
     claims = _read_json(build / "claims.json") or []

@@ -138,7 +138,9 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
         row = dict(zip(by, place, strict=True))
         for name in BOUNDS:
             values = part[name].dropna() if name in part else []
-            row[name] = f"{values.mean():,.1f} ± {values.sem():,.1f}".replace("-", "−") if len(values) else "–"
+            row[name] = (
+                f"{values.mean():,.1f} ±\N{NO-BREAK SPACE}{values.sem():,.1f}".replace("-", "−") if len(values) else "–"
+            )
         row |= {
             "q* promises": f"{part['promised'].mean():.2f}",
             "unconverged": int((~part["converged"].astype(bool)).sum()),
@@ -148,11 +150,7 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
     shown = pd.DataFrame(table)
     if "method" in shown:
         shown["method"] = shown["method"].map(LABELS)
-    return (
-        shown.rename(columns={"lower": "both (lower)"})
-        .style.set_properties(**{"white-space": "nowrap"})
-        .hide(axis="index")
-    )
+    return shown.rename(columns={"lower": "both (lower)"}).style.hide(axis="index")
 
 
 def certificate_table(lab: Laboratory) -> Any:

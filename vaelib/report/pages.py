@@ -71,6 +71,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         .set_properties(subset=["interval", "verdict"], **{"white-space": "nowrap"})
         .map(lambda verdict: colours.get(verdict, "color: #666666"), subset=["verdict"])
         .hide(axis="index")
+        .set_caption("" if len(table) else "none")
     )
 
 
