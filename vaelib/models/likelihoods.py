@@ -1,4 +1,4 @@
-r"""Conditional likelihoods :math:`p_\theta(x|z)` of Eq. (2), in nats per image.
+"""Conditional likelihoods ``p_θ(x|z)`` of Eq. (2), in nats per image.
 
 A decoder emits ``params`` of shape (B, ``channels_out(C)``, H, W) for images ``x`` in [0, 1] of shape (B, C, H, W).
 Each likelihood scores (:meth:`log_prob`), draws (:meth:`sample`) and averages (:meth:`mean`); the three agree exactly.

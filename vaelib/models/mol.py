@@ -3,8 +3,7 @@ r"""Discretised mixtures of K logistics, grey and colour (Salimans et al. 2017, 
 A sub-pixel of value x in {-1, -1 + 2/255, ..., 1} is the bin [x - 1/255, x + 1/255] of a logistic on the line, the first
 and the last bin reaching to infinity. With its mean m, its rate r = e^{-s} and the distances to the two edges,
 
-.. math:: a = r\,(x + \tfrac{1}{255} - m), \qquad b = r\,(m - x + \tfrac{1}{255}), \qquad
-          \log p = \log\sigma(a) + \log\sigma(b) + \log(1 - e^{-(a + b)}),
+    a = r (x + 1/255 − m),   b = r (m − x + 1/255),   log p = log σ(a) + log σ(b) + log(1 − e^{−(a + b)}),
 
 an open edge being a = inf or b = inf. No term cancels, and neither do the slopes 1 - σ(a). Grey images have one mixture
 a pixel; colour images one of

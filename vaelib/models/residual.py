@@ -1,10 +1,9 @@
 r"""The paper's convolutional VAE for CIFAR-10: residual blocks between an 8×8 grid of latents and 32×32 images.
 
 With C image channels, n = ``nc`` internal channels, m = ``mz`` latent channels and K parameters a pixel (mixture of
-logistics, C = 3: K = 100), the network has :math:`d_z = 64\,m` latents and
+logistics, C = 3: K = 100), the network has ``d_z = 64 m`` latents and
 
-.. math::
-    |\Theta| = \underbrace{88 n^2 + (16 C + 26 + K)\,n + K}_{|\Theta_{\neg z}|} + \underbrace{m\,(3 n + 2)}_{|\Theta_z|}
+    |Θ| = |Θ_¬z| + |Θ_z|,   |Θ_¬z| = 88 n² + (16 C + 26 + K) n + K,   |Θ_z| = m (3 n + 2)
 
 parameters (Sec. 5.1), for C = 3 88n² + 174n + 100 + m(3n + 2). The x-coordinates of Fig. 8 are this number at all 57
 points, to 12 parameters in 23 million, and so settle what Tables 4–6 print differently:

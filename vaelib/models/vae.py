@@ -1,6 +1,6 @@
-r"""Variational autoencoders: :math:`q_\phi(z|x)`, :math:`p_\theta(x|z)` and the ELBO of Eq. (2).
+"""Variational autoencoders: ``q_φ(z|x)``, ``p_θ(x|z)`` and the ELBO of Eq. (2).
 
-.. math:: \mathrm{ELBO}_\Theta(x) = \mathbb E_{z\sim q_\phi(z|x)}[\log p_\theta(x|z)] - \mathrm{KL}(q_\phi(z|x)\,\|\,p(z))
+    ELBO_Θ(x) = E_{z ~ q_φ(z|x)}[log p_θ(x|z)] − KL(q_φ(z|x) ‖ p(z))
 
 The prior is N(0, I), the posterior a diagonal Gaussian, so the KL term is exact and only the first term is sampled.
 """

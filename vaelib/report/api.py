@@ -11,19 +11,18 @@ from ..errors import VaelibError
 from ..files import write_atomic
 
 TABLE = re.compile(r"^(=+(?: +=+)+)\n((?:.+\n)+)\1$", re.MULTILINE)
-ROLE = re.compile(r":math:`([^`]*)`")
 LEFT_OUT = ("vaelib.cli", "vaelib.__main__")
 
 
 def readable(docstring: str) -> str:
-    """Return a docstring with its simple tables as Markdown and its inline formulas as code, which pdoc shows offline.
+    """Return a docstring with its simple tables as Markdown, which pdoc shows.
 
-    >>> print(readable("= ==\\na b\\n= ==\\nc :math:`d`\\n= =="))
+    >>> print(readable("= ==\\na b\\n= ==\\nc d\\n= =="))
     | a | b |
     | --- | --- |
-    | c | `d` |
+    | c | d |
     """
-    return ROLE.sub(r"`\1`", TABLE.sub(_table, docstring)).replace(":`~", ":`")
+    return TABLE.sub(_table, docstring).replace(":`~", ":`")
 
 
 def _table(match: re.Match[str]) -> str:

@@ -1,12 +1,12 @@
 r"""What a VAE is trained on: the distributions of Eqs. (7)–(9), as endless streams of batches.
 
 ===============  ======================================================  ==================
-method           :math:`x\sim`                                           pool
+method           ``x ~``                                                 pool
 ===============  ======================================================  ==================
-``normal``       :math:`\mathcal D_{\rm train}` (Eq. 7)                  N real images
-``dmaapx``       :math:`p_{\rm DM}(x')` (Eq. 8), k·N samples kept        kN bank images
-``aug_tuned``    :math:`p_{\rm aug}(x'|x)` (Eq. 9), Tables 9 and 10      N real images
-``aug_naive``    :math:`p_{\rm aug}(x'|x)` (Eq. 9), Table 8              N real images
+``normal``       ``D_train`` (Eq. 7)                                     N real images
+``dmaapx``       ``p_DM(x')`` (Eq. 8), k·N samples kept                  kN bank images
+``aug_tuned``    ``p_aug(x'|x)`` (Eq. 9), Tables 9 and 10                N real images
+``aug_naive``    ``p_aug(x'|x)`` (Eq. 9), Table 8                        N real images
 ===============  ======================================================  ==================
 
 One stream serves all four: pass after pass over a shuffled pool, cut into batches of M. An *effective epoch* is N

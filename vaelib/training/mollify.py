@@ -1,8 +1,8 @@
-r"""Mollification: noise on the training images that fades during training (Tran et al. 2023; Appendix B.6, Fig. 14).
+"""Mollification: noise on the training images that fades during training (Tran et al. 2023; Appendix B.6, Fig. 14).
 
 In [-1, 1], where noise of unit variance keeps an image's scale,
 
-.. math:: \hat x \to \sqrt{1-n}\,\hat x + \sqrt n\,\epsilon, \qquad \epsilon \sim \mathcal N(0, I), \qquad \hat x = 2x-1,
+    x̂ → √(1−n) x̂ + √n ε,   ε ~ N(0, I),   x̂ = 2x − 1,
 
 with n falling from 1 (nothing but noise) to 0 along a sigmoid (Chen 2023, "On the importance of noise scheduling").
 """
@@ -48,10 +48,9 @@ class Mollify:
             )
 
     def level(self, progress: float) -> float:
-        r"""Return the noise's variance n at ``progress`` in [0, 1] of the training; 0 once the share is over.
+        """Return the noise's variance n at ``progress`` in [0, 1] of the training; 0 once the share is over.
 
-        .. math:: n(u) = \frac{\sigma(e/\tau) - \sigma((s + u(e-s))/\tau)}{\sigma(e/\tau) - \sigma(s/\tau)},
-            \qquad u = \text{progress} / \text{share}.
+        n(u) = [σ(e/τ) − σ((s + u(e−s))/τ)] / [σ(e/τ) − σ(s/τ)],   u = progress / share.
         """
         if progress >= self.share:
             return 0.0
