@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vaelib.cli import app
 from vaelib.errors import VaelibError
 from vaelib.report import pages
-from vaelib.report.claims import judge_build
+from vaelib.report.claims import format_claims, judge_build
 from vaelib.report.html import write_report
 from vaelib.report.plotting import (
     THREE_GAPS,
@@ -178,3 +179,20 @@ def test_a_notebooks_verdicts_are_words_and_may_be_none():
     shown = pages.verdicts([row]).to_html()
     assert "not testable" in shown
     assert "−1.00 … 2.00" in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "profile", "words"),
+    [("report", "lapto", "choose one of"), ("claims", "lapto", "choose one of"), ("report", "gpu", "no build at gpu")],
+)
+def test_a_report_of_nothing_is_refused_and_leaves_no_folder(tmp_path, monkeypatch, capsys, command, profile, words):
+    monkeypatch.setenv("VAELIB_BUILD", str(tmp_path))
+    with pytest.raises(VaelibError, match=words):
+        app([command, "--profile", profile], standalone_mode=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_columns_of_the_printed_ledger_never_meet():
+    row = {"id": "t1-unique-aug/x", "evidence": "our runs", "note": "", "verdict": "supported", "quantity": "share"}
+    row |= {"interval": None, "dataset": "letter S", "likelihood": "known", "paper_value": None, "our_value": 0.5}
+    assert " t1-unique-aug share " in format_claims([row])

@@ -137,17 +137,21 @@ def verify() -> None:
 def claims(profile: ProfileOption = "laptop") -> None:
     """Judge the paper's claims by the tables made so far; print the ledger and write claims.json."""
     from .report.claims import format_claims, judge_build
+    from .runs import load_profile
 
+    load_profile(profile)  # so that a misspelt name is told
     print(format_claims(judge_build(paths.build_root() / profile, profile)))
 
 
 @app.command()
 def report(profile: ProfileOption = "laptop") -> None:
     """Write the self-contained report.html of a profile from its tables and figures."""
-    from .report.claims import judge_build
+    from .report.claims import judge_build, require_build
     from .report.html import write_report
+    from .runs import load_profile
 
-    folder = paths.build_root() / profile
+    load_profile(profile)
+    folder = require_build(paths.build_root() / profile)
     judge_build(folder, profile)
     print(f"report: {paths.shown(write_report(folder))}")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..errors import VaelibError
 from ..files import write_json
 from . import downstream_ledger, laboratory_ledger, sheet_ledger, size_ledger, smoothness_ledger, sweep_ledger
 from . import ledger as three_gaps
@@ -168,6 +169,13 @@ def write_claims(path: Path, rows: list[dict]) -> None:
     write_json(Path(path), rows)
 
 
+def require_build(build: Path) -> Path:
+    """Return a profile's build folder; raises VaelibError where nothing was built."""
+    if not build.is_dir():
+        raise VaelibError(f"there is no build at {build.name}: make its figures first (make PROFILE={build.name})")
+    return build
+
+
 def judge_build(build: Path, profile: str) -> list[dict]:
     """Judge every claim by ``build/tables/*.csv``, write ``build/claims.json``, return the rows."""
     paths = {name: Path(build) / "tables" / f"{name}.csv" for name in TABLES}
@@ -210,7 +218,8 @@ def format_claims(rows: Iterable[dict]) -> str:
 
 def _lines(rows: list[dict]) -> list[str]:
     """Return a header and one line for each row."""
-    form = "{:<13}{:<23}{:<12}{:<17}{:>8}{:>9}  {}"
+    width = 1 + max([11, *(len(row["id"].split("/")[0]) for row in rows)])
+    form = f"{{:<13}}{{:<23}}{{:<{width}}}{{:<17}}{{:>8}}{{:>9}}  {{}}"
     lines = [form.format("verdict", "setting", "claim", "quantity", "paper", "ours", "interval, note")]
     for row in rows:
         ends, name = row["interval"], f"{row['dataset']} {row['likelihood']}"[:22]

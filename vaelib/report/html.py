@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..errors import VaelibError
 from ..files import write_atomic
-from .claims import NOT_RUN, OURS, PAPER, number
+from .claims import NOT_RUN, OURS, PAPER, number, require_build
 from .pages import compared_tasks
 from .plotting import LABELS
 from .reference import GAPS, METHODS, SETTING
@@ -80,9 +80,7 @@ CAPTIONS = {
 
 def write_report(build: Path, out: Path | None = None) -> Path:
     """Write ``report.html`` of one profile's build folder and return its path; raises VaelibError without a build."""
-    build = Path(build)
-    if not build.is_dir():
-        raise VaelibError(f"there is no build at {build.name}: make its figures first (make PROFILE={build.name})")
+    build = require_build(Path(build))
     out = Path(out) if out else build / "report.html"
     record = _read_json(build / "build.json") or {}
     # The paper's figures by number, then ours.
