@@ -155,7 +155,7 @@ def test_report_is_one_escaped_self_contained_page(tmp_path):
     judge_build(build, "laptop")
     page = write_report(build).read_text()
     assert "&lt;script&gt;cpu" in page
-    assert page.count("<script") == 1  # the ledger's own
+    assert page.count("<script") == 2  # the ledger's and the curves'
     assert not re.search(r"(src|href)=\"(https?:)?//", page)
     assert 'href="html/03_three_gaps.html"' in page
     assert page.count("data:image/webp;base64,") == 1
