@@ -22,6 +22,7 @@ from vaelib.report.plotting import (
     three_gaps_figure,
 )
 from vaelib.report.reference import METHODS, digitised, paper_curves, table_07
+from vaelib.report.sources import source_of
 
 # method -> train, test, ELBO*, MS-SSIM of inputs and reconstructions, own ELBO
 FINAL = {
@@ -196,3 +197,12 @@ def test_the_columns_of_the_printed_ledger_never_meet():
     row = {"id": "t1-unique-aug/x", "evidence": "our runs", "note": "", "verdict": "supported", "quantity": "share"}
     row |= {"interval": None, "dataset": "letter S", "likelihood": "known", "paper_value": None, "our_value": 0.5}
     assert " t1-unique-aug share " in format_claims([row])
+
+
+def test_the_laboratorys_figures_link_to_any_rendering_of_its_notebook(tmp_path):
+    assert source_of(tmp_path, "fig01", {}).href == ""
+    page = tmp_path / "notebooks/01_training_distributions.cifar10.html"
+    page.parent.mkdir()
+    page.touch()
+    assert source_of(tmp_path, "fig01", {}).href == "notebooks/01_training_distributions.cifar10.html"
+    assert source_of(tmp_path, "fig11_fashion_mnist", {}).href == ""

@@ -37,6 +37,7 @@ PACKAGES = {
     "papermill": "notebooks do not run headlessly, so `make` makes no figures",
     "ipywidgets": "no sliders and no bars in notebooks",
     "playwright": "the browser tests are skipped",
+    "voila": "the browser test of notebooks without code is skipped",
     "pdoc": "no API reference (`make docs`)",
 }
 NAMES = {"sklearn": "scikit-learn"}  # as pip knows them
