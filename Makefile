@@ -17,6 +17,8 @@ PROFILE    ?= laptop
 DATASET    ?= fashion_mnist
 LIKELIHOOD ?= default
 SLOW       ?=
+ONLY       ?=
+LONG       ?=
 
 # An active virtual or conda environment is used; without one, .venv is made.
 ENV    := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),$(CURDIR)/.venv)
@@ -118,8 +120,12 @@ check: $(READY)  ## lint, formatting, notebook pairs and rules
 test: $(READY)  ## all tests, every notebook in smoke included (SLOW=1: the long ones too)
 	@$(PYTHON) -m pytest $(if $(SLOW),--slow)
 
-bench: $(READY)  ## time the hot paths against this machine's own ceilings
-	@$(PYTHON) -m tests.benchmarks
+# pythae without what it asks for: all of it is there, but for a backport that no Python of today needs.
+bench: $(READY)  ## one table: speed beside pythae, diffusers and the machine's own ceilings (ONLY=name, LONG=1)
+	@$(PYTHON) -c 'import importlib.util as u, sys; sys.exit(u.find_spec("pythae") is None)' \
+	  || { echo "installing pythae, the peer (pyproject.toml: extra bench)"; \
+	       $(PYTHON) -m pip install -q --no-deps pythae==0.1.2 cloudpickle imageio || true; }
+	@$(PYTHON) -m tests.benchmarks $(ONLY:%=--only %) $(if $(LONG),--long)
 
 clean:    ## delete results, keep downloaded data and the environment
 	@rm -rf $(VAELIB_BUILD)/{smoke,laptop,gpu,paper,store,src,logs,api,screenshots}

@@ -1,152 +1,92 @@
-"""Print one table, ratios from one run, and write it as JSON to ``build/benchmarks.json``.
+"""Print one table, ours and the peers' side by side in one run, and write it as JSON to ``build/benchmarks.json``.
 
-Everything runs on one thread: the engine gives each run a core of its own.
+``--only NAME`` (again for more) runs some rows, ``--long`` adds the slow ones, ``--list`` names them all. Single-threaded
+rows count processor time: the engine gives each run a core of its own.
 """
 
-import multiprocessing
-import subprocess
-import sys
+import argparse
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
-from vaelib import files, gaps, paths
-from vaelib.data import NAIVE
-from vaelib.models import FullyConnectedVAE, build_likelihood
-from vaelib.models.denoiser import build_denoiser
-from vaelib.progress import track
+from vaelib import files, paths
+from vaelib.progress import Progress, duration
 from vaelib.runs.store import provenance
-from vaelib.samplers.bank import sample_images
-from vaelib.training.diffusion import train_denoiser
-from vaelib.training.distributions import TrainingDistribution
-from vaelib.training.vae import VAEState, train_vae
 
-from . import corruptions, explorers, mol, residual
+from . import alone, bounds_and_attack, corruptions, explorers, memory, mol, residual, sampling, training, upkeep
+from .table import Bench, LeftOut, Row, lines
 
-IMAGES = (torch.rand(2_000, 1, 32, 32) * 255).to(torch.uint8)
-
-
-def seconds(call: Callable[[], object], repeats: int = 3) -> float:
-    """Return the median time of a call, after one call to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[repeats // 2]
-
-
-def matmul(dtype: torch.dtype) -> float:
-    """Return this core's GFLOP/s in a 2048³ matrix product: the ceiling."""
-    a, b = torch.randn(2048, 2048, dtype=dtype), torch.randn(2048, 2048, dtype=dtype)
-    return 2 * 2048**3 / seconds(lambda: a @ b) / 1e9
-
-
-def vae_training(likelihood: str, amp: bool, epochs: int = 2) -> float:
-    """Return training images/s of the paper's fully connected VAE, batch 64."""
-
-    def train() -> None:
-        state = VAEState(FullyConnectedVAE(likelihood=build_likelihood(likelihood)))
-        for _ in train_vae(state, TrainingDistribution(IMAGES, len(IMAGES)), epochs=epochs, amp=amp):
-            pass
-
-    return epochs * len(IMAGES) / seconds(train, 1)
+COMPARED = (
+    Bench("pythae", training.against_pythae, 70),
+    Bench("sweep", training.sweep, 75),
+    Bench("workers", training.two_workers, 35),
+    Bench("ceilings", training.ceilings, 30),
+    Bench("elbo", training.equal_elbo, 150, long=True),
+    Bench("sampling", sampling.against_diffusers, 50),
+    Bench("elbo-star", bounds_and_attack.elbo_star, 20),
+    Bench("attack", bounds_and_attack.attack, 10),
+    Bench("bank", sampling.bank_writing, 15),
+    Bench("checkpoints", upkeep.checkpoints, 15),
+    Bench("memory", memory.memory, 60),
+    Bench("make", upkeep.warm_make, 15),
+)
+ALONE = (
+    Bench("alone", alone.rows, 30),
+    Bench("import", alone.import_time, 15),
+    Bench("mol", mol.rows, 20),
+    Bench("residual", residual.rows, 40),
+    Bench("corruptions", corruptions.rows, 60),
+    Bench("explorers", explorers.rows, 30),
+)
 
 
-def _one_of_two(epochs: int) -> float:
-    torch.set_num_threads(1)
-    return vae_training("gaussian", amp=True, epochs=epochs)
+def chosen(only: list[str], long: bool) -> list[Bench]:
+    """Return the measurements asked for."""
+    return [one for one in COMPARED + ALONE if (one.name in only if only else long or not one.long)]
 
 
-def two_processes() -> float:
-    """Return training images/s of two single-threaded processes at once, in all: what the engine makes of two cores."""
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        return sum(pool.map(_one_of_two, [10, 10]))
-
-
-def batches(augmentation: object) -> float:
-    """Return images/s of the training distribution alone."""
-    stream = TrainingDistribution(IMAGES, len(IMAGES), augmentation=augmentation)
-    return 50 * 64 / seconds(lambda: [stream.batch(step, 64) for step in range(50)])
-
-
-def elbo_evaluation() -> float:
-    """Return images/s of a full evaluation."""
-    vae = FullyConnectedVAE()
-    return len(IMAGES) / seconds(lambda: gaps.evaluate_elbo(vae, IMAGES))
-
-
-def elbo_star() -> tuple[float, float]:
-    """Return images/s of ELBO*, batched and one image at a time, over 100 steps."""
-    vae, options = FullyConnectedVAE(), {"max_steps": 100, "tol": 0.0}
-    batched = 200 / seconds(lambda: gaps.optimize_posterior(vae, IMAGES[:200], **options), 1)
-    single = 4 / seconds(lambda: [gaps.optimize_posterior(vae, IMAGES[i : i + 1], **options) for i in range(4)], 1)
-    return batched, single
-
-
-def attack() -> float:
-    """Return (image, restart) pairs/s of the attack with 50 steps."""
-    vae, x = FullyConnectedVAE(), IMAGES[:50].float() / 255
-    return 500 / seconds(lambda: gaps.attack_encoder(vae, x, restarts=10, steps=50), 1)
-
-
-def teacher() -> tuple[float, float]:
-    """Return the laptop teacher's training images/s and its sampling images/s at 10 Heun steps."""
-    shape = {"width": 32, "multipliers": (1, 2, 2), "blocks": 1, "attention": (), "space_to_depth": 2, "norm_groups": 2}
-    net = build_denoiser(1, **shape, dropout=0.0)
-    options = {"n_images": 3_200, "batch_size": 32, "lr_rampup": 0}
-    training = 3_200 / seconds(lambda: list(train_denoiser(net, IMAGES, **options)), 1)
-    return training, 100 / seconds(lambda: sample_images(net, range(100), channels=1, steps=10), 1)
-
-
-def import_time() -> float:
-    """Return the seconds that ``import vaelib`` adds to ``import torch``."""
-    code = "import time, torch; t = time.perf_counter(); import vaelib; print(time.perf_counter() - t)"
-    return min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3))
+def measure(benches: list[Bench]) -> tuple[dict[str, list[Row]], dict[str, str]]:
+    """Return each measurement's rows, and why those left out were, under a bar with the time left."""
+    found, absent = {}, {}
+    with Progress(max(1, round(sum(one.seconds for one in benches))), "benchmarks", "%") as progress:
+        for one in benches:
+            progress.update(0, one.name)
+            try:
+                found[one.name] = list(one.run(False))
+            except LeftOut as reason:
+                absent[one.name] = str(reason)
+            progress.update(round(one.seconds), f"{one.name} done")
+    return found, absent
 
 
 def main() -> None:
-    """Measure everything and print the table."""
+    """Measure, print the tables and write them."""
+    names = [one.name for one in COMPARED + ALONE]
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", default=[], choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--long", action="store_true", help="the slow rows too: equal ELBO in bfloat16 and float32")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    flops = 6 * sum(p.numel() for p in FullyConnectedVAE().parameters()) / 1e9
-    fp32, bf16 = matmul(torch.float32), matmul(torch.bfloat16)
-    rows = [("matrix product fp32", fp32, "GFLOP/s"), ("matrix product bf16", bf16, "GFLOP/s")]
-    rows.append(("VAE training, fp32 ceiling", fp32 / flops, "images/s"))
-    jobs: dict[str, Callable[[], float]] = {
-        "VAE training, fp32": lambda: vae_training("gaussian", amp=False),
-        "VAE training, bf16 hidden layers": lambda: vae_training("gaussian", amp=True),
-        "VAE training, bf16 hidden layers, two processes": two_processes,
-        "VAE training, bf16, mixture of logistics": lambda: vae_training("mol", amp=True, epochs=1),
-        "training batches, plain": lambda: batches(None),
-        "training batches, Aug.Naive": lambda: batches(NAIVE),
-        "ELBO evaluation": elbo_evaluation,
-        "attack pairs of 50 steps": attack,
-    }
-    rows += [(name, job(), "images/s") for name, job in track(jobs.items(), "benchmarks")]
-    batched, single = elbo_star()
-    training, sampling = teacher()
-    rows += [
-        ("ELBO*, 100 steps, batched", batched, "images/s"),
-        ("ELBO*, 100 steps, one image at a time", single, "images/s"),
-        ("ELBO*, batched over single", batched / single, "times"),
-        ("laptop teacher, training", training, "images/s"),
-        ("laptop teacher, sampling with 10 Heun steps", sampling, "images/s"),
-        ("import vaelib, beyond torch", import_time(), "s"),
-        *mol.rows(),
-        *residual.rows(),
-        *corruptions.rows(),
-        *explorers.rows(),
-    ]
-    for name, value, unit in rows:
-        print(f"{name:52} {value:12,.2f} {unit}")
+    start = time.monotonic()
+    found, absent = measure(chosen(options.only, options.long))
+    for title, benches in (("beside a peer", COMPARED), ("alone, one thread", ALONE)):
+        rows = [row for one in benches for row in found.get(one.name, [])]
+        if rows:
+            print(f"\n{title}\n" + "\n".join(lines(rows)))
+    for name, reason in absent.items():
+        print(f"\nleft out: {name}: {reason}")
+    judged = [row.met for rows in found.values() for row in rows if row.met is not None]
+    print(f"\n{sum(judged)} of {len(judged)} targets met, in {duration(time.monotonic() - start)}")
     table = {
-        "one thread": {name: {"value": value, "unit": unit} for name, value, unit in rows},
         "machine": provenance(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "rows": [{"name": name} | row.record() for name, rows in found.items() for row in rows],
+        "left_out": absent,
     }
-    files.write_json(paths.build_root() / "benchmarks.json", table)
+    path = paths.build_root() / "benchmarks.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, table)
+    print(f"written: {paths.shown(path)}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE, build_likelihood
 from vaelib.tasks import CLASSIFIERS, generate, psnr, representation_accuracy
 
+from .table import Row
+
 IMAGES = torch.randint(0, 256, (500, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def rows() -> list[tuple[str, float, str]]:
-    """Return (name, value, unit): images/s of each corruption and of reconstruction, seconds a classifier takes."""
+def rows(quick: bool = False) -> list[Row]:
+    """Return images/s of each corruption and of reconstruction, seconds a classifier takes."""
+    images, scored = (IMAGES[:2], 200) if quick else (IMAGES, 10_000)
     table, total = [], 0.0
     for name in CORRUPTIONS:
         try:
@@ -22,25 +25,25 @@ def rows() -> list[tuple[str, float, str]]:
         except VaelibError:  # frost without its photographs
             continue
         start = time.perf_counter()
-        corrupt(IMAGES, name)
+        corrupt(images, name)
         spent = time.perf_counter() - start
         total += spent
-        table.append((f"corruption {name}", len(IMAGES) / spent, "images/s"))
-    table.append((f"{len(table)} corruptions of 10,000 images", total * 10_000 / len(IMAGES), "s"))
+        table.append(Row(f"corruption {name}", "images/s", len(images) / spent))
+    table.append(Row(f"{len(table)} corruptions of 10,000 images", "s", total * 10_000 / len(images)))
     for likelihood in ("gaussian", "mol"):
         vae = FullyConnectedVAE(likelihood=build_likelihood(likelihood))
         start = time.perf_counter()
-        psnr(vae, IMAGES[:, :1])
-        table.append((f"reconstruction, {likelihood}", len(IMAGES) / (time.perf_counter() - start), "images/s"))
+        psnr(vae, images[:, :1])
+        table.append(Row(f"reconstruction, {likelihood}", "images/s", len(images) / (time.perf_counter() - start)))
         start = time.perf_counter()
-        generate(vae, len(IMAGES))
-        table.append((f"generation, {likelihood}", len(IMAGES) / (time.perf_counter() - start), "images/s"))
-    labels = np.arange(10_000) % 10
+        generate(vae, len(images))
+        table.append(Row(f"generation, {likelihood}", "images/s", len(images) / (time.perf_counter() - start)))
+    labels = np.arange(scored) % 10
     # Weak signal, as in a VAE's latents: accuracies of about 0.3, which is what makes an SVM's solver work.
-    features = np.random.default_rng(0).normal(size=(10_000, 16)) + 0.7 * np.eye(10, 16)[labels]
+    features = np.random.default_rng(0).normal(size=(scored, 16)) + 0.7 * np.eye(10, 16)[labels]
     for classifier in CLASSIFIERS:
         representation_accuracy(features[:100], labels[:100], classifier)  # scikit-learn's import
         start = time.perf_counter()
         representation_accuracy(features, labels, classifier)
-        table.append((f"classifier {classifier}, 10,000 images", time.perf_counter() - start, "s"))
+        table.append(Row(f"classifier {classifier}, {scored:,} images", "s", time.perf_counter() - start))
     return table

@@ -13,12 +13,13 @@ import torch
 from vaelib.models import MixtureOfLogistics
 
 from ..test_mol import plain_log_prob
+from .table import Row, lines
 
 IMAGES = 64
 MIXTURES = 10
 
 
-def speed(call: Callable[[], object], seconds: float = 2.0) -> float:
+def speed(call: Callable[[], object], seconds: float) -> float:
     """Return the images/s of the median call within ``seconds``, of at least three."""
     call()
     times, end = [], time.perf_counter() + seconds
@@ -29,7 +30,7 @@ def speed(call: Callable[[], object], seconds: float = 2.0) -> float:
     return IMAGES / sorted(times)[len(times) // 2]
 
 
-def speeds(channels: int) -> tuple[float, float, float]:
+def speeds(channels: int, seconds: float) -> tuple[float, float, float]:
     """Return images/s of 32×32 images: with gradient, without, and with gradient in the plain formulation."""
     generator, likelihood = torch.Generator().manual_seed(0), MixtureOfLogistics(MIXTURES)
     params = torch.randn(IMAGES, likelihood.channels_out(channels), 32, 32, generator=generator)
@@ -37,21 +38,20 @@ def speeds(channels: int) -> tuple[float, float, float]:
     x = torch.randint(256, (IMAGES, channels, 32, 32), generator=generator) / 255
     wanted, weight = params.clone().requires_grad_(), torch.full((IMAGES,), 1 / IMAGES)
     return (
-        speed(lambda: torch.autograd.grad(likelihood.log_prob(wanted, x), wanted, weight)),
-        speed(lambda: likelihood.log_prob(params, x)),
-        speed(lambda: torch.autograd.grad(plain_log_prob(wanted, x, MIXTURES), wanted, weight)),
+        speed(lambda: torch.autograd.grad(likelihood.log_prob(wanted, x), wanted, weight), seconds),
+        speed(lambda: likelihood.log_prob(params, x), seconds),
+        speed(lambda: torch.autograd.grad(plain_log_prob(wanted, x, MIXTURES), wanted, weight), seconds),
     )
 
 
-def rows() -> list[tuple[str, float, str]]:
-    """Return (name, value, unit) of each measurement on this process's thread."""
+def rows(quick: bool = False) -> list[Row]:
+    """Return each measurement on this process's thread; the gradient beside that of the plain formulation."""
     table = []
     for channels, name in ((1, "grey"), (3, "colour")):
-        trained, scored, plain = speeds(channels)
+        trained, scored, plain = speeds(channels, 0.0 if quick else 2.0)
         table += [
-            (f"mixture of logistics, {name}, gradient", trained, "images/s"),
-            (f"mixture of logistics, {name}, evaluation", scored, "images/s"),
-            (f"mixture of logistics, {name}, gradient, over plain", trained / plain, "times"),
+            Row(f"mixture of logistics, {name}, gradient", "images/s", trained, plain, "plain formulation"),
+            Row(f"mixture of logistics, {name}, evaluation", "images/s", scored),
         ]
     return table
 
@@ -62,7 +62,7 @@ def _worker(start, results) -> None:
     results.put(rows())
 
 
-def two_at_once() -> list[tuple[str, float, str]]:
+def two_at_once() -> list[Row]:
     """Return the sums of what two processes measure at the same time."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(2), context.Queue()
@@ -72,16 +72,9 @@ def two_at_once() -> list[tuple[str, float, str]]:
     one, other = (results.get() for _ in workers)
     for worker in workers:
         worker.join()
-    pairs = zip(one, other, strict=True)
-    return [(f"{name}, two at once", a + b, unit) for (name, a, unit), (_, b, _) in pairs if unit == "images/s"]
-
-
-def main() -> None:
-    """Print both tables."""
-    torch.set_num_threads(1)
-    for name, value, unit in rows() + two_at_once():
-        print(f"{name:56} {value:10,.1f} {unit}")
+    return [Row(f"{a.what}, two at once", a.unit, a.ours + b.ours) for a, b in zip(one, other, strict=True)]
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    print("\n".join(lines(rows() + two_at_once())))

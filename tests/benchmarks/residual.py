@@ -4,8 +4,7 @@ The step is everything but the likelihood (both networks, posterior, KL, Adam). 
 the same shapes, forward and both backward products in fp32, each alone and in the faster of the two memory layouts.
 """
 
-import statistics
-import time
+import functools
 from collections.abc import Callable
 
 import torch
@@ -15,19 +14,11 @@ from torch import Tensor, nn
 from vaelib.models import MixtureOfLogistics, ResidualVAE
 from vaelib.models.residual import PixelHead
 
-BATCH, ROUNDS = 64, 7
+from .clock import in_turn, spent
+from .table import Row, lines
+
+BATCH = 64
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
-
-
-def medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return each call's median seconds of processor time: in one thread, without what a neighbour's load takes."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            start = time.process_time()
-            call()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
 def training_step(vae: ResidualVAE, channels: int, amp: bool) -> Callable[[], None]:
@@ -77,39 +68,42 @@ def alone(layer: nn.Module, x: Tensor, layout: torch.memory_format) -> tuple[Cal
     return call, 2 * BATCH * positions * weight.numel() * (1 + len(wanted)) / 1e9
 
 
-def measure(nc: int, channels: int) -> list[tuple[str, float, str]]:
-    """Return the rows of one network."""
+def measure(nc: int, channels: int, rounds: int = 6) -> tuple[float, dict[str, float], float]:
+    """Return the GFLOP of a step of training, its seconds in ``fp32`` and ``bf16``, and its convolutions' alone."""
     torch.manual_seed(0)
     vae = ResidualVAE(nc, 1, channels, MixtureOfLogistics())
-    calls = {f"{amp}": training_step(vae, channels, amp) for amp in (False, True)}
+    calls = {name: training_step(vae, channels, amp) for name, amp in (("fp32", False), ("bf16", True))}
     work, layers = 0.0, convolutions(vae, channels)
     for number, (layer, x) in enumerate(layers):
         for layout in LAYOUTS:
             calls[f"{number}/{layout}"], gflop = alone(layer, x, layout)
         work += gflop
-    seconds = medians(calls)
-    ceiling = work / sum(min(seconds[f"{number}/{layout}"] for layout in LAYOUTS) for number in range(len(layers)))
-    rows = [(f"residual VAE nc={nc} C={channels}, fp32 convolutions alone", ceiling, "GFLOP/s")]
-    for name, amp in (("fp32", "False"), ("bf16", "True")):
-        row, rate = f"residual VAE nc={nc} C={channels}, step {name}", work / seconds[amp]
-        rows += [
-            (row, BATCH / seconds[amp], "images/s"),
-            (row, rate, "GFLOP/s"),
-            (f"{row} over fp32 ceiling", rate / ceiling, "times"),
-        ]
-    return rows
+    seconds = in_turn({name: functools.partial(spent, call) for name, call in calls.items()}, rounds)
+    least = sum(min(seconds[f"{number}/{layout}"] for layout in LAYOUTS) for number in range(len(layers)))
+    return work, {name: seconds[name] for name in ("fp32", "bf16")}, least
 
 
-def rows() -> list[tuple[str, float, str]]:
-    """Return (what, value, unit) of the networks a CPU can train, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return [row for nc in (8, 32, 64) for row in measure(nc, 3)] + measure(64, 1)
-    finally:
-        torch.set_num_threads(threads)
+def against_ceiling(nc: int, channels: int, quick: bool = False) -> Row:
+    """Return a training step's rate beside that of its convolutions alone in float32."""
+    work, step, least = measure(nc, channels, 1 if quick else 6)
+    name = f"VAE training, residual, nc = {nc}, C = {channels}, 1 thread"
+    return Row(name, "GFLOP/s", work / step["bf16"], work / least, "its float32 convolutions alone", 0.6)
+
+
+def rows(quick: bool = False) -> list[Row]:
+    """Return the steps of the networks a CPU can train, on one thread, in both precisions."""
+    found = []
+    for nc, channels in [(4, 1)] if quick else [(8, 3), (32, 3), (64, 1)]:
+        work, step, least = measure(nc, channels, 1 if quick else 6)
+        for precision, seconds in step.items():
+            name = f"residual VAE nc = {nc}, C = {channels}, step in {precision}"
+            found += [
+                Row(name, "GFLOP/s", work / seconds, work / least, "its float32 convolutions alone"),
+                Row(name, "images/s", BATCH / seconds),
+            ]
+    return found
 
 
 if __name__ == "__main__":
-    for name, value, unit in rows():
-        print(f"{name:52} {value:10,.2f} {unit}")
+    torch.set_num_threads(1)
+    print("\n".join(lines([against_ceiling(64, 3), *rows()])))
