@@ -1,7 +1,7 @@
 """Print one table, ours and the peers' side by side in one run, and write it as JSON to ``build/benchmarks.json``.
 
-``--only NAME`` (again for more) runs some rows, ``--long`` adds the slow ones, ``--list`` names them all. Single-threaded
-rows count processor time: the engine gives each run a core of its own.
+``--only NAME`` (again for more) runs some rows, ``--long`` adds the slow ones. Single-threaded rows count
+processor time: the engine gives each run a core of its own.
 """
 
 import argparse
