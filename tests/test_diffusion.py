@@ -12,6 +12,7 @@ from vaelib.models.denoiser import (
     P_STD,
     SIGMA_DATA,
     EDMDenoiser,
+    Upsample,
     build_denoiser,
     edm_loss,
     loss_weight,
@@ -114,6 +115,21 @@ def test_the_network_is_finite_and_used_at_every_noise_level(amp):
         inputs = torch.randn(1, 16, 8, 8)
         outputs = [net.network(inputs, torch.tensor([level])) for level in (-1.5, 1.1)]
     assert (outputs[0] - outputs[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("images", [8, 64])
+def test_upsampling_is_diffusers_and_keeps_the_layout_at_any_batch_size(images):
+    from diffusers.models.upsampling import Upsample2D
+
+    torch.manual_seed(0)
+    ours, x = Upsample(nn.Conv2d(16, 16, 3, padding=1)), torch.randn(images, 16, 8, 8)
+    theirs = Upsample2D(16, use_conv=True)
+    theirs.conv.load_state_dict(ours.conv.state_dict())
+    x = x.contiguous(memory_format=torch.channels_last)
+    for size in (None, (15, 15)):
+        torch.testing.assert_close(ours(x, size), theirs(x, size))
+    assert ours(x).is_contiguous(memory_format=torch.channels_last)
+    assert sum(isinstance(module, Upsample) for module in tiny().modules()) == 1
 
 
 def test_a_fresh_denoiser_starts_at_unit_loss_on_gaussian_data():

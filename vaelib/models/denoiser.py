@@ -87,6 +87,23 @@ def edm_loss(denoiser: nn.Module, y: Tensor, sigma: Tensor, noise: Tensor) -> Te
     return loss_weight(sigma) * error.square().flatten(1).mean(1)
 
 
+class Upsample(nn.Module):
+    """Twice as large by repetition, then diffusers' convolution: its ``Upsample2D``, with the same bits on a CPU.
+
+    From 64 images on that one gives channels-last maps up, for an old fault of CUDA's kernels, and so do the layers after
+    it; on a CPU, keeping them makes the laptop's network 6 to 12 % faster in bfloat16.
+    """
+
+    def __init__(self, conv: nn.Module):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return a map (B, C, 2H, 2W), or of ``size``, for ``x`` of shape (B, C, H, W)."""
+        x = x.contiguous() if x.is_cuda and len(x) >= 64 else x
+        return self.conv(F.interpolate(x, size, None if size else 2.0, mode="nearest"))
+
+
 class UNet(nn.Module):
     """A ``diffusers.UNet2DModel`` that takes and returns plain tensors."""
 
@@ -101,6 +118,9 @@ class UNet(nn.Module):
             if name.endswith("conv2") or name == "conv_out":
                 nn.init.zeros_(module.weight)
                 nn.init.zeros_(module.bias)
+        for block in self.unet.up_blocks:
+            if block.upsamplers is not None:
+                block.upsamplers[0] = Upsample(block.upsamplers[0].conv)
 
     def forward(self, inputs: Tensor, c_noise: Tensor) -> Tensor:
         dtype = self.unet.dtype
