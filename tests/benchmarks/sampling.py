@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from vaelib import files
 from vaelib.models.denoiser import EDMDenoiser, build_denoiser
 from vaelib.runs.settings import Bank, Teacher
 from vaelib.runs.stages import make, resolve_data
 from vaelib.runs.store import Store
-from vaelib.samplers import bank
 from vaelib.samplers.bank import sample_images
 
 from .clock import in_turn, spent, watched
@@ -97,7 +97,7 @@ def bank_writing(quick: bool = False) -> list[Row]:
         for artifact in (data, teacher):
             make(artifact, store, "cpu")
         wanted = Bank(teacher=teacher, size=size, steps=steps, shard_size=size, batch_size=min(size, BATCH))
-        with watched(bank, "write_shard") as shards, watched(Store, "_publish") as publishing:
+        with watched(files, "write_array") as shards, watched(Store, "_publish") as publishing:
             whole = spent(lambda: make(wanted, store, "cpu"), time.perf_counter)
     written = math.fsum(shards + publishing)
     return [Row(f"writing a bank of {size:,} images", "s", written, whole, "making it", 0.03, most=True)]
