@@ -35,7 +35,7 @@ ALONE = (
     Bench("import", alone.import_time, 15),
     Bench("mol", mol.rows, 20),
     Bench("residual", residual.rows, 40),
-    Bench("corruptions", corruptions.rows, 60),
+    Bench("corruptions", corruptions.rows, 20),
     Bench("explorers", explorers.rows, 30),
 )
 
