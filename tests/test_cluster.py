@@ -24,14 +24,19 @@ def test_the_pages_shell_lines_parse():
 
 
 @pytest.fixture
-def cluster(tmp_path, monkeypatch):
-    """Start what the page says, on a port of its own; return the scheduler's address."""
+def certificates(tmp_path, monkeypatch):
+    """Make the certificate as the page says, and export what it exports."""
     lines = re.search(r"```sh\n(openssl .*?)```", PAGE, re.DOTALL).group(1)
     monkeypatch.chdir(tmp_path)
     settings = subprocess.run(["bash", "-ec", f"{lines}\nenv -0"], capture_output=True, text=True, check=True).stdout
     for name, _, value in (item.partition("=") for item in settings.split("\0")):
         if name.startswith("DASK_"):
             monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch, certificates):
+    """Start what the page says, on a port of its own; return the scheduler's address."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     dask, where = [sys.executable, "-m", "dask"], tmp_path / "scheduler.json"
     local = ["--host", "127.0.0.1", "--scheduler-file", str(where)]
@@ -68,3 +73,27 @@ def test_two_workers_of_an_external_scheduler_run_a_sweep_over_tls(tmp_path, clu
     subprocess.run([*command, "--scheduler", cluster], env=os.environ, check=True, timeout=200)
     chosen = GRIDS["smoothness"]("smoke", str(toy), overrides=TINY)
     assert missing(chosen.runs, Store()) == []
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+@pytest.mark.filterwarnings("default")
+def test_the_slurm_recipe_writes_a_job_that_parses_and_is_encrypted(certificates):
+    pytest.importorskip("dask_jobqueue")
+    import dask
+
+    (recipe,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    head, _, rest = recipe.partition("print(jobs.job_script())\n")
+    compile(rest, "docs/machines.md", "exec")
+    with dask.config.set({"distributed.comm": {}}):
+        dask.config.refresh()  # the exports came after the import
+        names = {}
+        exec(
+            head.replace("SLURMCluster(", "SLURMCluster(scheduler_options={'host': '127.0.0.1', 'dashboard': False},"),
+            names,
+        )
+        with names["jobs"] as jobs:
+            script, address = jobs.job_script(), jobs.scheduler_address
+    assert address.startswith("tls://127.0.0.1")
+    assert {"#SBATCH --gres=gpu:1", "#SBATCH -t 24:00:00", "#SBATCH --mem=15G"} <= set(script.splitlines())
+    assert re.search(rf"-m distributed.cli.dask_worker {address} .*--nthreads 1 .*--lifetime 23h", script)
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)

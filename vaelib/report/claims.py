@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..errors import VaelibError
 from ..files import write_json
+from ..runs.tables import read_table
 from . import downstream_ledger, laboratory_ledger, sheet_ledger, size_ledger, smoothness_ledger, sweep_ledger
 from . import ledger as three_gaps
 from .audit import findings
@@ -179,7 +180,7 @@ def require_build(build: Path) -> Path:
 def judge_build(build: Path, profile: str) -> list[dict]:
     """Judge every claim by ``build/tables/*.csv``, write ``build/claims.json``, return the rows."""
     paths = {name: Path(build) / "tables" / f"{name}.csv" for name in TABLES}
-    rows = evaluate_claims({name: pd.read_csv(path) for name, path in paths.items() if path.exists()}, profile)
+    rows = evaluate_claims({name: read_table(path) for name, path in paths.items() if path.exists()}, profile)
     write_claims(Path(build) / "claims.json", rows)
     return rows
 

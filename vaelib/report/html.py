@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..errors import VaelibError
 from ..files import write_atomic
+from ..runs.tables import read_table
 from .claims import NOT_RUN, OURS, PAPER, number, require_build
 from .pages import compared_tasks
 from .plotting import LABELS
@@ -177,7 +178,7 @@ def _table_07(path: Path) -> list[dict[str, Any]]:
     """Return Table 7 as blocks of one setting: per method and gap the paper's text, ours and whether it is smallest."""
     if not path.exists():
         return []
-    table = pd.read_csv(path)
+    table = read_table(path)
     blocks = []
     for (dataset, likelihood), rows in table[table["seeds"] > 0].groupby(["dataset", "likelihood"], sort=False):
         smallest = rows.groupby("gap")[["paper", "ours"]].min()
@@ -204,7 +205,7 @@ def _table_11(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     blocks = []
-    for count, ((dataset, likelihood), rows) in enumerate(pd.read_csv(path).groupby(SETTING, sort=False)):
+    for count, ((dataset, likelihood), rows) in enumerate(read_table(path).groupby(SETTING, sort=False)):
         about = f"{int(rows['n_train'].max()):,} training images, {int(rows['seeds'].max())} seed(s)"
         html = compared_tasks(rows).to_html(table_uuid=f"table_11_{count}")
         blocks.append({"setting": setting(dataset, likelihood), "about": about, "html": html})

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..runs import protocol
+from ..runs.tables import read_table
 from .claims import TABLES
 from .reference import FIGURES, LIKELIHOODS, NAMES
 
@@ -94,7 +95,7 @@ def source_of(build: Path, name: str, record: dict[str, Any]) -> Source:
     table = DRAWN_FROM.get(prefix, "")
     notebook = NOTEBOOKS.get(prefix) or TABLES.get(table, "")
     path = build / "tables" / f"{table}.csv"
-    rows = _rows(pd.read_csv(path), name, prefix) if table and path.exists() else pd.DataFrame()
+    rows = _rows(read_table(path), name, prefix) if table and path.exists() else pd.DataFrame()
     if rows.empty:
         ending = name.removeprefix(prefix).strip("_")
         return Source([], [], notebook, rendered(build, notebook, ending, protocol(ending).likelihood))
@@ -106,7 +107,7 @@ def source_of(build: Path, name: str, record: dict[str, Any]) -> Source:
 def curves_of(build: Path, name: str) -> pd.DataFrame:
     """Return the training curves, run by run, of the setting whose three gaps the figure ``name`` shows; else no rows."""
     prefix, path = name.partition("_")[0], build / "tables" / "curves.csv"
-    return _rows(pd.read_csv(path), name, prefix) if prefix in HEADLINES and path.exists() else pd.DataFrame()
+    return _rows(read_table(path), name, prefix) if prefix in HEADLINES and path.exists() else pd.DataFrame()
 
 
 def _rows(table: pd.DataFrame, name: str, prefix: str) -> pd.DataFrame:

@@ -7,13 +7,14 @@ checkpoints, so whatever was killed goes on from there. Nothing read back is eve
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +35,7 @@ from .settings import Artifact
 
 MANIFEST = "manifest.json"
 SCRATCH = "checkpoint"
+CHECKED = 64 * 2**20  # bytes of an artifact that are worth a checksum whenever a process first reads it: 0.1 s
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
@@ -64,13 +66,19 @@ class Store:
         path = self.folder(artifact) / MANIFEST
         try:
             content = json.loads(path.read_text())
-            key = content["key"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            key, version = content["key"], content["version"]
+            _ = [(facts["bytes"], facts["sha256"]) for facts in content["files"].values()]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise VaelibError(
                 f"{path} is not a readable manifest ({error}); delete {path.parent} and run again"
             ) from None
         if key != artifact.key:
             raise VaelibError(f"{path} belongs to other settings; delete {path.parent} and run again")
+        if version != artifact.version:
+            raise VaelibError(
+                f"{path} is of version {version}, this vaelib makes and reads {artifact.kind} of version {artifact.version}; "
+                f"use the vaelib that made it, or delete {path.parent} and run again"
+            )
         return content
 
     def complaints(self, artifact: Artifact, deep: bool = True) -> list[str]:
@@ -80,12 +88,16 @@ class Store:
     def require(self, artifact: Artifact) -> Path:
         """Return the folder of a finished artifact.
 
+        Checksums are compared once a process, up to ``CHECKED`` bytes; a bank of gigabytes is for ``vaelib verify``.
+
         Raises:
             VaelibError: absent or damaged.
         """
         if not self.has_manifest(artifact):
             raise VaelibError(f"{artifact.kind} {artifact.key} is not in {self.root}; make it with `vaelib run`")
-        wrong = self.complaints(artifact, deep=False)
+        listed = self.manifest(artifact)["files"]
+        small = sum(facts["bytes"] for facts in listed.values()) <= CHECKED
+        wrong = folder_complaints(self.folder(artifact), listed, small, _sha256_once)
         if wrong:
             raise VaelibError(f"{wrong[0]}; delete {self.folder(artifact)} and run again")
         return self.folder(artifact)
@@ -171,16 +183,31 @@ class Store:
         return sorted(path.parent for path in self.root.glob(f"*/*/{MANIFEST}") if path.parent.suffix != ".work")
 
 
-def folder_complaints(folder: Path, listed: dict[str, dict[str, Any]], deep: bool = True) -> list[str]:
+def folder_complaints(
+    folder: Path,
+    listed: dict[str, dict[str, Any]],
+    deep: bool = True,
+    digest: Callable[[Path], str] = files.sha256,
+) -> list[str]:
     """Return which of a manifest's files are missing, resized or (``deep``) altered."""
     wrong = []
     for name, facts in listed.items():
         path = folder / name
         if not path.exists():
             wrong.append(f"{path} is missing")
-        elif path.stat().st_size != facts["bytes"] or (deep and files.sha256(path) != facts["sha256"]):
+        elif path.stat().st_size != facts["bytes"] or (deep and digest(path) != facts["sha256"]):
             wrong.append(f"{path} was altered after it was made")
     return wrong
+
+
+@cache
+def _sha256_of(path: Path, size: int, mtime: int) -> str:
+    return files.sha256(path)
+
+
+def _sha256_once(path: Path) -> str:
+    """Return a file's SHA-256, computed again only if the file looks another."""
+    return _sha256_of(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 def cores() -> int:
@@ -218,27 +245,47 @@ def commit() -> str:
     return text.strip() + ("" if clean else "+")
 
 
+def _digest(tensors: dict[str, Tensor], meta: str) -> str:
+    state = hashlib.sha256(meta.encode())
+    for name in sorted(tensors):
+        state.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        state.update(tensors[name].flatten().view(torch.uint8).numpy())
+    return state.hexdigest()
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> None:
-    """Write tensors as safetensors, atomically; ``meta`` is kept as JSON in the header."""
+    """Write tensors as safetensors, atomically; ``meta`` is kept as JSON in the header, beside a checksum of it all."""
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"meta": json.dumps(meta or {})}
-    files.write_atomic(path, lambda part: save_file(flat, str(part), metadata=header))
+    meta = dict(meta or {})
+    # One entry: several are written in any order, and equal content should be equal bytes.
+    header = {"meta": json.dumps(meta | {"sha256": _digest(flat, json.dumps(meta))})}
+
+    def write(part: Path) -> None:
+        try:
+            save_file(flat, str(part), metadata=header)
+        except SafetensorError as error:  # its own, where others raise OSError
+            raise OSError(errno.EIO, str(error)) from error
+
+    files.write_atomic(path, write)
 
 
 def load_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read :func:`save_tensors`.
 
     Raises:
-        VaelibError: the file is truncated or something else.
+        VaelibError: the file is truncated, altered or something else.
     """
     from safetensors import safe_open
 
     try:
         with safe_open(str(path), "pt") as file:
-            meta = json.loads((file.metadata() or {}).get("meta", "{}"))
-        return load_file(str(path), device=str(device)), meta
+            header = file.metadata() or {}
+        tensors, meta = load_file(str(path)), dict(json.loads(header.get("meta", "{}")))
     except (OSError, SafetensorError, ValueError) as error:
         raise VaelibError(f"{path} is not a readable checkpoint ({error}); delete it and run again") from None
+    if (digest := meta.pop("sha256", None)) and digest != _digest(tensors, json.dumps(meta)):
+        raise VaelibError(f"{path} was altered after it was made; delete it and run again")
+    return {name: tensor.to(device) for name, tensor in tensors.items()}, meta
 
 
 def load_array(path: Path) -> np.ndarray:

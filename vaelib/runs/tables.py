@@ -206,6 +206,8 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise VaelibError(f"{path} is not there; make it with `make headline` or `vaelib run three_gaps`")
     try:
+        if not path.read_bytes().endswith(b"\n"):
+            raise ValueError("its last line is cut short")
         return pd.read_csv(path)
     except (ValueError, pd.errors.ParserError) as error:
         raise VaelibError(f"{path} is not a readable table ({error}); delete it and run again") from None

@@ -1,5 +1,7 @@
 """What a stage works with: its folder, its device, its checkpoints and a way to report progress."""
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ... import files
 from ...errors import VaelibError
 from ..settings import Data
 from ..store import SCRATCH, Store, load_array, load_tensors, save_tensors
@@ -36,6 +39,7 @@ class Context:
     report: Callable[[float, str], None]
     lead: bool = True
     saved: float = field(default_factory=time.monotonic)
+    interval: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
 
     def split(self, data: Data, name: str) -> Tensor:
         """Return a split (``train``, ``test``, ``train_labels``, ``test_labels``) on the context's device."""
@@ -43,14 +47,47 @@ class Context:
 
     def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any], force: bool = False) -> None:
         """Save a checkpoint if the last one is old enough for writing it to cost under 2 % of the time."""
-        if self.lead and (force or time.monotonic() - self.saved > CHECKPOINT_SECONDS):
+        if self.lead and (force or time.monotonic() - self.saved > self.interval):
+            start = time.monotonic()
             save_tensors(self.folder / SCRATCH / "state.safetensors", tensors(), meta)
             self.saved = time.monotonic()
+            if CHECKPOINT_SECONDS:
+                self.interval = max(CHECKPOINT_SECONDS, 50 * (self.saved - start))
 
     def resume(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the last checkpoint, or None."""
+        """Return the last checkpoint; None if there is none, or none that can be trusted."""
         path = self.folder / SCRATCH / "state.safetensors"
-        return load_tensors(path, "cpu") if path.exists() else None
+        return self._trusted(path, lambda: load_tensors(path, "cpu")) if path.exists() else None
+
+    def keep(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Keep what was measured so far."""
+        files.write_json(self.folder / SCRATCH / name, {"rows": rows, "sha256": _digest(rows)})
+
+    def kept(self, name: str) -> list[dict[str, Any]]:
+        """Return what was measured before this process began; empty if nothing was, or nothing that can be trusted."""
+        path = self.folder / SCRATCH / name
+
+        def read() -> list[dict[str, Any]]:
+            content = files.read_json(path)
+            if not isinstance(content, dict) or content.get("sha256") != _digest(content.get("rows")):
+                raise VaelibError(f"{path} was altered after it was made")
+            return content["rows"]
+
+        return (self._trusted(path, read) if path.exists() else None) or []
+
+    def _trusted(self, path: Path, read: Callable[[], Any]) -> Any:
+        """Return what ``read`` finds; a damaged file costs its work once more, which is said, and nothing else."""
+        try:
+            return read()
+        except VaelibError as error:
+            print(f"{str(error).partition(';')[0]}: this run begins again without it", flush=True)
+            if self.lead:
+                path.unlink()
+            return None
+
+
+def _digest(rows: Any) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -1,6 +1,5 @@
 """The amortization and robustness gaps of a trained VAE (Eqs. 4 and 5)."""
 
-import json
 import math
 from typing import Any
 
@@ -11,7 +10,6 @@ from ...errors import VaelibError
 from ...models import VAE
 from ..evaluations import Gap, Remeasured
 from ..settings import Gaps
-from ..store import SCRATCH
 from .context import Context
 from .vae import load_vae, mean_and_error
 
@@ -88,12 +86,11 @@ def make_remeasured(settings: Remeasured, context: Context) -> None:
 
 def make_gaps(settings: Gaps, context: Context) -> None:
     """Measure G_a and G_r at each of the VAE's snapshots."""
-    progress = context.folder / SCRATCH / "curve.json"
-    curve: list[dict[str, Any]] = json.loads(progress.read_text()) if progress.exists() else []
+    curve = context.kept("curve.json")
     done = {row["effective_epoch"] for row in curve}
     for count, epoch in enumerate(settings.vae.snapshots, 1):
         if epoch not in done:
             curve += _measure(settings, context, epoch)
-            files.write_json(progress, curve)
+            context.keep("curve.json", curve)
         context.report(count / len(settings.vae.snapshots), f"epoch {epoch}")
     files.write_json(context.folder / "curve.json", curve)

@@ -1,5 +1,6 @@
 """Making what others made one's own: copied into the store, checked, read from there like everything else."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def make_samples(settings: Samples, context: Context) -> None:
         raise VaelibError(f"bank_from = {settings.path}: the file changed since it was looked at; run again")
     part, shape = context.folder / "drawn.part", (settings.size, settings.channels, 32, 32)
     out = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+    with open(part, "r+b") as file:  # a full disk is told here; in mapped memory it would end the process
+        os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
     draw_samples(found, out, settings.seed, settings.binarize)
     out.flush()
     part.replace(shard_path(context.folder, 0))

@@ -1,6 +1,5 @@
 """Corrupted test images, and what a trained VAE is worth in use (Figs. 4 left and 19, Table 11)."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from ...data.datasets import subset
 from ...errors import VaelibError
 from ...models import VAE
 from ..evaluations import Corrupted, Downstream
-from ..store import SCRATCH, load_array
+from ..store import load_array
 from .classifier import load_classifier
 from .context import Context
 from .vae import load_vae
@@ -108,8 +107,7 @@ def make_downstream(settings: Downstream, context: Context) -> None:
     folder = context.store.require(settings.corrupted)
     labels = np.array(load_array(folder / "labels.npy"))
     vae = load_vae(settings.vae, context.store, device=context.device)
-    progress = context.folder / SCRATCH / "measured.json"
-    rows: list[dict[str, Any]] = json.loads(progress.read_text()) if progress.exists() else []
+    rows = context.kept("measured.json")
     done = {row["images"] for row in rows}
     who = f"{settings.vae.method}, seed {settings.vae.seed}"
     latents = _latents(settings, vae, folder)
@@ -119,7 +117,7 @@ def make_downstream(settings: Downstream, context: Context) -> None:
                 rows += _accuracies(features, labels, images)
             except VaelibError as error:
                 raise VaelibError(f"{who}, {images} images: {error}") from None
-            files.write_json(progress, rows)
+            context.keep("measured.json", rows)
         context.report(count / (len(latents) + 1), images)
     test = context.split(settings.vae.data, "test")
     for kind in ("sample", "mean"):
