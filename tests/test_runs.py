@@ -22,7 +22,7 @@ from vaelib.runs.board import Board
 from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import spaced
-from vaelib.runs.store import load_array, load_tensors, save_tensors
+from vaelib.runs.store import cores, load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
 
 TINY = {
@@ -356,10 +356,16 @@ def test_one_build_never_erases_anothers_rows(tmp_path):
         merge_table(path, one)
 
 
-def test_workers_keep_their_memory():
+def test_workers_keep_their_memory_and_share_the_cores(monkeypatch):
     """glibc's settings must be there when a worker's process starts: half of the training time hung on this."""
-    with client_of(1, None) as client:
-        (environment,) = client.run(Path("/proc/self/environ").read_text).values()
-        (threads,) = client.run(torch.get_num_threads).values()
-    assert {f"{name}={value}" for name, value in KEEP_MEMORY.items()} <= set(environment.split("\0"))
-    assert f"OMP_NUM_THREADS={threads}" in environment.split("\0")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    for count in (1, 2):
+        threads = max(1, cores() // count)
+        with client_of(count, None) as client:
+            environments = client.run(Path("/proc/self/environ").read_text).values()
+            assert set(client.run(torch.get_num_threads).values()) == {threads}
+        wanted = {f"{name}={value}" for name, value in KEEP_MEMORY.items()} | {f"OMP_NUM_THREADS={threads}"}
+        assert all(wanted <= set(environment.split("\0")) for environment in environments)
+        assert dict(os.environ) == before

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,8 +44,8 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
             yield client
         return
     count, share = share_out(workers)
-    threads = max(1, cores() // count)
-    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} | KEEP_MEMORY
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // count))
+    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | KEEP_MEMORY
     settings = {
         # Before the worker's process starts: glibc reads its settings once. (LocalCluster's `env` comes too late.)
         "distributed.nanny.pre-spawn-environ": environment,
@@ -58,7 +58,7 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         # A worker that could not be started again must not leave the rest waiting for ever.
         "distributed.scheduler.no-workers-timeout": "3 minutes",
     }
-    with dask.config.set(settings):
+    with dask.config.set(settings), _as_before(environment):
         cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -70,6 +70,20 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         )
         with cluster, Client(cluster) as client:
             yield client
+
+
+@contextlib.contextmanager
+def _as_before(names: Iterable[str]) -> Iterator[None]:
+    """Leave the environment as it was: nannies write their workers' settings into it, where the next cluster finds them."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            if text is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = text
 
 
 def share_out(workers: int | None) -> tuple[int, int]:
