@@ -24,7 +24,7 @@ from .stages.context import pick_device
 from .stages.diffusion import build_teacher
 from .work import PIXELS, teacher_macs, vae_macs
 
-SECONDS = 1.5  # a kind, after a warm-up
+SECONDS = 1.0  # a kind, after a warm-up
 IMAGES = 640
 DATA = Data(name="calibration", n_train=IMAGES, n_test=1, label="noise", digest="")
 TEACHER = Teacher(data=DATA, network="small", width=32, dropout=0.0)
