@@ -105,7 +105,7 @@ pages.early_stopping(rows)
 # what DMaaPx adds to normal training.
 
 # %%
-pages.verdicts(claims.evaluate_claims({name: one["rows"] for name, one in tables.items()}, profile))
+pages.verdicts(claims.evaluate_sweeps({name: one["rows"] for name, one in tables.items()}, profile))
 
 # %% [markdown]
 # **What to try next.** `overrides = {"rha_real_share": 0.0}` trains the sleeping encoder on samples alone, as Sec. 5.2 words

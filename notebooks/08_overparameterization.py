@@ -100,7 +100,7 @@ pages.compared_sweep(tables["sizes"]["rows"])
 # gap). "The same" means closer than a fifth of the effect in question.
 
 # %%
-pages.verdicts(claims.evaluate_claims({name: one["rows"] for name, one in tables.items()}, profile))
+pages.verdicts(claims.evaluate_sweeps({name: one["rows"] for name, one in tables.items()}, profile))
 
 # %% [markdown]
 # **What to try next.** `axis = "linear"` for the paper's view of Fig. 8; `overrides = {"sweep_seeds": 3}` for intervals over

@@ -24,6 +24,7 @@ from vaelib.report.claims import (
 from vaelib.report.entries import Entry, Part
 from vaelib.report.reference import METHODS, SWEEPS, paper_gaps, paper_values, table_07
 from vaelib.report.rules import Case, Evidence, interval95, judge, needs, same, value
+from vaelib.runs.tables import tables_folder
 
 FASHION = ("fashion_mnist", "gaussian")
 SWEEP_CLAIMS = [*sweep_ledger.ENTRIES, *size_ledger.ENTRIES]
@@ -272,6 +273,22 @@ def test_noise_is_measured_where_the_same_network_was_trained_from_several_seeds
     assert noise_of(limited_k=sweep.assign(elbo_test=-1234.0)) is None
     assert noise_of(three_gaps=gaps[gaps["seed"] == 0]) is None
     assert noise_of("sizes") is None
+
+
+def test_a_sweeps_notebook_judges_as_the_ledger_does(monkeypatch):
+    """With the three gaps of the same build, as `vaelib claims` has them; and it lists the claims of its sweeps alone."""
+    seen = {}
+    monkeypatch.setattr(claims, "evaluate_claims", lambda tables, profile: seen.update(tables) or [
+        {"id": "k-10/cifar10/mol"}, {"id": "gap-g/cifar10/mol"}
+    ])  # fmt: skip
+    rows = pd.DataFrame({"a": [1]})
+    assert [row["id"] for row in claims.evaluate_sweeps({"limited_k": rows}, "laptop")] == ["k-10/cifar10/mol"]
+    assert set(seen) == {"limited_k"}
+    path = tables_folder("laptop") / "three_gaps.csv"
+    path.parent.mkdir(parents=True)
+    rows.to_csv(path, index=False)
+    claims.evaluate_sweeps({"limited_k": rows}, "laptop")
+    assert set(seen) == {"limited_k", "three_gaps"}
 
 
 def test_several_seeds_are_judged_over_seeds_whatever_the_errors():

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..errors import VaelibError
 from ..files import write_json
-from ..runs.tables import read_table
+from ..runs.tables import read_table, tables_folder
 from . import downstream_ledger, laboratory_ledger, sheet_ledger, size_ledger, smoothness_ledger, sweep_ledger
 from . import ledger as three_gaps
 from .audit import findings
@@ -183,6 +183,14 @@ def judge_build(build: Path, profile: str) -> list[dict]:
     rows = evaluate_claims({name: read_table(path) for name, path in paths.items() if path.exists()}, profile)
     write_claims(Path(build) / "claims.json", rows)
     return rows
+
+
+def evaluate_sweeps(tables: Tables, profile: str) -> list[dict]:
+    """Judge the claims of some sweeps' tables; the three gaps of the same build, where it has them, tell what seeds change."""
+    path = tables_folder(profile) / "three_gaps.csv"
+    known = {"three_gaps": read_table(path)} if path.exists() else {}
+    wanted = {entry.id for part in PARTS for entry in part.entries if entry.table in tables}
+    return [row for row in evaluate_claims(known | dict(tables), profile) if row["id"].partition("/")[0] in wanted]
 
 
 def number(value: float | None, signed: bool = False) -> str:
