@@ -59,7 +59,7 @@ def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
 
 
 def seed_noise(tables: Tables, table: str, dataset: str, likelihood: str) -> Noise | None:
-    """Return what seeds change, from the three gaps' runs where a sweep's normal training is one of them, else None.
+    """Return what seeds change, from the three gaps' runs where a sweep has one of them, else None.
 
     Each quantity's standard deviation over seeds as a share of its mean, root mean square over the methods. A sweep over
     the network itself (``sizes``, ``latents``) keeps the allowance: another size may scatter otherwise.
@@ -67,9 +67,7 @@ def seed_noise(tables: Tables, table: str, dataset: str, likelihood: str) -> Noi
     if table in ("sizes", "latents") or "three_gaps" not in tables:
         return None
     ours, gaps = (t[(t[SETTING] == [dataset, likelihood]).all(axis=1)] for t in (tables[table], tables["three_gaps"]))
-    shared = set(ours.loc[ours["series"] == "normal", "elbo_test"]) & set(
-        gaps.loc[gaps["method"] == "normal", "elbo_test"]
-    )
+    shared = set(ours["elbo_test"]) & set(gaps["elbo_test"])
     counts = gaps.groupby("method")["seed"].nunique()
     if not shared or counts.min() < 2:
         return None
