@@ -23,7 +23,7 @@ from . import ledger as three_gaps
 from .audit import findings
 from .entries import Part, Tables, settings_in
 from .reference import SETTING, SWEEP_SETTING
-from .rules import ONE_SEED, Evidence, Rule, Verdict, judge
+from .rules import MEASURED, ONE_SEED, Evidence, Rule, Verdict, judge
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
 # Every part of the ledger; a new one is a module with a PART, and a name here.
@@ -233,7 +233,7 @@ def _lines(rows: list[dict]) -> list[str]:
     for row in rows:
         ends, name = row["interval"], f"{row['dataset']} {row['likelihood']}"[:22]
         tail = f"[{number(ends[0], True)}, {number(ends[1], True)}] " if ends else ""
-        tail += row["note"].replace(ONE_SEED, "one seed")
+        tail += row["note"].replace(MEASURED, "one seed").replace(ONE_SEED, "one seed")
         values = number(row["paper_value"], True), number(row["our_value"], True)
         lines.append(form.format(row["verdict"], name, row["id"].split("/")[0], row["quantity"], *values, tail)[:120])
     return [line.rstrip() for line in lines]
