@@ -6,7 +6,6 @@ The page reads what lies in ``build/<profile>``: ``claims.json``, ``tables/*.csv
 
 import base64
 import io
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from ..errors import VaelibError
-from ..files import write_atomic
+from ..files import read_json, write_atomic
 from ..runs.tables import read_table
 from .claims import NOT_RUN, OURS, PAPER, number, require_build
 from .pages import compared_tasks
@@ -83,13 +81,14 @@ def write_report(build: Path, out: Path | None = None) -> Path:
     """Write ``report.html`` of one profile's build folder and return its path; raises VaelibError without a build."""
     build = require_build(Path(build))
     out = Path(out) if out else build / "report.html"
-    record = _read_json(build / "build.json") or {}
+    about, ledger = build / "build.json", build / "claims.json"
+    record = read_json(about) if about.exists() else {}
+    claims = read_json(ledger) if ledger.exists() else []
     # The paper's figures by number, then ours.
     drawn = sorted((build / "figures").glob("*.png"), key=lambda path: (not path.stem.startswith("fig"), path.stem))
     figures = [_figure(path, record) for path in drawn]
     _add_twins(figures, build)
     headline = next((f for prefix in HEADLINES for f in figures if f["name"].startswith(prefix)), None)
-    claims = _read_json(build / "claims.json") or []
     ours = [row for row in claims if row["evidence"] == OURS]
     run = [_claim(build, row) for row in ours if row["note"] != NOT_RUN]
     pages = sorted(path for path in build.rglob("*.html") if path != out and path.name != "report.html")
@@ -112,16 +111,6 @@ def write_report(build: Path, out: Path | None = None) -> Path:
     )
     write_atomic(out, lambda part: part.write_text(text, encoding="utf-8"))
     return out
-
-
-def _read_json(path: Path) -> Any:
-    """Return a JSON file's content, or None where there is none."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise VaelibError(f"{path.name} is not readable JSON: delete it and run again") from error
 
 
 def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:

@@ -37,9 +37,8 @@ class Board:
         self.volumes = {artifact.key: _volume(artifact) for artifact in todo}
         self.shares: dict[str, float] = {}
         self.notes: dict[str, str] = {}
-        self.began: dict[
-            str, tuple[float, float]
-        ] = {}  # time and share of a task's first message: it may go on from half
+        # Time and share of a task's first message: it may go on from half.
+        self.began: dict[str, tuple[float, float]] = {}
         self.given = 0.0  # the price of what was done before its first message
         self.busy, self.last = 0.0, time.monotonic()  # seconds of work so far, all workers together
         self.shown = 0

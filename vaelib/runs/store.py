@@ -122,9 +122,8 @@ class Store:
                     return
                 work = self.work_folder(artifact)
                 work.mkdir(exist_ok=True)
-                (work / MANIFEST).unlink(
-                    missing_ok=True
-                )  # of a holder that was killed, or stood still, while publishing
+                # Of a holder that was killed, or stood still, while publishing.
+                (work / MANIFEST).unlink(missing_ok=True)
                 start = time.monotonic()
                 yield work
                 self._publish(artifact, work, final, time.monotonic() - start, lock)

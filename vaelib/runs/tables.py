@@ -6,6 +6,7 @@ under its own name and its curves in ``sweep_curves.csv``. ``downstream.csv`` ha
 replaces the rows of its own (data set, likelihood) and keeps all others.
 """
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -206,9 +207,10 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise VaelibError(f"{path} is not there; make it with `make headline` or `vaelib run three_gaps`")
     try:
-        if not path.read_bytes().endswith(b"\n"):
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
             raise ValueError("its last line is cut short")
-        return pd.read_csv(path)
+        return pd.read_csv(io.BytesIO(content))
     except (ValueError, pd.errors.ParserError) as error:
         raise VaelibError(f"{path} is not a readable table ({error}); delete it and run again") from None
 
