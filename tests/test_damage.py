@@ -13,6 +13,7 @@ import torch
 from tests.test_runs import TINY, data
 from tests.test_survival import FORK
 from vaelib import runs
+from vaelib.cli import verify
 from vaelib.errors import VaelibError
 from vaelib.runs import Store, three_gaps
 from vaelib.runs.engine import all_artifacts
@@ -90,6 +91,23 @@ def test_a_manifest_of_another_version_is_refused(store, change):
     path.write_text(json.dumps(content | change))
     with pytest.raises(VaelibError, match=r"manifest\.json .*delete .* and run again"):
         store.require(data())
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"files": 3}', '{"files": {}}', None])
+def test_verify_names_an_unreadable_manifest_beside_other_damage(toy, monkeypatch, text):
+    one, other = (data().model_copy(update={"seed": seed}) for seed in (1, 2))
+    for artifact in (one, other):
+        with Store().making(artifact) as folder:
+            (folder / "a.bin").write_bytes(b"abc")
+    verify()
+    damaged = Store().folder(one) / MANIFEST
+    damaged.unlink()
+    damaged.mkdir() if text is None else damaged.write_text(text)
+    flip(Store().folder(other) / "a.bin")
+    with pytest.raises(VaelibError, match="2 of the store's files are damaged") as error:
+        verify()
+    assert f"{damaged} is not a readable manifest" in str(error.value)
+    assert f"{Store().folder(other) / 'a.bin'} was altered" in str(error.value)
 
 
 class Stop(Exception):

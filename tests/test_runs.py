@@ -22,7 +22,8 @@ from vaelib.runs.board import Board
 from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import spaced
-from vaelib.runs.store import cores, load_array, load_tensors, save_tensors
+from vaelib.runs.origin import cores
+from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
 
 TINY = {

@@ -114,18 +114,16 @@ def teacher(
 @app.command()
 def verify() -> None:
     """Recompute the checksum of everything in the store."""
-    import json
-
     from .progress import track
-    from .runs.store import MANIFEST, Store, folder_complaints
+    from .runs.store import MANIFEST, Store, folder_complaints, read_manifest
 
     wrong = []
     folders = Store().finished()
     for folder in track(folders, "verify", "artifacts"):
         try:
-            wrong += folder_complaints(folder, json.loads((folder / MANIFEST).read_text())["files"])
-        except (ValueError, KeyError):
-            wrong.append(f"{folder / MANIFEST} is not a readable manifest")
+            wrong += folder_complaints(folder, read_manifest(folder / MANIFEST)["files"])
+        except VaelibError as error:
+            wrong.append(str(error).partition(";")[0])
     if wrong:
         raise VaelibError(
             f"{len(wrong)} of the store's files are damaged: {'; '.join(wrong)}; delete their folders and run again"

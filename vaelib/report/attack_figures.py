@@ -8,8 +8,8 @@ from ..gaps import attack_path, ms_ssim
 from ..gaps.robustness import RECONSTRUCTIONS
 from ..models import VAE
 from ..runs import Experiment
+from ..runs.origin import commit
 from ..runs.sensitivity import PROTOCOL
-from ..runs.store import commit
 from ..tasks import reconstruct
 from .attack_plots import spread_figure, strength_figure, strip_figure
 from .attacks import protocol_of

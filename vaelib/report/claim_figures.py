@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..runs.store import commit
+from ..runs.origin import commit
 from .canvas import GREY, STYLE, ReportFigure, sheet_legend
 from .claims import AUDIT, NOT_RUN, OURS, PAPER
 from .figures import figures_folder

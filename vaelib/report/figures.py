@@ -6,7 +6,7 @@ import pandas as pd
 
 from .. import paths
 from ..runs import Experiment, protocol, read_table, tables_folder
-from ..runs.store import commit
+from ..runs.origin import commit
 from ..runs.tables import merge_table
 from .plotting import ReportFigure, own_distribution_figure, provenance_line, save_figure, three_gaps_figure
 from .reference import FIGURES, LIKELIHOODS, NAMES, paper_curves, table_07

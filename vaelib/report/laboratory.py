@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..models.certificates import certificates
 from ..runs import Laboratory, Store, tables_folder
-from ..runs.store import commit
+from ..runs.origin import commit
 from ..runs.tables import merge_table
 from .bracket_figures import brackets_figure, missed_modes_figure
 from .canvas import LABELS, ReportFigure

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ..progress import duration
 from ..runs import Bank, Experiment, Store, missing
+from ..runs.origin import commit
 from ..runs.outside import source_of_samples
 from ..runs.sheet_tables import audit_of
-from ..runs.store import commit, load_array, load_tensors
+from ..runs.store import load_array, load_tensors
 from ..samplers.bank import Bank as BankImages
 from .canvas import ReportFigure
 from .claims import number

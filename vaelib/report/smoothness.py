@@ -19,8 +19,9 @@ from torch import Tensor
 from ..errors import VaelibError
 from ..models import VAE
 from ..runs import Experiment, Store, load_vae, tables_folder
+from ..runs.origin import commit
 from ..runs.stages.context import pick_device
-from ..runs.store import commit, load_array
+from ..runs.store import load_array
 from ..runs.tables import merge_table
 from ..tasks.interpolation import Interpolation, different_pairs, interpolate, path_statistics
 from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ..runs import RHA, Experiment
-from ..runs.store import commit
+from ..runs.origin import commit
 from .figures import figures_folder, stamp, stem, title
 from .plotting import ReportFigure, provenance_line, save_figure
 from .reference import SWEEP_SETTING, paper_sweep, paper_sweep_curves

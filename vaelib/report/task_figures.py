@@ -7,7 +7,7 @@ import pandas as pd
 from .. import gaps
 from ..models import VAE
 from ..runs import Experiment, read_table, tables_folder
-from ..runs.store import commit
+from ..runs.origin import commit
 from ..runs.tables import merge_table
 from ..tasks import generate, reconstruct
 from .canvas import ReportFigure

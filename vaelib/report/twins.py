@@ -7,11 +7,10 @@ report has their table. Nothing is fetched from anywhere.
 
 import base64
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jinja2
 import pandas as pd
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from .. import paths
 from ..errors import VaelibError
-from ..files import write_json
+from ..files import read_json, write_json
 from ..gaps.bounds import as_float
 from ..models import VAE
 from ..runs import Experiment
@@ -94,12 +93,11 @@ def read_twin(path: Path) -> Twin:
         VaelibError: it is something else.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        twin = Twin(**content)
+        twin = Twin(**read_json(path))
         whole = math.prod(len(stops) for _, stops in twin.axes) == len(twin.frames) > twin.shown >= 0
         for frame in twin.frames:
             base64.b64decode(frame, validate=True)
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise VaelibError(f"{path.name} is no readable twin ({error}); delete it and run its notebook again") from None
     if not whole:
         raise VaelibError(f"{path.name} has not one frame for each stop; delete it and run its notebook again")

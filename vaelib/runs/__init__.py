@@ -17,12 +17,13 @@ from .evaluations import (
 from .experiments import Experiment, Point, classifier_for, three_gaps
 from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoothness, teacher_fractions
 from .laboratory import Laboratory, brackets, laboratory, write_brackets, write_laboratory
+from .origin import provenance
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
 from .sensitivity import sensitivity
 from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
 from .sheet import teacher_sheet
 from .stages import load_classifier, load_teacher, load_vae, resolve_data
-from .store import Store, provenance
+from .store import Store
 from .tables import read_table, tables_folder, write_tables
 from .tasks import downstream
 

@@ -1,11 +1,11 @@
 """The laboratory of notebook 01 as data: worlds whose truth is known, and brackets for VAEs where it is not."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ..files import read_json
 from .evaluations import Brackets, Calibration, Plane, Remark, WorldBounds
 from .experiments import three_gaps
 from .profiles import Profile, load_profile
@@ -80,7 +80,7 @@ def brackets(
 
 def rows_of(run: Artifact, store: Store | None = None) -> pd.DataFrame:
     """Return what a finished run of the laboratory measured."""
-    return pd.DataFrame(json.loads(((store or Store()).require(run) / "rows.json").read_text()))
+    return pd.DataFrame(read_json((store or Store()).require(run) / "rows.json"))
 
 
 def _joined(runs: Sequence[Artifact], setting: tuple[str, str], *names: str, **columns: Any) -> pd.DataFrame:

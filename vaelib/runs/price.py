@@ -14,8 +14,8 @@ import torch
 
 from .. import paths
 from ..errors import VaelibError
+from .origin import cores, provenance
 from .settings import Artifact
-from .store import cores, provenance
 from .work import Work, work
 
 LAUNCH = 8e-6  # seconds to start a kernel from Python

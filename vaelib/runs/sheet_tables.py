@@ -1,10 +1,9 @@
 """Tables of the teacher's data sheet: ``c2st.csv``, ``teacher_sheet.csv`` and ``sampling_cost.csv``."""
 
-import json
-
 import pandas as pd
 
 from ..errors import VaelibError
+from ..files import read_json
 from .evaluations import Audit
 from .experiments import Experiment
 from .price import hardware
@@ -29,7 +28,7 @@ def c2st_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     rows = []
     for point in experiment.points:
         if not isinstance(point.run, Audit):
-            found = json.loads((store.require(point.run) / "c2st.json").read_text())
+            found = read_json(store.require(point.run) / "c2st.json")
             place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
             rows.append(_place(experiment) | place | found | _about(experiment) | {"key": point.run.key})
     return pd.DataFrame(rows)
@@ -43,8 +42,8 @@ def audit_of(experiment: Experiment) -> Audit:
 def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return the audit, long: ``images`` (real, teacher, noise), ``quantity, value``, see :mod:`vaelib.tasks.audit`."""
     audit = audit_of(experiment)
-    rows = json.loads((store.require(audit) / "measured.json").read_text())
-    scores = json.loads((store.require(audit.classifier) / "scores.json").read_text())
+    rows = read_json(store.require(audit) / "measured.json")
+    scores = read_json(store.require(audit.classifier) / "scores.json")
     rows.append({"images": "real", "quantity": "classifier_accuracy", "value": scores["accuracy"]})
     fixed = _place(experiment) | {"seed": audit.seed}
     table = pd.DataFrame([fixed | row | _about(experiment) | {"key": audit.key} for row in rows])

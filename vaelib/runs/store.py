@@ -10,13 +10,10 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +25,8 @@ from torch import Tensor
 
 from .. import files, paths
 from ..errors import VaelibError
-from ..precision import bf16_pays
-from ..version import __version__
 from .lock import Lock
+from .origin import provenance
 from .settings import Artifact
 
 MANIFEST = "manifest.json"
@@ -64,20 +60,13 @@ class Store:
             VaelibError: it is not JSON, or belongs to other settings.
         """
         path = self.folder(artifact) / MANIFEST
-        try:
-            content = json.loads(path.read_text())
-            key, version = content["key"], content["version"]
-            _ = [(facts["bytes"], facts["sha256"]) for facts in content["files"].values()]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise VaelibError(
-                f"{path} is not a readable manifest ({error}); delete {path.parent} and run again"
-            ) from None
-        if key != artifact.key:
+        content = read_manifest(path)
+        if content["key"] != artifact.key:
             raise VaelibError(f"{path} belongs to other settings; delete {path.parent} and run again")
-        if version != artifact.version:
+        if content["version"] != artifact.version:
             raise VaelibError(
-                f"{path} is of version {version}, this vaelib makes and reads {artifact.kind} of version {artifact.version}; "
-                f"use the vaelib that made it, or delete {path.parent} and run again"
+                f"{path} is of version {content['version']}, this vaelib makes and reads {artifact.kind} of version "
+                f"{artifact.version}; use the vaelib that made it, or delete {path.parent} and run again"
             )
         return content
 
@@ -182,6 +171,21 @@ class Store:
         return sorted(path.parent for path in self.root.glob(f"*/*/{MANIFEST}") if path.parent.suffix != ".work")
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a finished artifact, whatever its settings.
+
+    Raises:
+        VaelibError: it is none.
+    """
+    try:
+        content = json.loads(path.read_text())
+        _ = content["key"], content["version"], content["settings"]
+        _ = [(facts["bytes"], facts["sha256"]) for facts in content["files"].values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VaelibError(f"{path} is not a readable manifest ({error}); delete {path.parent} and run again") from None
+    return content
+
+
 def folder_complaints(
     folder: Path,
     listed: dict[str, dict[str, Any]],
@@ -207,41 +211,6 @@ def _sha256_of(path: Path, size: int, mtime: int) -> str:
 def _sha256_once(path: Path) -> str:
     """Return a file's SHA-256, computed again only if the file looks another."""
     return _sha256_of(path, path.stat().st_size, path.stat().st_mtime_ns)
-
-
-def cores() -> int:
-    """Return the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def provenance() -> dict[str, str]:
-    """Return versions, commit and device: what a reader needs to trust or repeat a result."""
-    packages = ("torch", "numpy", "diffusers")
-    versions = {name: metadata.version(name) for name in packages if _installed(name)}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {cores()} cores"
-    device += ", bfloat16" if bf16_pays("cuda" if torch.cuda.is_available() else "cpu") else ", float32 only"
-    return {"vaelib": __version__, "commit": commit(), "python": platform.python_version(), "device": device} | versions
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-@cache
-def commit() -> str:
-    """Return the checkout's short commit, with ``+`` if files differ from it; ``none`` outside a checkout."""
-    git = ["git", "-C", str(paths.project_root())]
-    try:
-        text = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
-        clean = not subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "none"
-    return text.strip() + ("" if clean else "+")
 
 
 def _digest(tensors: dict[str, Tensor], meta: str) -> str:

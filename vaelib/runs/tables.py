@@ -7,7 +7,6 @@ replaces the rows of its own (data set, likelihood) and keeps all others.
 """
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from .settings import RHA, Gaps, VAERun
 from .sheet_tables import sheet_tables
 from .stages import build_vae
 from .stages.tasks import CLEAN, OVERALL
-from .store import MANIFEST, Store
+from .store import MANIFEST, Store, read_manifest
 
 IDENTITY = ["dataset", "likelihood"]
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
@@ -42,7 +41,7 @@ def tables_folder(profile: str) -> Path:
 
 def curve(run: VAERun | RHA | Gaps, store: Store) -> pd.DataFrame:
     """Return a run's evaluation points, ``effective_epoch, quantity, value, se``, with those of the VAE it builds on."""
-    points = pd.DataFrame(json.loads((store.require(run) / "curve.json").read_text()))
+    points = pd.DataFrame(files.read_json(store.require(run) / "curve.json"))
     if isinstance(run, VAERun):
         return points
     before = curve(run.vae, store)
@@ -60,9 +59,9 @@ def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:
     for kind, model in (("vae", VAERun), ("gaps", Gaps)):
         for path in sorted((store.root / kind).glob(f"*/{MANIFEST}")):
             try:
-                run = model.model_validate(json.loads(path.read_text())["settings"])
-                points = pd.DataFrame(json.loads((path.parent / "curve.json").read_text()))
-            except (OSError, ValueError, KeyError):
+                run = model.model_validate(read_manifest(path)["settings"])
+                points = pd.DataFrame(files.read_json(path.parent / "curve.json"))
+            except (VaelibError, ValueError, KeyError):
                 continue
             vae = run if isinstance(run, VAERun) else run.vae
             if run.key == path.parent.name:
@@ -148,7 +147,7 @@ def downstream_tables(experiment: Experiment, store: Store) -> tuple[pd.DataFram
         run = {"dataset": vae.data.name, "likelihood": experiment.likelihood, "method": point.series, "seed": vae.seed}
         about = _about(vae) | {"images": images.images, "severity": images.severity}
         about |= {"corruptions": "CIFAR-10-C" if images.official else f"{len(images.names)} of our own draws"}
-        found = pd.DataFrame(json.loads((store.require(point.run) / "measured.json").read_text()))
+        found = pd.DataFrame(files.read_json(store.require(point.run) / "measured.json"))
         split = found["quantity"].str.partition("_")
         corrupt = found.assign(classifier=split[2])[~found["images"].isin([CLEAN, OVERALL])]
         named = found["quantity"].where(found["images"] != OVERALL, OVERALL + "_" + split[2])
