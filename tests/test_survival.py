@@ -94,9 +94,9 @@ class Program:
 
     def survivors(self) -> list[int]:
         """Return the processes that work in the build folder ten seconds after the kill: workers, a kernel."""
-        mark, alive = f"VAELIB_BUILD={self.build}".encode(), [0]
+        alive = [0]
         for _ in range(100):
-            if not (alive := [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/environ") if holds(p, mark)]):
+            if not (alive := processes_of(self.build)):
                 break
             time.sleep(0.1)
         return alive
@@ -123,12 +123,17 @@ class Notebook(Program):
         return process.pid, status
 
 
-def holds(environ: Path, mark: bytes) -> bool:
-    """Return True if a running process has ``mark`` in its environment."""
-    try:
-        return mark in environ.read_bytes().split(b"\0")
-    except OSError:
-        return False
+def processes_of(build: Path) -> list[int]:
+    """Return the processes that have ``build`` as the build folder in their environment."""
+    mark = f"VAELIB_BUILD={build}".encode()
+
+    def holds(environ: Path) -> bool:
+        try:
+            return mark in environ.read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if holds(path)]
 
 
 def same(one: Program, other: Program) -> None:
