@@ -118,7 +118,7 @@ check: $(READY)  ## lint, formatting, notebook pairs and rules
 	@$(VAELIB) notebook check
 
 test: $(READY)  ## all tests, every notebook in smoke included (SLOW=1: the long ones too)
-	@$(PYTHON) -m pytest $(if $(SLOW),--slow)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(SLOW),--slow)
 
 # pythae without what it asks for: all of it is there, but for a backport that no Python of today needs.
 bench: $(READY)  ## one table: speed beside pythae, diffusers and the machine's own ceilings (ONLY=name, LONG=1)

@@ -16,6 +16,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    # The longest file first: `make test` gives whole files to two processes, and one would end alone with it.
+    items.sort(key=lambda item: item.path.name != "test_smoke.py")
     for item in items:
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow; run with --slow (make test SLOW=1)"))

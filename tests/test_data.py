@@ -77,6 +77,7 @@ ARRAY = idx(np.zeros((3, 4, 5), np.uint8))
         (b"", "found 0 bytes"),
         (idx(np.zeros(3, np.uint8)), "3 dimensions"),
     ],
+    ids=["short", "long", "gzip cut", "web page", "empty", "one axis"],
 )
 def test_damaged_idx_is_refused_by_name(tmp_path, content, words):
     path = tmp_path / "train-images"
