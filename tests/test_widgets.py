@@ -138,10 +138,14 @@ def test_smoothing_keeps_a_constant_and_weights_the_past():
 TINY = {"n_train": 20, "n_test": 20, "seeds": 1, "epochs": 4, "evaluations": 4, "hidden": 8}
 
 
-def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(tmp_path):
-    mine = str(tmp_path / "mine.npz")
-    draws = np.random.default_rng(0)
-    np.savez(mine, images=draws.integers(0, 256, (120, 32, 32), dtype=np.uint8), labels=np.arange(120) % 3)
+@pytest.fixture
+def mine(tmp_path):
+    path, draws = str(tmp_path / "mine.npz"), np.random.default_rng(0)
+    np.savez(path, images=draws.integers(0, 256, (120, 32, 32), dtype=np.uint8), labels=np.arange(120) % 3)
+    return path
+
+
+def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
     with pytest.raises(VaelibError, match="run `make`"):
         curve_explorer()
     experiment = runs.three_gaps("smoke", mine, overrides=TINY)
@@ -164,6 +168,16 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(tmp_path
     (store := runs.Store()).folder(normal[0]).joinpath("manifest.json").write_text("{}")
     with pytest.raises(VaelibError, match="no VAE has been trained yet"):
         curve_explorer(store)
+
+
+def test_the_curves_shown_first_differ_in_their_method_alone(mine):
+    for epochs, series in ((1, ("normal",)), (2, ("normal", "aug_naive"))):
+        experiment = runs.three_gaps("smoke", mine, overrides=TINY | {"epochs": epochs})
+        runs.run([point.vae for point in experiment.points if point.series in series], workers=0)
+    (box,) = parts(curve_explorer(), ipywidgets.SelectMultiple)
+    assert len(box.options) == 3
+    assert [name.split(" · ")[0] for name in box.value] == ["Normal training", "Aug.Naive"]
+    assert all(name.endswith("2 epochs") for name in box.value)
 
 
 def test_a_path_picture_says_the_mean_log_density(vaes, images):

@@ -236,7 +236,7 @@ def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", c
 
     Arguments:
         quantity: shown first; nats per image.
-        chosen: how many runs are picked at the start.
+        chosen: how many runs are picked at the start, of those that differ in their method alone.
 
     Raises:
         VaelibError: the store holds no trained VAE.
@@ -247,7 +247,11 @@ def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", c
             "no VAE has been trained yet: run `make`, or `vaelib run three_gaps --profile smoke` (seconds)"
         )
     names = list(curves)
-    runs = widgets.SelectMultiple(options=names, value=names[:chosen], rows=min(10, len(names)))
+    alike: dict[str, list[str]] = {}  # runs that differ in their method alone
+    for name in names:
+        alike.setdefault(name.partition(" · ")[2], []).append(name)
+    most = max(alike.values(), key=len)
+    runs = widgets.SelectMultiple(options=names, value=most[:chosen], rows=min(10, len(names)))
     runs.layout.width = "36em"
     known = sorted({one for curve in curves.values() for one in curve["quantity"]})
     which = widgets.Dropdown(options=known, value=quantity if quantity in known else known[0], description="quantity")
