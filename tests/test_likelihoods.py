@@ -34,6 +34,18 @@ def test_gaussian_is_torchs_with_its_constant(sigma):
     torch.testing.assert_close(Gaussian(sigma).log_prob(mean, x), expected)
 
 
+@pytest.mark.parametrize("images", [5, 1])  # one image stands for as many as there are means
+def test_gaussian_and_its_gradients_have_autograds_bits(images):
+    mean, x = torch.rand(5, 1, 32, 32, requires_grad=True), torch.rand(images, 1, 32, 32, requires_grad=True)
+    constant = 1024 * (math.log(0.03) + 0.5 * math.log(2 * math.pi))
+    plain = -0.5 / 0.03**2 * (x - mean).flatten(1).square().sum(1) - constant
+    ours, weights = Gaussian().log_prob(mean, x), torch.rand(5)
+    assert torch.equal(ours, plain)
+    assert torch.equal(Gaussian().log_prob(mean.detach(), x.detach()), plain)
+    for one, other in zip(*(torch.autograd.grad(y @ weights, (mean, x)) for y in (ours, plain)), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_perfectly_predicted_pixel_earns_2_59_nats_at_the_papers_sigma():
     x = torch.rand(1, 1, 32, 32)
     assert Gaussian().log_prob(x, x).item() / 1024 == pytest.approx(2.5876, abs=1e-3)

@@ -184,7 +184,9 @@ def check_images(images: Tensor) -> None:
 
 def _score(vae: nn.Module, q: Posterior, x: Tensor, eps: Tensor, group: int) -> Tensor:
     """Return the ELBO averaged over ``eps`` (S, B, d_z), decoding ``group`` samples at a time to bound memory."""
-    return torch.stack([elbo_at(vae, q, x, part) * len(part) for part in eps.split(group)]).sum(0) / len(eps)
+    tiled = x.repeat(group, 1, 1, 1)
+    scores = [elbo_at(vae, q, tiled[: len(part) * len(x)], part) * len(part) for part in eps.split(group)]
+    return torch.stack(scores).sum(0) / len(eps)
 
 
 class _Climb:

@@ -18,6 +18,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..errors import VaelibError
 from .mol import MixtureOfLogistics, uniform
@@ -56,6 +57,29 @@ class Bernoulli:
         return params.sigmoid()
 
 
+class _SquaredDistance(torch.autograd.Function):
+    """Return ‖x − m‖² of each image, (B,); its gradient takes one pass over the pixels, where autograd takes three.
+
+    The bits are autograd's: what it multiplies by in turn are a number and powers of two.
+    """
+
+    @staticmethod
+    def forward(ctx, params: Tensor, x: Tensor) -> Tensor:
+        residual = x - params
+        if not any(ctx.needs_input_grad):
+            return residual.square_().flatten(1).sum(1)
+        ctx.save_for_backward(residual)
+        return residual.square().flatten(1).sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (residual,) = ctx.saved_tensors
+        slope = 2 * gradient[:, None, None, None]
+        for_params, for_x = ctx.needs_input_grad
+        return residual * -slope if for_params else None, residual * slope if for_x else None
+
+
 class Gaussian:
     """Gaussian pixels of fixed standard deviation ``sigma`` around ``params``, with the full normalising constant.
 
@@ -78,9 +102,9 @@ class Gaussian:
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return log p(x|z), shape (B,), nats per image."""
-        residual = (x - params).flatten(1)
-        constant = residual.shape[1] * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
-        return -0.5 / self.sigma**2 * residual.square().sum(1) - constant
+        distance = _SquaredDistance.apply(*torch.broadcast_tensors(params, x))
+        constant = x.shape[1:].numel() * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
+        return -0.5 / self.sigma**2 * distance - constant
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw images, clipped to [0, 1]."""
