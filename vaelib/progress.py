@@ -38,11 +38,13 @@ def _bar(**options: Any) -> tqdm:
 def duration(seconds: float) -> str:
     """Return a time as a person says it.
 
-    >>> duration(75), duration(5), duration(float("inf"))
-    ('1 min 15 s', '5 s', 'unknown time')
+    >>> duration(75), duration(5), duration(0.2), duration(float("inf"))
+    ('1 min 15 s', '5 s', '<1 s', 'unknown time')
     """
     if seconds == float("inf"):
         return "unknown time"
+    if 0 < seconds < 0.5:
+        return "<1 s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
