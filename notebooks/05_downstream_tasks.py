@@ -134,9 +134,8 @@ images, labels = smoothness.load_test_set(experiment)
 for name in ("brightness", "gaussian_noise", "fog"):
     features = posterior_means(vae, corrupt(images[:500], name, severity=5))
     print(f"{name:15} LR reads {representation_accuracy(features, labels[:500], 'LR'):.0%} of the classes from μ")
-print(
-    f"PSNR {psnr(vae, images[:500], 'sample'):.1f} dB from a sample, {psnr(vae, images[:500], 'mean'):.1f} dB from the mean"
-)
+sample, mean = (psnr(vae, images[:500], what) for what in ("sample", "mean"))
+print(f"PSNR {sample:.1f} dB from a sample, {mean:.1f} dB from the mean")
 
 # %% [markdown]
 # **What to try next.** `overrides = {"corruption_severity": 4}`: does the order of the methods depend on how hard the test is?

@@ -45,6 +45,11 @@ LABELS = {
 }
 
 
+def counted(number: int, what: str) -> str:
+    """Return "1 seed" or "3 seeds"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 class ReportFigure(Figure):
     """A figure that shows itself in a notebook under any matplotlib backend."""
 
@@ -68,27 +73,34 @@ def canvas(
     *,
     brackets: int = 0,
     axes_width: float | None = None,
+    across: int | None = None,
 ) -> tuple[ReportFigure, list[tuple[Axes, Axes]]]:
     """Return a figure with ``n_panels`` pairs (axes, strip for ``brackets`` columns), title, legend, footer, stamp.
 
+    ``across`` panels stand side by side (default: all).
     Every box has its place in inches, so the brackets' columns are as wide as their numbers in any figure.
     """
     left, strip_width, height, bottom, axes_height = 0.98, 0.28 * brackets or 0.25, 4.28, 0.82, 2.35
     # Three panels: at least as wide as their legends of line styles.
     axes_width = axes_width or (max(2.0, 2.85 - strip_width) if n_panels > 2 else 2.7 if n_panels == 2 else 4.6)
-    width = n_panels * (left + axes_width + 0.1 + strip_width) + 0.1
+    across, pitch = across or n_panels, axes_height + 1.1
+    floors = math.ceil(n_panels / across)
+    width = across * (left + axes_width + 0.1 + strip_width) + 0.1
     entries = [0.6 + 0.075 * len(str(handle.get_label())) for handle in handles]
     columns = len(handles) if sum(entries) < width else max(1, int(width / max(entries)))
     lines = textwrap.wrap(footer, int(width / 0.057))
     below, above = 0.14 * max(len(lines) - 1, 0), 0.2 * (math.ceil(len(handles) / max(columns, 1)) - 1)
-    height, bottom = height + below + above, bottom + below
+    height, bottom = height + below + above + (floors - 1) * pitch, bottom + below
     fig = ReportFigure(figsize=(width, height))
 
-    def box(x: float, w: float) -> Axes:
-        return fig.add_axes((x / width, bottom / height, w / width, axes_height / height))
+    def box(x: float, y: float, w: float) -> Axes:
+        return fig.add_axes((x / width, y / height, w / width, axes_height / height))
 
-    starts = [i * (left + axes_width + 0.1 + strip_width) + left for i in range(n_panels)]
-    pairs = [(box(x, axes_width), box(x + axes_width + 0.1, strip_width)) for x in starts]
+    pairs = []
+    for i in range(n_panels):
+        floor, place = divmod(i, across)
+        x, y = place * (left + axes_width + 0.1 + strip_width) + left, bottom + (floors - 1 - floor) * pitch
+        pairs.append((box(x, y, axes_width), box(x + axes_width + 0.1, y, strip_width)))
     for _, strip in pairs:
         strip.axis("off")
     frame_sheet(fig, title, handles, columns, lines, stamp)

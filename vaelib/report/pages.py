@@ -12,7 +12,7 @@ from ..runs import Experiment, Store, missing, provenance
 from ..runs.engine import all_artifacts
 from ..runs.outside import source_of_samples
 from ..tasks import CLASSIFIERS
-from .canvas import LABELS, ReportFigure
+from .canvas import LABELS, ReportFigure, counted
 from .claims import NOT_RUN, OURS, number
 from .figures import figures_folder, title
 from .plotting import save_figure
@@ -93,7 +93,7 @@ def describe_sweeps(*experiments: Experiment) -> str:
     lines = [
         f"**{title(experiments[0])}** · {data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
         f"residual VAE, nc = {profile.nc} and mz = {profile.mz} unless varied · {profile.epochs} effective epochs · "
-        f"{profile.sweep_seeds} seed(s). ",
+        f"{counted(profile.sweep_seeds, 'seed')}. ",
     ]
     todo = missing([run for one in experiments for run in one.runs], Store())
     lines[0] += "Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts."
@@ -187,21 +187,20 @@ SMALLER_IS_BETTER = ("fid", "proxy_fid")
 
 
 def compared_tasks(table: pd.DataFrame) -> Any:
-    """Return Table 11's rows of one setting, ours beside the paper's (CIFAR-10), mean ± sd over seeds, the best in bold."""
+    """Return Table 11's rows of one setting, ours below the paper's (CIFAR-10), mean ± sd over seeds, the best in bold."""
     cells, bold = {}, {}
-    for side, name in (("paper", "paper (CIFAR-10)"), ("ours", "ours")):
-        values = table.pivot(index="quantity", columns="method", values=side)
-        spread = table.pivot(index="quantity", columns="method", values=f"{side}_sd")
-        for method in (m for m in LABELS if m in values):
-            column = (LABELS[method], name)
-            cells[column] = {q: _with_spread(q, values.at[q, method], spread.at[q, method]) for q in values.index}
-            best = {q: values.loc[q].min() if q in SMALLER_IS_BETTER else values.loc[q].max() for q in values.index}
-            bold[column] = {q: "font-weight: bold" if values.at[q, method] == best[q] else "" for q in values.index}
-    order = [quantity for quantity in TASK_LABELS if quantity in set(table["quantity"])]
-    columns = [(LABELS[m], side) for m in LABELS for side in ("paper (CIFAR-10)", "ours") if (LABELS[m], side) in cells]
-    shown, marks = (
-        pd.DataFrame(what).reindex(order)[columns].rename(index=TASK_LABELS).fillna("") for what in (cells, bold)
-    )
+    for quantity in (q for q in TASK_LABELS if q in set(table["quantity"])):
+        rows = table[table["quantity"] == quantity].set_index("method")
+        methods = [method for method in LABELS if method in rows.index]
+        for side, name in (("paper", "paper (CIFAR-10)"), ("ours", "ours")):
+            values, spreads = rows[side], rows[f"{side}_sd"]
+            if values.isna().all():
+                continue
+            best = values.min() if quantity in SMALLER_IS_BETTER else values.max()
+            line = TASK_LABELS[quantity], name
+            cells[line] = {LABELS[m]: _with_spread(quantity, values[m], spreads[m]) for m in methods}
+            bold[line] = {LABELS[m]: "font-weight: bold" if values[m] == best else "" for m in methods}
+    shown, marks = (pd.DataFrame(what).T.fillna("") for what in (cells, bold))
     caption = f"samples: {int(table['samples'].max()):,} generated images against as many test images"
     style = shown.style.apply(lambda _: marks, axis=None).set_properties(**{"white-space": "nowrap"})
     return style.set_caption(caption)

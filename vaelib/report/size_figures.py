@@ -90,7 +90,7 @@ def sizes_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     elbos, gaps = [TRAIN[:2], TEST[:2]], [("generalization_gap", "-")]
     with mpl.rc_context(fname=STYLE):
         handles = series_handles(series)
-        fig, pairs = canvas(4, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=2.35)
+        fig, pairs = canvas(4, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=3, across=2)
         a, b, c, d = (ax for ax, _ in pairs)
         for table, look in ((frame["paper"], FAINT), (rows, {})):
             if table is None:
