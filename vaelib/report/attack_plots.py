@@ -52,7 +52,7 @@ def strength_figure(
     radius = float(course["radius"].iloc[0])
     with mpl.rc_context(fname=STYLE):
         handles = series_handles(known_methods(rows))
-        fig, pairs = canvas(4, title_note, handles, footer, stamp, axes_width=1.95)
+        fig, pairs = canvas(4, title_note, handles, footer, stamp, axes_width=3, across=2)
         axes = [ax for ax, _ in pairs]
         rest = course[course["steps"] > 0]
         _lines(axes[0], rest, "steps", "skl", "steps", "SKL (nats)", "What is maximised")
