@@ -80,7 +80,7 @@ class Together:
         return subprocess.Popen([*command, *self.options], env=os.environ | env, **pipes)
 
     def finish(self, running):
-        said, wrong = running.communicate(timeout=180)
+        said, wrong = running.communicate(timeout=300)
         assert running.returncode == 0, wrong
         assert said.endswith("1 teachers are in the store\n")
 
