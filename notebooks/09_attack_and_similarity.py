@@ -87,7 +87,8 @@ twins.attack_twin(two, images, 0, profile, f"attack_steps_{stem(experiment)}")
 #
 # An attack that stops too early flatters the encoder. Above, over steps: the divergence that is maximised, then the similarity
 # lost; below, the similarity lost over δ, and in the worst of several random starts. *Raw* adds η times the gradient, as
-# published; *sign* adds its sign, a tenth of δ a step. Reconstructions are means here, at *z* = μ, so nothing but the attack counts.
+# published; *sign* adds its sign, a tenth of δ a step. Reconstructions are means here, at *z* = μ, so nothing but the attack
+# counts.
 
 # %%
 attack_figures.draw_strength(experiment, attacks.attack_strength(experiment, vaes))
