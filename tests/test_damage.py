@@ -94,7 +94,7 @@ def test_a_manifest_of_another_version_is_refused(store, change):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"files": 3}', '{"files": {}}', None])
-def test_verify_names_an_unreadable_manifest_beside_other_damage(toy, monkeypatch, text):
+def test_verify_names_an_unreadable_manifest_beside_other_damage(text):
     one, other = (data().model_copy(update={"seed": seed}) for seed in (1, 2))
     for artifact in (one, other):
         with Store().making(artifact) as folder:

@@ -168,7 +168,8 @@ def optimize_posterior(
                 for count, purpose in ((eval_samples, "select"), (final_samples, "report"))
             )
             best, converged, won, steps = _search(vae, x, own, select, starts, *climbing)
-            elbo, star = (_score(vae, q, x, fresh, samples) for q in (own, best))
+            tiled = x.repeat(samples, 1, 1, 1)
+            elbo, star = (_score(vae, q, tiled, fresh) for q in (own, best))
             worse = star < elbo
             best = Posterior(*(torch.where(worse[:, None], *pair) for pair in zip(own, best, strict=True)))
             parts.append((*best, elbo, torch.maximum(star, elbo), converged, worse, won, steps))
@@ -182,10 +183,11 @@ def check_images(images: Tensor) -> None:
         raise VaelibError("images = an empty set has no ELBO; give at least one image")
 
 
-def _score(vae: nn.Module, q: Posterior, x: Tensor, eps: Tensor, group: int) -> Tensor:
-    """Return the ELBO averaged over ``eps`` (S, B, d_z), decoding ``group`` samples at a time to bound memory."""
-    tiled = x.repeat(group, 1, 1, 1)
-    scores = [elbo_at(vae, q, tiled[: len(part) * len(x)], part) * len(part) for part in eps.split(group)]
+def _score(vae: nn.Module, q: Posterior, tiled: Tensor, eps: Tensor) -> Tensor:
+    """Return the ELBO averaged over ``eps`` (S, B, d_z); images come ``tiled``, as often as samples are decoded at once."""
+    images = len(q.mu)
+    parts = eps.split(len(tiled) // images)
+    scores = [elbo_at(vae, q, tiled[: len(part) * images], part) * len(part) for part in parts]
     return torch.stack(scores).sum(0) / len(eps)
 
 
@@ -247,18 +249,18 @@ def _optimize(
 ) -> _Found:
     """Climb from ``start`` on one chunk; return each image's best posterior under ``select``."""
     climb = _Climb(start, lr)
-    best, record = torch.cat(start, 1), _score(vae, start, x, select, samples)
+    best, record = torch.cat(start, 1), _score(vae, start, x.repeat(samples, 1, 1, 1), select)
     active = torch.arange(len(x), device=x.device)
     idle = torch.zeros_like(active)  # blocks in a row without improvement
     converged = torch.zeros_like(active, dtype=torch.bool)
     while climb.steps < max_steps and len(active):
-        images, tiled = x[active], x[active].repeat(samples, 1, 1, 1)
+        tiled = x[active].repeat(samples, 1, 1, 1)
         for _ in range(min(block, max_steps - climb.steps)):
             draws = normal((-(-samples // 2), 1, vae.d_z), seed, "climb", climb.steps, x.device)
-            eps = antithetic(draws, samples).expand(-1, len(images), -1)
+            eps = antithetic(draws, samples).expand(-1, len(active), -1)
             climb.step(lambda q, tiled=tiled, eps=eps: elbo_at(vae, q, tiled, eps))
         found, before = climb.posterior(), record[active]
-        gain = _score(vae, found, images, select[:, active], samples) - before
+        gain = _score(vae, found, tiled, select[:, active]) - before
         best[active] = torch.where((gain > 0).unsqueeze(1), torch.cat(found, 1), best[active])
         record[active] = before + gain.clamp(min=0)
         idle = torch.where(gain > tol * (1 + before.abs()), 0, idle + 1)

@@ -45,11 +45,6 @@ LABELS = {
 }
 
 
-def counted(number: int, what: str) -> str:
-    """Return "1 seed" or "3 seeds"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 class ReportFigure(Figure):
     """A figure that shows itself in a notebook under any matplotlib backend."""
 

@@ -202,6 +202,11 @@ def number(value: float | None, signed: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def how_many(count: int, what: str) -> str:
+    """Return "1 seed" or "3 seeds"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def format_claims(rows: Iterable[dict]) -> str:
     """Return the ledger as aligned text of at most 120 columns: our runs, then where the paper's numbers disagree."""
     rows = list(rows)

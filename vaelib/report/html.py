@@ -15,8 +15,7 @@ from PIL import Image
 
 from ..files import read_json, write_atomic
 from ..runs.tables import read_table
-from .canvas import counted
-from .claims import NOT_RUN, OURS, PAPER, number, require_build
+from .claims import NOT_RUN, OURS, PAPER, how_many, number, require_build
 from .pages import compared_tasks
 from .plotting import LABELS
 from .reference import GAPS, METHODS, SETTING
@@ -185,7 +184,7 @@ def _table_07(path: Path) -> list[dict[str, Any]]:
                     best = value is not None and pd.notna(value[side]) and value[side] == smallest.loc[gap, side]
                     line["cells"].append({"text": text, "best": bool(best), "side": side})
             lines.append(line)
-        about = f"{int(rows['n_train'].max()):,} training images, {counted(int(rows['seeds'].max()), 'seed')}"
+        about = f"{int(rows['n_train'].max()):,} training images, {how_many(int(rows['seeds'].max()), 'seed')}"
         blocks.append({"setting": setting(dataset, likelihood), "about": about, "lines": lines})
     return blocks
 
@@ -196,7 +195,7 @@ def _table_11(path: Path) -> list[dict[str, str]]:
         return []
     blocks = []
     for count, ((dataset, likelihood), rows) in enumerate(read_table(path).groupby(SETTING, sort=False)):
-        about = f"{int(rows['n_train'].max()):,} training images, {counted(int(rows['seeds'].max()), 'seed')}"
+        about = f"{int(rows['n_train'].max()):,} training images, {how_many(int(rows['seeds'].max()), 'seed')}"
         html = compared_tasks(rows).to_html(table_uuid=f"table_11_{count}")
         blocks.append({"setting": setting(dataset, likelihood), "about": about, "html": html})
     return blocks

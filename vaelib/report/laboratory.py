@@ -10,8 +10,8 @@ from ..runs import Laboratory, Store, tables_folder
 from ..runs.origin import commit
 from ..runs.tables import merge_table
 from .bracket_figures import brackets_figure, missed_modes_figure
-from .canvas import LABELS, ReportFigure, counted
-from .claims import number
+from .canvas import LABELS, ReportFigure
+from .claims import how_many, number
 from .figures import figures_folder
 from .pages import machine_note
 from .plotting import save_figure
@@ -49,7 +49,7 @@ def draw_accuracy(lab: Laboratory, tables: Tables) -> ReportFigure:
 def draw_remark(lab: Laboratory, tables: Tables) -> ReportFigure:
     """Draw and save Remark B.5 as ``remark_b5``."""
     images = lab.remarks[0].images
-    about = f"linear-Gaussian worlds · {images:,} samples of each distribution, {counted(len(lab.remarks), 'seed')} "
+    about = f"linear-Gaussian worlds · {images:,} samples of each distribution, {how_many(len(lab.remarks), 'seed')} "
     about += "· open marks: exact"
     return _saved(remark_figure(tables["remark_b5"], **_frame(lab, about)), lab, "remark_b5")
 

@@ -12,8 +12,8 @@ from ..runs import Experiment, Store, missing, provenance
 from ..runs.engine import all_artifacts
 from ..runs.outside import source_of_samples
 from ..tasks import CLASSIFIERS
-from .canvas import LABELS, ReportFigure, counted
-from .claims import NOT_RUN, OURS, number
+from .canvas import LABELS, ReportFigure
+from .claims import NOT_RUN, OURS, how_many, number
 from .figures import figures_folder, title
 from .plotting import save_figure
 from .reference import paper_sweep
@@ -33,7 +33,7 @@ def describe(experiment: Experiment) -> str:
     todo = missing(experiment.runs, Store())
     return (
         f"**{title(experiment)}** · {data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
-        f"{profile.epochs} effective epochs · {profile.seeds} seeds · {source_of_samples(profile)}. "
+        f"{profile.epochs} effective epochs · {how_many(profile.seeds, 'seed')} · {source_of_samples(profile)}. "
         + ("Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts.")
     )
 
@@ -93,7 +93,7 @@ def describe_sweeps(*experiments: Experiment) -> str:
     lines = [
         f"**{title(experiments[0])}** · {data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
         f"residual VAE, nc = {profile.nc} and mz = {profile.mz} unless varied · {profile.epochs} effective epochs · "
-        f"{counted(profile.sweep_seeds, 'seed')}. ",
+        f"{how_many(profile.sweep_seeds, 'seed')}. ",
     ]
     todo = missing([run for one in experiments for run in one.runs], Store())
     lines[0] += "Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts."

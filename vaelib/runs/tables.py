@@ -61,7 +61,7 @@ def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:
             try:
                 run = model.model_validate(read_manifest(path)["settings"])
                 points = pd.DataFrame(files.read_json(path.parent / "curve.json"))
-            except (VaelibError, ValueError, KeyError):
+            except (VaelibError, ValueError):
                 continue
             vae = run if isinstance(run, VAERun) else run.vae
             if run.key == path.parent.name:
