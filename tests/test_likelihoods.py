@@ -27,36 +27,47 @@ def test_bernoulli_scores_a_grey_by_its_expectation():
     torch.testing.assert_close(likelihood.log_prob(logits, grey), expected)
 
 
+@pytest.mark.parametrize("mean", ["sigmoid", "linear"])
 @pytest.mark.parametrize("sigma", [0.03, 0.5])
-def test_gaussian_is_torchs_with_its_constant(sigma):
-    mean, x = torch.rand(5, 3, 32, 32, dtype=torch.float64), torch.rand(5, 3, 32, 32, dtype=torch.float64)
-    expected = Normal(mean, sigma).log_prob(x).flatten(1).sum(1)
-    torch.testing.assert_close(Gaussian(sigma).log_prob(mean, x), expected)
+def test_gaussian_is_torchs_with_its_constant(sigma, mean):
+    params, x = torch.randn(5, 3, 32, 32, dtype=torch.float64), torch.rand(5, 3, 32, 32, dtype=torch.float64)
+    centre = params.sigmoid() if mean == "sigmoid" else params
+    expected = Normal(centre, sigma).log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(Gaussian(sigma, mean).log_prob(params, x), expected)
 
 
+@pytest.mark.parametrize("mean", ["sigmoid", "linear"])
 @pytest.mark.parametrize("images", [5, 1])  # one image stands for as many as there are means
-def test_gaussian_and_its_gradients_have_autograds_bits(images):
-    mean, x = torch.rand(5, 1, 32, 32, requires_grad=True), torch.rand(images, 1, 32, 32, requires_grad=True)
+def test_gaussian_and_its_gradients_have_autograds_bits(images, mean):
+    params, x = torch.randn(5, 1, 32, 32, requires_grad=True), torch.rand(images, 1, 32, 32, requires_grad=True)
     constant = 1024 * (math.log(0.03) + 0.5 * math.log(2 * math.pi))
-    plain = -0.5 / 0.03**2 * (x - mean).flatten(1).square().sum(1) - constant
-    ours, weights = Gaussian().log_prob(mean, x), torch.rand(5)
+    centre = params.sigmoid() if mean == "sigmoid" else params
+    plain = -0.5 / 0.03**2 * (x - centre).flatten(1).square().sum(1) - constant
+    likelihood, weights = Gaussian(mean=mean), torch.rand(5)
+    ours = likelihood.log_prob(params, x)
     assert torch.equal(ours, plain)
-    assert torch.equal(Gaussian().log_prob(mean.detach(), x.detach()), plain)
-    for one, other in zip(*(torch.autograd.grad(y @ weights, (mean, x)) for y in (ours, plain)), strict=True):
+    assert torch.equal(likelihood.log_prob(params.detach(), x.detach()), plain)
+    for one, other in zip(*(torch.autograd.grad(y @ weights, (params, x)) for y in (ours, plain)), strict=True):
         assert torch.equal(one, other)
 
 
 def test_a_perfectly_predicted_pixel_earns_2_59_nats_at_the_papers_sigma():
-    x = torch.rand(1, 1, 32, 32)
-    assert Gaussian().log_prob(x, x).item() / 1024 == pytest.approx(2.5876, abs=1e-3)
+    x = torch.rand(1, 1, 32, 32).clamp(0.01, 0.99)
+    for likelihood, params in ((Gaussian(), x.logit()), (Gaussian(mean="linear"), x)):
+        assert likelihood.log_prob(params, x).item() / 1024 == pytest.approx(2.5876, abs=1e-3)
+
+
+def test_a_saturated_sigmoid_pays_nothing_for_a_black_pixel_and_keeps_its_gradient_finite():
+    params = torch.full((1, 1, 32, 32), -200.0, requires_grad=True)
+    score = Gaussian().log_prob(params, torch.zeros(1, 1, 32, 32))
+    assert score.item() / 1024 == pytest.approx(2.5876, abs=1e-3)
+    assert torch.autograd.grad(score, params)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "gaussian", "mol"])
 def test_samples_have_the_mean_the_likelihood_states(name):
     likelihood = build_likelihood(name)
     params = 0.3 * torch.randn(1, likelihood.channels_out(1), 1, 1).expand(20_000, -1, 1, 1)
-    if name == "gaussian":
-        params = params.sigmoid()  # away from the clipping at 0 and 1
     if name == "mol":
         params = params - 3 * (torch.arange(30).view(1, 30, 1, 1) >= 20)  # narrow components, little clipping
     draws = likelihood.sample(params, torch.Generator().manual_seed(0))
@@ -71,6 +82,8 @@ def test_mistakes_are_named():
         build_likelihood("poisson")
     with pytest.raises(VaelibError, match="sigma = 0"):
         Gaussian(0.0)
+    with pytest.raises(VaelibError, match="mean = 'tanh' of a Gaussian is unknown; choose one of sigmoid, linear"):
+        Gaussian(mean="tanh")
 
 
 def test_settings_reach_the_likelihood():

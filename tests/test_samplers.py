@@ -10,8 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vaelib.errors import VaelibError
 from vaelib.models.denoiser import build_denoiser
-from vaelib.samplers import Bank, fill_bank, heun_sample, sample_images, time_steps
-from vaelib.samplers.bank import shard_path
+from vaelib.samplers import Bank, dpmpp_2m_sample, fill_bank, heun_sample, sample_images, time_steps
+from vaelib.samplers.bank import SAMPLERS, network_calls, shard_path
 from vaelib.samplers.heun import flow_log_prob
 from vaelib.training.plane import fit_flow
 
@@ -56,31 +56,48 @@ def test_time_steps_refuse_a_single_step():
         time_steps(1)
 
 
-def test_heun_calls_the_network_2n_minus_1_times():
+@pytest.mark.parametrize(("sampler", "expected"), [("heun", 35), ("dpmpp_2m", 18)])
+def test_a_sampler_calls_the_network_as_often_as_the_plan_counts(sampler, expected):
     calls = []
 
     def counted(x, sigma):
         calls.append(sigma.shape)
         return gaussian_denoiser(x, sigma)
 
-    heun_sample(counted, torch.randn(3, 2), steps=18)
-    assert calls == [(3,)] * 35
+    SAMPLERS[sampler](counted, torch.randn(3, 2), steps=18)
+    assert calls == [(3,)] * expected
+    assert network_calls(sampler, 18) == expected
 
 
-def test_heuns_measured_order_is_two():
+@pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
+def test_the_measured_order_is_two(sample):
     noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
     errors = []
     for steps in (40, 80, 160, 320):
-        # σ_min ≪ SCALE: the last step is Euler's, and its error must not be the one measured.
-        x0 = heun_sample(gaussian_denoiser, noise, steps=steps, sigma_min=1e-4)
+        # σ_min ≪ SCALE: the last step is of first order, and its error must not be the one measured.
+        x0 = sample(gaussian_denoiser, noise, steps=steps, sigma_min=1e-4)
         errors.append((x0 - exact(noise)).abs().max().item())
     orders = [math.log2(a / b) for a, b in pairwise(errors)]
     assert orders[-1] == pytest.approx(2.0, abs=0.1), (errors, orders)
 
 
-def test_samples_have_the_moments_of_gaussian_data():
+def test_the_first_step_and_the_last_of_2m_are_eulers_and_the_denoiser():
+    noise = torch.randn(5, 2, dtype=torch.float64)
+    x, (first, last, _) = noise * 80, time_steps(2)
+    euler = x + (last - first) * (x - gaussian_denoiser(x, torch.full((5,), first))) / first
+    expected = gaussian_denoiser(euler, torch.full((5,), last))
+    torch.testing.assert_close(dpmpp_2m_sample(gaussian_denoiser, noise, steps=2), expected)
+
+
+def test_an_unknown_sampler_is_named(denoiser):
+    with pytest.raises(VaelibError, match="sampler = 'ddim' is unknown; choose one of heun, dpmpp_2m"):
+        sample_images(denoiser, [0], channels=1, sampler="ddim")
+
+
+@pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
+def test_samples_have_the_moments_of_gaussian_data(sample):
     noise = torch.randn(200_000, 1, generator=torch.Generator().manual_seed(0))
-    x0 = heun_sample(gaussian_denoiser, noise, steps=200)
+    x0 = sample(gaussian_denoiser, noise, steps=200)
     assert x0.dtype == noise.dtype
     assert x0.mean().item() == pytest.approx(MEAN, abs=5e-3)
     assert x0.std().item() == pytest.approx(SCALE, rel=5e-3)

@@ -40,7 +40,7 @@ from .models import (
     elbo,
 )
 from .models.denoiser import EDMDenoiser, build_denoiser
-from .samplers import heun_sample, sample_images
+from .samplers import dpmpp_2m_sample, heun_sample, sample_images
 from .training.diffusion import DiffusionState, train_denoiser
 from .training.distributions import MixedDistribution, TrainingDistribution
 from .training.mollify import Mollified, Mollify
@@ -74,6 +74,7 @@ __all__ = [
     "build_denoiser",
     "build_likelihood",
     "count_parameters",
+    "dpmpp_2m_sample",
     "elbo",
     "evaluate_elbo",
     "heun_sample",

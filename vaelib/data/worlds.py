@@ -141,7 +141,7 @@ class DecoderWorld:
         params, pixels = self.vae.decode(z), rng.generator(seed, "world/pixels")
         if isinstance(self.vae.likelihood, Gaussian):  # its sample() clips, which its density does not
             noise = torch.randn(params.shape, generator=pixels).to(params)
-            return z, params + self.vae.likelihood.sigma * noise
+            return z, self.vae.likelihood.centre(params) + self.vae.likelihood.sigma * noise
         return z, self.vae.likelihood.sample(params, pixels)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:

@@ -39,6 +39,7 @@ class Variant(NamedTuple):
 VARIANTS = (
     Variant("bernoulli", Bernoulli(), 1),
     Variant("gaussian, σ = 0.03", Gaussian(), 1),
+    Variant("gaussian, linear mean", Gaussian(mean="linear"), 1),
     Variant("mol, grey", MixtureOfLogistics(), 1),
     Variant("mol, pixelcnnpp", MixtureOfLogistics(), 3),
     Variant("mol, per_channel", MixtureOfLogistics(rgb="per_channel"), 3),
@@ -84,8 +85,9 @@ def next_log_probs(likelihood: Likelihood, params: Tensor, seen: Tensor) -> Tens
     if isinstance(likelihood, Gaussian):
         step = likelihood.sigma / CELLS_PER_SIGMA
         offsets = (torch.arange(CELLS, dtype=torch.float64) - (CELLS - 1) / 2) * step
-        mean = params[:, channel, None]
-        return torch.stack([likelihood.log_prob(mean, mean + offset) for offset in offsets], 1) + math.log(step)
+        own = params[:, channel, None]
+        mean = likelihood.centre(own)
+        return torch.stack([likelihood.log_prob(own, mean + offset) for offset in offsets], 1) + math.log(step)
     mix, value = _Mixture.of(likelihood, params), 2 * seen.double() / 255 - 1
     logits, mean = mix.logits[:, channel if mix.logits.shape[1] > 1 else 0], mix.means[:, channel]
     if mix.c is not None:
@@ -115,7 +117,7 @@ def random_params(variant: Variant, pixels: int, seed: int = 0, narrower: float 
     """Return random parameters (pixels, channels_out), float64; ``narrower`` is taken off the log-scales of a mixture."""
     count = variant.likelihood.channels_out(variant.channels)
     params = rng.normal((pixels, count), seed, f"certificate/{variant.name}").double()
-    if isinstance(variant.likelihood, Gaussian):
+    if isinstance(variant.likelihood, Gaussian) and not variant.likelihood.bounded:
         return params.sigmoid()
     if isinstance(variant.likelihood, MixtureOfLogistics):
         mix = _Mixture.of(variant.likelihood, params)
@@ -155,7 +157,9 @@ def tv_ratio(variant: Variant) -> float:
     draws = likelihood.sample(many, rng.generator(0, "certificate/draws")).flatten(1)
     if isinstance(likelihood, Gaussian):  # clipped: what leaves [0, 1] lies on its edges
         table = next_log_probs(likelihood, params, torch.zeros(1, 0))[0].exp()
-        edges = (torch.arange(CELLS + 1) - CELLS / 2) * likelihood.sigma / CELLS_PER_SIGMA + float(params)
+        edges = (torch.arange(CELLS + 1) - CELLS / 2) * likelihood.sigma / CELLS_PER_SIGMA + float(
+            likelihood.centre(params)
+        )
         observed = torch.histc(draws, CELLS, float(edges[0]), float(edges[-1])).double() / DRAWS
         return _ratio(observed, table)
     levels = 1 if isinstance(likelihood, Bernoulli) else 255
@@ -213,8 +217,9 @@ def code_excess(variant: Variant) -> float:
         table = next_log_probs(likelihood, params, seen)
         if isinstance(likelihood, Gaussian):
             step = likelihood.sigma / CELLS_PER_SIGMA
-            number = ((image - params) / step + (CELLS - 1) / 2).round().clamp(0, CELLS - 1).long()
-            image = params + (number - (CELLS - 1) / 2) * step
+            mean = likelihood.centre(params)
+            number = ((image - mean) / step + (CELLS - 1) / 2).round().clamp(0, CELLS - 1).long()
+            image = mean + (number - (CELLS - 1) / 2) * step
         else:
             number = (image[:, channel, None] * (table.shape[1] - 1)).round().long()
         seen = torch.cat([seen, number], 1)

@@ -7,7 +7,7 @@ Each likelihood scores (:meth:`log_prob`), draws (:meth:`sample`) and averages (
 name                   density of one pixel                          the paper uses it for
 =====================  ============================================  ===============================
 ``bernoulli``          Bernoulli(sigmoid(l))                         BinaryMNIST
-``gaussian``           N(x; m, 0.03²), normalising constant kept     FashionMNIST (Figs. 11, 13)
+``gaussian``           N(x; sigmoid(m), 0.03²), constant kept        FashionMNIST (Figs. 11, 13)
 ``mol``                10 discretised logistics (:mod:`.mol`)        FashionMNIST (Fig. 12), CIFAR-10
 =====================  ============================================  ===============================
 """
@@ -57,52 +57,85 @@ class Bernoulli:
         return params.sigmoid()
 
 
-class _SquaredDistance(torch.autograd.Function):
-    """Return ‖x − m‖² of each image, (B,); its gradient takes one pass over the pixels, where autograd takes three.
+MEANS = ("sigmoid", "linear")
 
-    The bits are autograd's: what it multiplies by in turn are a number and powers of two.
+
+class _SquaredDistance(torch.autograd.Function):
+    """Return ‖x − m‖² of each image, (B,), for m = params, or m = sigmoid(params) if ``bounded``.
+
+    Its gradient takes one pass over the pixels, or two with the sigmoid, where autograd takes three and five. The bits are
+    autograd's: what it multiplies by in turn are a number and powers of two.
     """
 
     @staticmethod
-    def forward(ctx, params: Tensor, x: Tensor) -> Tensor:
-        residual = x - params
+    def forward(ctx, params: Tensor, x: Tensor, bounded: bool) -> Tensor:
+        m = params.sigmoid() if bounded else params
+        residual = x - m
         if not any(ctx.needs_input_grad):
             return residual.square_().flatten(1).sum(1)
-        ctx.save_for_backward(residual)
+        ctx.bounded = bounded
+        ctx.save_for_backward(residual, *([m] if bounded else []))
         return residual.square().flatten(1).sum(1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        (residual,) = ctx.saved_tensors
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        residual, *m = ctx.saved_tensors
         slope = 2 * gradient[:, None, None, None]
-        for_params, for_x = ctx.needs_input_grad
-        return residual * -slope if for_params else None, residual * slope if for_x else None
+        for_params, for_x, _ = ctx.needs_input_grad
+        down = residual * -slope if for_params else None
+        if for_params and ctx.bounded:
+            down = torch.ops.aten.sigmoid_backward(down, *m)
+        return down, residual * slope if for_x else None, None
 
 
 class Gaussian:
-    """Gaussian pixels of fixed standard deviation ``sigma`` around ``params``, with the full normalising constant.
+    """Gaussian pixels of fixed standard deviation ``sigma``, with the full normalising constant.
 
     All D pixels count, the zero padding too: at sigma = 0.03 a perfectly predicted pixel earns +2.59 nats, and the
     paper's ELBOs (Fig. 13: +319) are only reached with D = 1024.
+
+    Arguments:
+        sigma: standard deviation of every pixel.
+        mean: "sigmoid" bounds the mean to [0, 1]; "linear" takes the decoder's output as it is. The paper does not say which
+            it used, but its curve does: on all 60,000 images of FashionMNIST (normal training, Adam 1e-3, batches of 64)
+            the train and test ELBO after 20 epochs are −1,310 and −1,640 with the sigmoid, −2,111 and −2,293 without, and
+            −1,296 and −1,653 in Fig. 11. Of those pixels 62 % are exactly 0, where a saturated sigmoid pays nothing.
+
+    Raises:
+        VaelibError: ``sigma`` is not positive, or ``mean`` is unknown.
+
+    Example:
+        >>> x = torch.full((1, 1, 32, 32), 0.5)
+        >>> likelihood = Gaussian(sigma=0.03)
+        >>> bool(torch.allclose(likelihood.mean(torch.zeros_like(x)), x))
+        True
+        >>> round(likelihood.log_prob(torch.zeros_like(x), x).item())
+        2650
     """
 
     name = "gaussian"
 
-    def __init__(self, sigma: float = 0.03):
+    def __init__(self, sigma: float = 0.03, mean: str = "sigmoid"):
         if not sigma > 0:
             raise VaelibError(
                 f"sigma = {sigma} is not a standard deviation; give a positive number (the paper's: 0.03)"
             )
-        self.sigma = sigma
+        if mean not in MEANS:
+            raise VaelibError(f"mean = {mean!r} of a Gaussian is unknown; choose one of {', '.join(MEANS)}")
+        self.sigma, self.bounded = sigma, mean == "sigmoid"
 
     def channels_out(self, channels: int) -> int:
-        """Return the decoder's channels: one mean a pixel."""
+        """Return the decoder's channels: one number a pixel."""
         return channels
+
+    def centre(self, params: Tensor) -> Tensor:
+        """Return the mean of the density, E[x|z] before images are clipped to [0, 1]."""
+        return params.sigmoid() if self.bounded else params
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return log p(x|z), shape (B,), nats per image."""
-        distance = _SquaredDistance.apply(*torch.broadcast_tensors(params, x))
+        distance = _SquaredDistance.apply(*torch.broadcast_tensors(params, x), self.bounded)
         constant = x.shape[1:].numel() * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
         return -0.5 / self.sigma**2 * distance - constant
 
@@ -110,11 +143,11 @@ class Gaussian:
         """Draw images, clipped to [0, 1]."""
         place = params.device if generator is None else generator.device
         noise = torch.randn(params.shape, generator=generator, device=place).to(params)
-        return (params + self.sigma * noise).clamp(0, 1)
+        return (self.centre(params) + self.sigma * noise).clamp(0, 1)
 
     def mean(self, params: Tensor) -> Tensor:
-        """Return E[x|z], clipped to [0, 1]."""
-        return params.clamp(0, 1)
+        """Return the mean of the density, clipped to [0, 1]."""
+        return self.centre(params).clamp(0, 1)
 
 
 LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": Gaussian, "mol": MixtureOfLogistics}

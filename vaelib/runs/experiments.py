@@ -93,6 +93,7 @@ def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples
     return Bank(
         teacher=pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share),
         size=profile.k * data.n_train,
+        sampler=profile.sampler,
         steps=profile.sampler_steps,
         sigma_min=profile.sampler_sigma_min,
         sigma_max=profile.sampler_sigma_max,
@@ -112,7 +113,13 @@ def classifier_for(data: Data, profile: Profile) -> Classifier:
 def network_for(dataset: str, profile: Profile, likelihood: str) -> Network:
     """Return the network of a data set under a profile (Table 3 unless the profile names an architecture)."""
     chosen = architecture(dataset, likelihood) if profile.architecture == "auto" else profile.architecture
-    shared = {"architecture": chosen, "likelihood": likelihood, "sigma": profile.sigma, "mixtures": profile.mixtures}
+    shared = {
+        "architecture": chosen,
+        "likelihood": likelihood,
+        "sigma": profile.sigma,
+        "mean": profile.mean,
+        "mixtures": profile.mixtures,
+    }
     if chosen == "fc":
         return Network(latents=profile.latents, hidden=profile.hidden, rgb=profile.rgb, **shared)
     shape = {"nc": profile.nc, "mz": profile.mz, "variant": profile.variant, "skip": profile.skip}

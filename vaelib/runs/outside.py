@@ -65,12 +65,13 @@ def samples_for(data: Data, profile: Profile, binarize: bool) -> Samples:
 
 def source_of_samples(profile: Profile) -> str:
     """Return where the synthetic images come from, for people, with what one must know about it."""
-    heun = f"{profile.sampler_steps} Heun steps"
+    solver = "Heun" if profile.sampler == "heun" else "DPM-Solver++(2M)"
+    steps = f"{profile.sampler_steps} {solver} steps"
     if profile.bank_from:
         name = Path(profile.bank_from).name
         known = " (filtered: of each class the 20 % that a classifier was surest of)" if name.startswith("1m") else ""
         return f"samples of others, {name}{known}, drawn from all of it by seed, k = {profile.k}"
     if profile.teacher_from:
         name = Path(profile.teacher_from).name if Path(profile.teacher_from).is_dir() else profile.teacher_from
-        return f"teacher of others, {name} (it may have seen images that are not in D_train), k = {profile.k}, {heun}"
-    return f"teacher `{profile.teacher}`, {profile.teacher_images:,} training images, k = {profile.k}, {heun}"
+        return f"teacher of others, {name} (it may have seen images that are not in D_train), k = {profile.k}, {steps}"
+    return f"teacher `{profile.teacher}`, {profile.teacher_images:,} training images, k = {profile.k}, {steps}"

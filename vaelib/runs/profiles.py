@@ -56,6 +56,7 @@ class Profile(Settings):
     latents: int = Field(16, ge=1)
     hidden: int = Field(512, ge=1)
     sigma: float = Field(0.03, gt=0)
+    mean: Literal["sigmoid", "linear"] = Field("sigmoid", description="of the Gaussian likelihood")
     mixtures: int = Field(10, ge=1)
     rgb: Literal["pixelcnnpp", "per_channel"] = "pixelcnnpp"
     nc: int = Field(256, ge=1, le=1024)
@@ -103,6 +104,7 @@ class Profile(Settings):
     teacher_sha256: str | None = Field(None, description="of its weights")
     bank_from: str | None = Field(None, description="samples that others published, an .npz, in place of a teacher")
     k: int = Field(1000, ge=1, description="the bank holds k·n_train samples")
+    sampler: Literal["heun", "dpmpp_2m"] = "heun"
     sampler_steps: int = Field(18, ge=2)
     sampler_sigma_min: float = Field(0.002, gt=0)
     sampler_sigma_max: float = Field(80.0, gt=0)

@@ -90,6 +90,9 @@ class Network(Settings):
     rgb: Literal["pixelcnnpp", "per_channel"] = Field("pixelcnnpp", description="of the mixture of logistics")
     likelihood: LikelihoodName = "gaussian"
     sigma: float = Field(0.03, gt=0, description="of the Gaussian likelihood")
+    mean: Literal["sigmoid", "linear"] = Field(
+        "sigmoid", description="of the Gaussian likelihood, from the decoder's output"
+    )
     mixtures: int = Field(10, ge=1, description="of the mixture of logistics")
 
 
@@ -151,7 +154,10 @@ class Bank(Artifact):
     kind: ClassVar[str] = "bank"
     teacher: Teacher | Pretrained
     size: int = Field(500_000, ge=1)
-    steps: int = Field(18, ge=2, description="Heun steps; 2·steps - 1 network evaluations an image")
+    sampler: Literal["heun", "dpmpp_2m"] = Field(
+        "heun", description="2·steps - 1 or steps network evaluations an image"
+    )
+    steps: int = Field(18, ge=2)
     sigma_min: float = Field(0.002, gt=0)
     sigma_max: float = Field(80.0, gt=0)
     binarize: bool = False

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ..models import build_likelihood
 from ..models.residual import VARIANTS
+from ..samplers.bank import network_calls
 from .evaluations import C2ST, Audit, Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remeasured
 from .settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Network, Pretrained, Samples, Teacher, VAERun
 
@@ -125,7 +126,7 @@ def _teacher(teacher: Teacher) -> Work:
 
 
 def _bank(bank: Bank) -> Work:
-    calls = 2 * bank.steps - 1
+    calls = network_calls(bank.sampler, bank.steps)
     kernels = calls * bank.size / bank.batch_size * KERNELS["unet"]
     return Work(sampling=2.0 * teacher_macs(bank.teacher) * bank.size * calls, kernels=kernels)
 

@@ -15,9 +15,16 @@ from torch import Tensor
 from .. import files, rng
 from ..errors import VaelibError
 from ..models.denoiser import EDMDenoiser
+from .dpmpp import dpmpp_2m_sample
 from .heun import heun_sample
 
 IMAGE_SIZE = 32
+SAMPLERS = {"heun": heun_sample, "dpmpp_2m": dpmpp_2m_sample}
+
+
+def network_calls(sampler: str, steps: int) -> int:
+    """Return how often a sampler calls the network for an image: 2 · steps − 1 times (``heun``) or ``steps`` times."""
+    return 2 * steps - 1 if sampler == "heun" else steps
 
 
 @torch.inference_mode()
@@ -27,6 +34,7 @@ def sample_images(
     *,
     seed: int = 0,
     channels: int,
+    sampler: str = "heun",
     steps: int = 18,
     sigma_min: float = 0.002,
     sigma_max: float = 80.0,
@@ -37,8 +45,11 @@ def sample_images(
     """Return images ``indices`` of the bank ``seed``, uint8 (n, C, 32, 32) on the CPU.
 
     The sample x ∈ [−1, 1] is stored as ⌊127.5 x + 128⌋; ``binarize`` then thresholds at one half, to 0 and 255.
-    ``batch_size`` is part of an image's identity, by at most the rounding of the network's kernels.
+    ``batch_size`` is part of an image's identity, by at most the rounding of the network's kernels. ``sampler``: ``heun``, the
+    paper's, or ``dpmpp_2m``, which calls the network once a step. Raises VaelibError for another one.
     """
+    if sampler not in SAMPLERS:
+        raise VaelibError(f"sampler = {sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
     device = torch.device(device) if device is not None else next(denoiser.parameters()).device
     denoiser = denoiser.to(device).eval()
     shape = (channels, IMAGE_SIZE, IMAGE_SIZE)
@@ -47,7 +58,7 @@ def sample_images(
         noise = torch.zeros(batch_size, *shape)
         for row, index in enumerate(indices[start : start + batch_size]):
             noise[row] = rng.normal(shape, seed, "bank", int(index))
-        x = heun_sample(denoiser, noise.to(device), steps=steps, sigma_min=sigma_min, sigma_max=sigma_max)
+        x = SAMPLERS[sampler](denoiser, noise.to(device), steps=steps, sigma_min=sigma_min, sigma_max=sigma_max)
         images = (x * 127.5 + 128).clamp(0, 255).to(torch.uint8)
         batches.append((images >= 128).to(torch.uint8) * 255 if binarize else images)
     images = torch.cat(batches) if batches else torch.empty(0, *shape, dtype=torch.uint8)

@@ -100,6 +100,7 @@ def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
         shards=shards,
         channels=settings.teacher.channels,
         seed=settings.seed,
+        sampler=settings.sampler,
         steps=settings.steps,
         sigma_min=settings.sigma_min,
         sigma_max=settings.sigma_max,

@@ -112,7 +112,8 @@ def _bounds(found: gaps.Certified, about: dict[str, Any]) -> list[dict[str, Any]
 
 def make_world_bounds(settings: WorldBounds, context: Context) -> None:
     """Bracket log p(x) of a random decoder's own images."""
-    options = {"sigma": settings.sigma} if settings.likelihood == "gaussian" else {}
+    # Of a linear mean the decoder's gain is the spread of the images.
+    options = {"sigma": settings.sigma, "mean": "linear"} if settings.likelihood == "gaussian" else {}
     options |= {"mixtures": 1} if settings.likelihood == "mol" else {}
     world = random_decoder(
         settings.likelihood, d_z=settings.latents, hidden=settings.hidden, gain=settings.gain, **options

@@ -22,7 +22,10 @@ from .context import Context
 
 def build_vae(network: Network, channels: int, seed: int = 0) -> VAE:
     """Return an untrained VAE; its weights are a function of the seed."""
-    options = {"gaussian": {"sigma": network.sigma}, "mol": {"mixtures": network.mixtures, "rgb": network.rgb}}
+    options = {
+        "gaussian": {"sigma": network.sigma, "mean": network.mean},
+        "mol": {"mixtures": network.mixtures, "rgb": network.rgb},
+    }
     likelihood = build_likelihood(network.likelihood, **options.get(network.likelihood, {}))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "vae"))
