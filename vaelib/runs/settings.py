@@ -29,7 +29,8 @@ class Artifact(Settings):
 
     Attributes:
         kind: its folder in the store.
-        version: raised by hand when the code's results for equal settings change.
+        version: raised by hand when the code's results for equal settings change; a property where a change touches only
+            some of a class's artifacts, so that the others keep their keys.
     """
 
     kind: ClassVar[str]
@@ -197,6 +198,11 @@ class VAERun(Artifact):
     evaluations: tuple[int, ...] = (1000,)
     snapshots: tuple[int, ...] = (1000,)
     seed: int = 0
+
+    @property
+    def version(self) -> int:
+        """Return 1, and 1 more for each change of the code that touches this run's results."""
+        return 1
 
     @model_validator(mode="after")
     def _has_its_images(self) -> "VAERun":
