@@ -43,6 +43,7 @@ def protocols(base: Gaps) -> dict[str, dict[str, Any]]:
 
 # What is trained again: a row's name, the profile's settings in which it differs, and the methods that it touches.
 TRAINING: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "mean": ("Gaussian: linear mean", {"mean": "linear"}, ()),
     "augment_probability": ("augmentation: b = 0.1", {"augment_probability": 0.1}, ("aug_tuned", "aug_naive")),
     "residual_variant": ("residual network: 3×3, as printed", {"variant": "tables5+6"}, ()),
     "skip": ("residual network: skip without ReLU", {"skip": "identity"}, ()),
@@ -73,6 +74,8 @@ def _does_not_apply(name: str, experiment: Experiment) -> str:
     network = experiment.points[0].vae.network
     if name in ("residual_variant", "skip") and network.architecture != "residual":
         return "the network here is fully connected"
+    if name == "mean" and network.likelihood != "gaussian":
+        return "only for a Gaussian likelihood"
     if name == "rgb" and (network.likelihood != "mol" or experiment.data.channels == 1):
         return "only for a mixture of logistics on colour images"
     if name == "binarize_bank":
