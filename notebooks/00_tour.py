@@ -21,7 +21,7 @@
 # question of the paper: *can synthetic data stand in for the data we do not have?* (Notebook 03 answers it.)
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 seed = 0  # of the network, the order of the images and the noise

@@ -28,7 +28,7 @@
 # | *p*<sub>aug</sub> | the N points under random transformations, Eq. (9) |
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # for the last section only: whose trained VAEs are bracketed
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set; for the last section, too
 overrides = {}  # settings of the profile by name, for example {"plane_points": [50, 200], "plane_images": 2_000_000}

@@ -31,7 +31,7 @@
 # that could be compared with a published one.
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # of the VAEs that will use the samples; it changes nothing here
 overrides = {}  # settings of the profile by name, for example {"teacher_fractions": [10, 50, 100], "c2st_seeds": 5}

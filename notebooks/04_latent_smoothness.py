@@ -28,7 +28,7 @@
 # | log *q*<sub>φ</sub>(*z*<sub>α</sub>\|x̃<sub>α</sub>) | nats; low where the encoder, shown that draw, looks for *z* elsewhere |
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"epochs": 50, "sweep_seeds": 3}

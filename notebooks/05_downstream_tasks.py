@@ -29,7 +29,7 @@
 # The paper reports this for CIFAR-10; here every data set goes through the same tasks.
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"task_images": 1000, "corruption_severity": 4}

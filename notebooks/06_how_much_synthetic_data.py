@@ -29,7 +29,7 @@
 # ELBOs and gaps are in nats per image; an ELBO is better when it is higher.
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"k_grid": [1, 3, 10], "sweep_seeds": 3}

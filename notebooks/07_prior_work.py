@@ -30,7 +30,7 @@
 # D<sub>train</sub> minus the ELBO on D<sub>test</sub>. Both are in nats per image.
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"rha_source": "prior", "sweep_seeds": 3}

@@ -30,7 +30,7 @@
 # ELBOs, *G*<sub>g</sub> and *G*<sub>a</sub> are in nats per image, *G*<sub>r</sub> is a difference of MS-SSIM.
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"mz_grid": [1, 4, 16], "nc": 16}

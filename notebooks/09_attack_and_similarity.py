@@ -32,7 +32,7 @@
 # possible in symmetric KL divergence (Eq. 10); it never looks at a reconstruction.
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: how much is computed
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"sensitivity_seeds": 1, "attack_radius": 0.2}

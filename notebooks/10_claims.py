@@ -32,7 +32,7 @@
 # the same network was trained from several seeds, else 1 % of an ELBO and 10 % of a gap. The note says which.
 
 # %% tags=["parameters"]
-profile = "laptop"  # smoke, laptop, gpu or paper: whose tables are read
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: whose tables are read
 dataset = "fashion_mnist"  # whose margins are drawn and listed; all data sets are counted
 likelihood = "default"  # not used here: every likelihood of the data set is shown
 

@@ -90,12 +90,12 @@ def test_k_beyond_the_bank_and_a_missing_bank_are_refused():
 
 def test_profiles_form_a_ladder_and_the_last_is_the_papers():
     names = runs.profile_names()
-    assert names == ["smoke", "laptop", "gpu", "paper"]
+    assert names == ["smoke", "laptop", "overnight", "gpu", "paper"]
     work = [p.epochs * (p.n_train or 60_000) for p in map(load_profile, names)]
     assert work == sorted(work)
     paper = load_profile("paper")
     assert (paper.epochs, paper.seeds, paper.k, paper.sampler_steps) == (1000, 3, 1000, 18)
-    with pytest.raises(VaelibError, match="choose one of smoke, laptop, gpu, paper"):
+    with pytest.raises(VaelibError, match="choose one of smoke, laptop, overnight, gpu, paper"):
         load_profile("phone")
 
 

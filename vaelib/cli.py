@@ -13,7 +13,7 @@ notebook = typer.Typer(no_args_is_help=True, help="Run the notebooks headlessly;
 app.add_typer(notebook, name="notebook")
 
 ExperimentArgument = Annotated[str, typer.Argument(help="which experiment")]
-ProfileOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper: how much is computed")]
+ProfileOption = Annotated[str, typer.Option(help="smoke, laptop, overnight, gpu or paper: how much is computed")]
 DatasetOption = Annotated[str, typer.Option(help="fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz")]
 LikelihoodOption = Annotated[
     str, typer.Option(help="bernoulli, gaussian, mol, or default: the paper's for the data set")

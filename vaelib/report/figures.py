@@ -45,7 +45,7 @@ def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
     """Return what every figure of an experiment shares; the paper's curves only where the scale is the paper's."""
     setting = (experiment.dataset, experiment.likelihood)
     beneath = None
-    if experiment.profile.name in ("gpu", "paper") and setting in FIGURES:
+    if experiment.profile.name in ("overnight", "gpu", "paper") and setting in FIGURES:
         curves = paper_curves()
         beneath = curves[(curves.dataset == setting[0]) & (curves.likelihood == setting[1])]
     footer = provenance_line(gaps, profile=experiment.profile.name, commit=commit())

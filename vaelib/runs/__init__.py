@@ -19,6 +19,7 @@ from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoot
 from .laboratory import Laboratory, brackets, laboratory, write_brackets, write_laboratory
 from .origin import provenance
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
+from .protocol import calibrate_protocol
 from .sensitivity import sensitivity
 from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
 from .sheet import teacher_sheet
@@ -31,6 +32,7 @@ EXPERIMENTS = {
     "three_gaps": three_gaps,
     "downstream": downstream,
     "sensitivity": sensitivity,
+    "calibrate_protocol": calibrate_protocol,
     "teacher_sheet": teacher_sheet,
     **GRIDS,
 }
@@ -63,6 +65,7 @@ __all__ = [
     "VAERun",
     "WorldBounds",
     "brackets",
+    "calibrate_protocol",
     "classifier_for",
     "downstream",
     "laboratory",

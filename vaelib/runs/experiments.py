@@ -128,8 +128,7 @@ def network_for(dataset: str, profile: Profile, likelihood: str) -> Network:
 
 def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: int, **changes: Any) -> VAERun:
     """Return one VAE under a profile; ``changes`` are fields of :class:`~vaelib.runs.settings.VAERun`."""
-    # Where ten points or more are affordable, three early ones show the start of the curve.
-    early = [epoch for epoch in (1, 2, 5) if epoch < profile.epochs and profile.evaluations >= 10]
+    early = [epoch for epoch in profile.early_evaluations if epoch < profile.epochs and profile.evaluations >= 10]
     values = {
         "data": data,
         "network": network_for(data.name, profile, likelihood),

@@ -20,6 +20,7 @@ FIGURES = {
     "three_gaps": "Figs. 2, 10-13, Table 7",
     "downstream": "Figs. 4 left, 9, 19, Table 11",
     "sensitivity": "App. A, Table 2",
+    "calibrate_protocol": "the raw curves of Figs. 6, 10-12",
     "teacher_sheet": "Figs. 17, 18",
     "smoothness": "Fig. 3",
     "limited_k": "Fig. 4 right",

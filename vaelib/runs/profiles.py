@@ -68,7 +68,10 @@ class Profile(Settings):
     lr: float = Field(1e-3, gt=0)
     lr_decay: float = Field(0.0, ge=0, le=1, description="share of the epochs, the last, in which lr falls to 0")
     amp: bool = True
-    evaluations: int = Field(100, ge=1, description="points of the ELBO curves")
+    evaluations: int = Field(100, ge=1, description="points of the ELBO curves, evenly spaced")
+    early_evaluations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 5), description="more of them, where curves bend, if there are ten points or more"
+    )
     gap_points: int = Field(10, ge=1, description="points of the G_a and G_r curves")
     augment_probability: float = Field(0.12, ge=0, le=1)
     # sweeps, on the residual network
