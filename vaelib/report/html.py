@@ -30,6 +30,7 @@ CAPTIONS = {
     "fig01": "Training distributions for the letter S, from real fits (Fig. 1). Dots: D_train; line: the edge of p_data.",
     "table01": "KL divergence from the known p_data, and near-copies of D_train, over N (Table 1 as numbers).",
     "remark_b5": "Mean ELBO over minus the entropy of the data it is measured on (Remark B.5).",
+    "protocol": "Candidate protocols after the first epochs, against the raw curves under the paper's figures (notebook 09).",
     "calibration": "Estimates with their stated errors beside closed forms, 20 seeded repetitions (notebook 01).",
     "missed_modes": "What an optimiser from the encoder's posterior misses, found by an upper bound (notebook 01).",
     "brackets": "The inference gap of trained VAEs, split into amortization and approximation (Cremer et al. 2018).",

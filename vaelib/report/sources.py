@@ -19,6 +19,7 @@ DRAWN_FROM = {
     "table01": "plane",
     "remark_b5": "remark_b5",
     "fig02": "three_gaps",
+    "protocol": "calibrate_protocol",
     "fig03": "smoothness",
     "fig04_left": "downstream",
     "fig04_right": "limited_k",
@@ -56,7 +57,7 @@ NOTEBOOKS = {
     "missed_modes": LABORATORY,
     "brackets": LABORATORY,
     **dict.fromkeys(
-        ("sensitivity", "floors", "ms_ssim", "attack_strength", "attack_steps"), "09_attack_and_similarity"
+        ("sensitivity", "floors", "ms_ssim", "attack_strength", "attack_steps", "protocol"), "09_attack_and_similarity"
     ),
 }  # of figures without a table in the ledger
 

@@ -1,0 +1,65 @@
+"""Which protocol is the paper's: candidates, their distance from digitised curves, the figure."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vaelib.errors import VaelibError
+from vaelib.report.protocols import RAW, distances, paper_epochs, protocols_figure
+from vaelib.runs import calibrate_protocol
+from vaelib.runs.protocol import CANDIDATES, DEFAULT
+
+
+def curve(series, epochs, train, test):
+    rows = [("elbo_train", train), ("elbo_test", test)]
+    return pd.concat(
+        pd.DataFrame({"series": series, "effective_epoch": epochs, "quantity": q, "value": v}) for q, v in rows
+    )
+
+
+def test_each_of_the_papers_raw_curves_has_candidates_that_differ_in_what_their_names_say(tmp_path):
+    assert CANDIDATES.keys() == RAW.keys()
+    digits = np.random.default_rng(0).integers(0, 255, (60, 28, 28)).astype(np.uint8)
+    np.savez(tmp_path / "toy.npz", images=digits)
+    with pytest.raises(VaelibError, match=r"no raw curve of .*toy.npz with gaussian to calibrate on; choose one of"):
+        calibrate_protocol("smoke", str(tmp_path / "toy.npz"))
+    experiment = calibrate_protocol("smoke", "fashion_mnist")
+    assert [point.series for point in experiment.points] == [DEFAULT, *CANDIDATES["fashion_mnist", "gaussian"]]
+    default, linear = experiment.points[0].vae, experiment.points[1].vae
+    assert (default.network.mean, linear.network.mean) == ("sigmoid", "linear")
+    assert linear.network.model_copy(update={"mean": "sigmoid"}) == default.network
+    assert len({point.vae.key for point in experiment.points}) == len(experiment.points)
+    assert default.evaluations == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("setting", RAW)
+def test_the_papers_epochs_are_whole_and_start_where_the_axis_shows_them(setting):
+    paper = paper_epochs(*setting)
+    assert (paper["x"] == paper["x"].round()).all()
+    assert paper["x"].iloc[0] == (3 if setting == ("fashion_mnist", "gaussian") else 0)
+    assert (paper["elbo_train"].tail(100) > paper["elbo_test"].tail(100)).all()
+
+
+def test_the_papers_own_curve_has_distance_zero_under_the_right_shift_alone():
+    paper = paper_epochs("binary_mnist", "bernoulli").head(12)
+    epochs = paper["x"].to_numpy() + 1
+    same = curve("same", epochs, paper["elbo_train"].to_numpy(), paper["elbo_test"].to_numpy())
+    worse = curve("worse", epochs, 1.1 * paper["elbo_train"].to_numpy(), 1.1 * paper["elbo_test"].to_numpy())
+    found = distances(pd.concat([worse, same]), paper)
+    assert found["candidate"].tolist() == ["same", "worse"]
+    assert found["shift_1"].tolist() == pytest.approx([0, 10])
+    assert found["shift_0"].iloc[0] > 1
+    with pytest.raises(VaelibError, match="no epoch in common"):
+        distances(curve("late", [500], [-70.0], [-95.0]), paper)
+
+
+def test_the_figure_names_every_candidate_with_its_distance():
+    paper = paper_epochs("fashion_mnist", "gaussian").head(8)
+    epochs = paper["x"].to_numpy()
+    lines = [
+        curve(name, epochs, f * paper["elbo_train"].to_numpy(), f * paper["elbo_test"].to_numpy())
+        for name, f in ((DEFAULT, 1.0), ("linear mean", 1.3))
+    ]
+    figure = protocols_figure(pd.concat(lines), paper, title_note="title", footer="", stamp=None)
+    texts = [text.get_text().strip() for ax in figure.axes for text in ax.texts]
+    assert texts == [f"{DEFAULT}: 0.0 %", f"linear mean: {distances(pd.concat(lines), paper)['distance'][1]:.1f} %"]
