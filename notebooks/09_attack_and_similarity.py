@@ -66,8 +66,9 @@ vaes = smoothness.trained_vaes(experiment)
 # %% [markdown]
 # ## One attack, step by step
 #
-# The start is random, because the gradient at ε = 0 is exactly zero. What is maximised is invisible here: how far the
-# posterior moves. What is seen below is what that does to the decoder's picture.
+# The start is random, because the gradient at ε = 0 is exactly zero. As in the published code the first gradient is taken
+# before ε is cut to ±δ (setting `attack_start`); what is drawn lies within ±δ, the start too. What is maximised is invisible
+# here: how far the posterior moves. What is seen below is what that does to the decoder's picture.
 
 # %%
 two = {method: vaes[method] for method in ("normal", "dmaapx")}

@@ -7,6 +7,7 @@ from vaelib.errors import VaelibError
 from vaelib.gaps import attack_course, attack_encoder, attack_path, symmetric_kl
 from vaelib.models import FullyConnectedVAE, Posterior
 from vaelib.models.linear import LinearGaussianVAE
+from vaelib.rng import normal
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,38 @@ def test_the_attack_climbs_from_a_random_start(vae, x, gradient):
     assert (growth(vae, x, start) > 0).all()
     assert (growth(vae, x, end) > growth(vae, x, start)).all()
     assert not torch.equal(start[0], start[1])
+
+
+@pytest.mark.parametrize("start", ["kuzina2022", "projected"])
+def test_the_loop_is_the_published_ones(vae, x, start):
+    """Kuzina et al.: clip x + ε to the image's range, take the gradient there, step, clip ε to ±δ; repeat.
+
+    ``projected`` differs in one place: ε is clipped to ±δ before the first gradient, too.
+    """
+    found = attack_encoder(vae, x, radius=0.1, steps=3, lr=20.0, restarts=2, seed=4, start=start)
+    for restart in range(2):
+        for index, image in enumerate(x):
+            low, high = image.min(), image.max()
+            eps = 0.2 * normal(tuple(image.shape), 4, f"attack/{restart}", index)
+            eps = eps.clamp(-0.1, 0.1) if start == "projected" else eps
+            for _ in range(3):
+                changed = (image + eps).clamp(low, high).requires_grad_()
+                skl = symmetric_kl(vae.encode(changed[None]), Posterior(*(p.detach() for p in vae.encode(image[None]))))
+                (slope,) = torch.autograd.grad(skl.sum(), changed)
+                eps = (changed.detach() - image + 20 * slope).clamp(-0.1, 0.1)
+            torch.testing.assert_close(found[restart, index], (image + eps).clamp(low, high), rtol=0, atol=1e-5)
+    assert not torch.allclose(
+        *(attack_encoder(vae, x, steps=3, lr=20.0, start=s) for s in ("kuzina2022", "projected")), atol=1e-3
+    )
+
+
+def test_no_image_is_shown_outside_the_ball_before_the_first_step(vae, x):
+    for start in ("kuzina2022", "projected"):
+        shown = attack_course(vae, x, (0, 1), radius=0.05, start=start)
+        assert (shown - x).abs().max() <= 0.05 + 1e-6
+        path = attack_path(vae, x[0], (0.0, 0.05), steps=2, start=start)
+        assert torch.equal(path[0], x[0].expand(3, *x.shape[1:]))
+        assert (path - x[0]).abs().max() <= 0.05 + 1e-6
 
 
 def test_linear_encoder_is_driven_to_the_corner_of_the_box(x):
@@ -114,6 +147,8 @@ def test_the_model_is_left_as_it_was(vae, x):
 def test_mistakes_are_named(vae, x):
     with pytest.raises(VaelibError, match="raw, sign"):
         attack_encoder(vae, x, gradient="fgsm")
+    with pytest.raises(VaelibError, match="kuzina2022, projected"):
+        attack_encoder(vae, x, start="corner")
     with pytest.raises(VaelibError, match="positive"):
         attack_encoder(vae, x, radius=0.0)
 

@@ -286,7 +286,7 @@ KNOWN = {
     Bank: (1, "b481994d305f"),
     VAERun: ("its runs'", "8a011f86a3d2"),  # see test_a_version_may_depend_on_the_settings
     RHA: (1, "144fd1bf888d"),
-    Gaps: (1, "fc55255d7b81"),
+    Gaps: (2, "21d5317d53f3"),
     Classifier: (1, "3a140e0018e4"),
     C2ST: (1, "8de83455a71a"),
     Audit: (2, "c9576dea83a1"),
@@ -297,7 +297,7 @@ KNOWN = {
     Remark: (1, "e82bf361dbe8"),
     WorldBounds: (1, "4f109625cc00"),
     Brackets: (1, "ff32c1546186"),
-    Remeasured: (1, "e31622ed5c50"),
+    Remeasured: (2, "5a94e3709856"),
     Network: (0, "5812253e4d67"),
 }
 

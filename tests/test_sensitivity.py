@@ -65,6 +65,7 @@ def test_the_vaes_are_those_of_the_three_gaps_and_each_choice_is_one_change(toy)
         assert all(name.startswith("amortization") for name in changed) == (run.gaps == ("amortization",))
     names = {run.variant for run in evaluated}
     wanted = {"MS-SSIM kuzina2022_fixed", "MS-SSIM wang2003_upsampled", "reconstructions: mean", "gradient: sign"}
+    wanted |= {"attack's start: projected"}
     assert wanted | {"δ = 0.05", "δ = 0.2", "q*: 10 steps of 0.005"} <= names
     assert all(cost(run) > 0 for run in panel.runs)
 

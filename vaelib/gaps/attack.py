@@ -3,15 +3,20 @@ r"""The unsupervised encoder attack (Eq. 10, Appendix A, Table 2), after Kuzina 
     ε* = arg max over ‖ε‖_∞ ≤ δ of SKL[q(·|x_r + ε) ‖ q(·|x_r)],      x_a = x_r + ε*
     SKL[q ‖ p] = ½ KL(q ‖ p) + ½ KL(p ‖ q)
 
-For diagonal Gaussians q = N(μ, diag σ²), p = N(ν, diag τ²) with Δ = μ - ν the logarithms cancel:
+For diagonal Gaussians q = N(μ, diag σ²), p = N(ν, diag τ²) with Δ = μ - ν the logarithms cancel, and with ratios of
+standard deviations nothing overflows or cancels where the attack has driven σ down to its floor:
 
-    SKL = ¼ Σᵢ [(σᵢ² + Δᵢ²) / τᵢ² + (τᵢ² + Δᵢ²) / σᵢ² - 2].
+    SKL = ¼ Σᵢ [(σᵢ² + Δᵢ²) / τᵢ² + (τᵢ² + Δᵢ²) / σᵢ² - 2] = ¼ Σᵢ [(σᵢ/τᵢ - τᵢ/σᵢ)² + (Δᵢ/τᵢ)² + (Δᵢ/σᵢ)²].
 
-Projected gradient ascent: x_a stays within δ of x_r and within the range [min, max] of x_r's own pixels. The start is
-random, ε ~ N(0, 0.2²) projected, because the gradient at ε = 0 is exactly zero. A step adds η times the raw gradient
-(``raw``, as published) or its sign (``sign``); η halves for a pair whose best SKL has not grown by 1e-4 of itself for
-more than 20 steps; the last iterate is the attack. Every (image, restart) pair is on its own, whatever else shares the
-batch.
+Projected gradient ascent: after every step x_a lies within δ of x_r and within the range [min, max] of x_r's own pixels.
+The start is random, ε ~ N(0, 0.2²), because the gradient at ε = 0 is exactly zero. In the published code ε is clipped to
+the pixels' range alone before the first gradient, so that this one is mostly taken outside the δ-ball, in which the first
+step ends (``kuzina2022``); with ``projected`` it is taken in the ball. An attack of no steps, which the published code does
+not know, is the start projected to the ball, so that no image outside is ever shown or measured.
+
+A step adds η times the raw gradient (``raw``, as published) or its sign (``sign``); η halves for a pair whose best SKL has
+not grown by 1e-4 of itself for more than 20 steps; the last iterate is the attack. Every (image, restart) pair is on its
+own, whatever else shares the batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,18 +33,27 @@ from .bounds import as_float, evaluating
 START_STD = 0.2
 PATIENCE = 20
 GRADIENTS = ("raw", "sign")
+STARTS = ("kuzina2022", "projected")
 
 
 def symmetric_kl(q: Posterior, p: Posterior) -> Tensor:
     """Return SKL[q ‖ p] = ½ KL(q ‖ p) + ½ KL(p ‖ q) of diagonal Gaussians, (B,), nats summed over latents."""
-    q_variance, p_variance, offset = q.sigma.square(), p.sigma.square(), (q.mu - p.mu).square()
-    return 0.25 * ((q_variance + offset) / p_variance + (p_variance + offset) / q_variance - 2).sum(-1)
+    offset = q.mu - p.mu
+    terms = q.sigma / p.sigma - p.sigma / q.sigma, offset / p.sigma, offset / q.sigma
+    return 0.25 * torch.stack([term.square() for term in terms]).sum((0, -1))
+
+
+def _check(gradient: str, start: str) -> None:
+    """Raise VaelibError unless both are known."""
+    for what, name, known in (("gradient", gradient, GRADIENTS), ("start", start, STARTS)):
+        if name not in known:
+            raise VaelibError(f"attack {what} {name!r} is unknown; choose one of {', '.join(known)}")
 
 
 def _iterates(
-    vae: nn.Module, x: Tensor, x_a: Tensor, *, radius: float | Tensor, steps: int, lr: float, gradient: str
+    vae: nn.Module, x: Tensor, eps: Tensor, *, radius: float | Tensor, steps: int, lr: float, gradient: str, start: str
 ) -> Iterator[Tensor]:
-    """Yield x_a projected, then after each of ``steps`` ascent steps, for pairs (B, C, H, W)."""
+    """Yield x + ε projected, then x_a after each of ``steps`` ascent steps, for pairs (B, C, H, W)."""
     column = (-1, 1, 1, 1)
     lowest, highest = x.flatten(1).amin(1).view(column), x.flatten(1).amax(1).view(column)
     lower, upper = torch.maximum(x - radius, lowest), torch.minimum(x + radius, highest)
@@ -47,8 +61,9 @@ def _iterates(
         clean = vae.encode(x)
     rate = torch.full((len(x),), lr, dtype=x.dtype, device=x.device)
     best, idle = torch.zeros_like(rate), torch.zeros_like(rate)
-    x_a = x_a.clamp(lower, upper)
-    yield x_a
+    x_a = x + START_STD * eps
+    yield x_a.clamp(lower, upper)
+    x_a = x_a.clamp(lower, upper) if start == "projected" else x_a.clamp(lowest, highest)
     for _ in range(steps):
         x_a.requires_grad_(True)
         with torch.enable_grad():
@@ -63,9 +78,9 @@ def _iterates(
         yield x_a
 
 
-def _stops(vae: nn.Module, x: Tensor, x_a: Tensor, at: Sequence[int], **options: Any) -> Tensor:
+def _stops(vae: nn.Module, x: Tensor, eps: Tensor, at: Sequence[int], **options: Any) -> Tensor:
     """Return those of :func:`_iterates` after ``at`` steps, (len(at), pairs, C, H, W)."""
-    path = enumerate(_iterates(vae, x, x_a, steps=max(at), **options))
+    path = enumerate(_iterates(vae, x, eps, steps=max(at), **options))
     found = {step: x_a.detach() for step, x_a in path if step in at}
     return torch.stack([found[step] for step in at])
 
@@ -80,6 +95,7 @@ def attack_course(
     restarts: int = 10,
     seed: int = 0,
     gradient: str = "raw",
+    start: str = "kuzina2022",
     indices: Sequence[int] | None = None,
     chunk: int = 500,
 ) -> Tensor:
@@ -87,8 +103,7 @@ def attack_course(
 
     The price is that of the longest one. Other arguments and errors are those of :func:`attack_encoder`.
     """
-    if gradient not in GRADIENTS:
-        raise VaelibError(f"attack gradient {gradient!r} is unknown; choose one of {', '.join(GRADIENTS)}")
+    _check(gradient, start)
     if not radius > 0:
         raise VaelibError(
             f"attack radius = {radius} leaves no room; give a positive number (the paper's: 0.1, CIFAR-10 0.05)"
@@ -96,7 +111,7 @@ def attack_course(
     indices = range(len(x)) if indices is None else indices
     with evaluating(vae) as device:
         x = as_float(x.to(device))
-        starts = torch.stack(
+        noise = torch.stack(
             [
                 normal(tuple(x.shape[1:]), seed, f"attack/{restart}", index)
                 for restart in range(restarts)
@@ -105,8 +120,8 @@ def attack_course(
         )
         pairs = x.repeat(restarts, 1, 1, 1)
         attacked = [
-            _stops(vae, clean, clean + START_STD * start.to(device), at, radius=radius, lr=lr, gradient=gradient)
-            for clean, start in zip(pairs.split(chunk), starts.split(chunk), strict=True)
+            _stops(vae, clean, eps.to(device), at, radius=radius, lr=lr, gradient=gradient, start=start)
+            for clean, eps in zip(pairs.split(chunk), noise.split(chunk), strict=True)
         ]
         return torch.cat(attacked, 1).unflatten(1, (restarts, len(x)))
 
@@ -118,12 +133,13 @@ def attack_encoder(vae: nn.Module, x: Tensor, *, steps: int = 50, **options: Any
         x: clean images x_r, (B, C, H, W), uint8 or floats in [0, 1].
         steps: n_ε of Table 2 (CIFAR-10: 100).
         options: ``radius``, ``lr``, ``restarts``: δ, η, n_a of Table 2 (CIFAR-10: radius 0.05); ``seed``;
-            ``gradient``: "raw" (published) or "sign"; ``indices``: the images' numbers in their data set, which name
-            their random starts, 0 … B - 1 unless given; ``chunk``: (image, restart) pairs in one batch, which changes
-            memory, never the result. Defaults are those of :func:`attack_course`.
+            ``gradient``: "raw" (published) or "sign"; ``start``: "kuzina2022" (published) or "projected"; ``indices``: the
+            images' numbers in their data set, which name their random starts, 0 … B - 1 unless given; ``chunk``: (image,
+            restart) pairs in one batch, which changes memory, never the result. Defaults are those of
+            :func:`attack_course`.
 
     Raises:
-        VaelibError: unknown ``gradient``, or a ``radius`` that is not positive.
+        VaelibError: unknown ``gradient`` or ``start``, or a ``radius`` that is not positive.
     """
     return attack_course(vae, x, (steps,), **options)[0]
 
@@ -138,18 +154,19 @@ def attack_path(
     lr: float = 1.0,
     seed: int = 0,
     gradient: str = "raw",
+    start: str = "kuzina2022",
     index: int = 0,
 ) -> Tensor:
     """Return how the attack on one image grows, (len(radii), 1 + steps // every, C, H, W), on the model's device.
 
     Entry [r, s] is restart 0 of :func:`attack_encoder` with radius ``radii[r]`` (0: the image itself) after s · ``every``
-    steps, at the price of a single attack. Arguments and errors are those of :func:`attack_encoder`; ``x`` is one image.
+    steps (s = 0: the random start, projected), at the price of a single attack. Arguments and errors are those of
+    :func:`attack_encoder`; ``x`` is one image.
     """
-    if gradient not in GRADIENTS:
-        raise VaelibError(f"attack gradient {gradient!r} is unknown; choose one of {', '.join(GRADIENTS)}")
+    _check(gradient, start)
     with evaluating(vae) as device:
         x = as_float(x.to(device)).expand(len(radii), *x.shape)
-        start = x + START_STD * normal(tuple(x.shape[1:]), seed, "attack/0", index).to(device)
+        eps = normal(tuple(x.shape[1:]), seed, "attack/0", index).to(device)
         radius = torch.tensor(radii, dtype=x.dtype, device=device).view(-1, 1, 1, 1)
-        path = _iterates(vae, x, start, radius=radius, steps=steps, lr=lr, gradient=gradient)
+        path = _iterates(vae, x, eps, radius=radius, steps=steps, lr=lr, gradient=gradient, start=start)
         return torch.stack([x_a.detach() for step, x_a in enumerate(path) if step % every == 0], 1)

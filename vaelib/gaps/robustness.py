@@ -70,13 +70,15 @@ def attacked_pairs(
     seed: int = 0,
     reconstruction: str = "sample",
     gradient: str = "raw",
+    start: str = "kuzina2022",
 ) -> Iterator[Pairs]:
     """Yield the pairs of images whose similarity Eq. 5 takes, restart by restart; see :func:`robustness_gap`."""
     if reconstruction not in RECONSTRUCTIONS:
         raise VaelibError(f"reconstruction {reconstruction!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
     chosen = stratified(labels, n_images, seed)
     indices = chosen.tolist()
-    attack = {"radius": radius, "steps": steps, "lr": lr, "restarts": restarts, "seed": seed, "gradient": gradient}
+    attack = {"radius": radius, "steps": steps, "lr": lr, "restarts": restarts, "seed": seed}
+    attack |= {"gradient": gradient, "start": start}
     with evaluating(vae) as device:
         x_r = as_float(images[chosen.to(images.device)].to(device))
         attacked = attack_encoder(vae, x_r, indices=indices, **attack)
@@ -98,7 +100,7 @@ def robustness_gap(
         images, labels: the test set, (N, C, H, W) uint8 or floats in [0, 1], and (N,).
         variant: of MS-SSIM, see :mod:`vaelib.gaps.similarity`.
         options: ``n_images``, ``restarts``, ``steps``, ``lr``, ``radius``: n_r, n_a, n_ε, η, δ of Table 2 (CIFAR-10: 20,
-            10, 100, 1.0, 0.05); ``seed``; ``reconstruction``: "sample" or "mean" of p(x|z); ``gradient``: "raw" or "sign",
+            10, 100, 1.0, 0.05); ``seed``; ``reconstruction``: "sample" or "mean" of p(x|z); ``gradient`` and ``start``,
             see :mod:`vaelib.gaps.attack`. Defaults are those of :func:`attacked_pairs`.
 
     Raises:

@@ -85,7 +85,7 @@ def draw_strip(experiment: Experiment, vaes: Mapping[str, VAE], index: int = 0) 
     x, rows, captions = images[index].float() / 255, {}, {}
     for method, vae in vaes.items():
         run = protocol_of(experiment, method)
-        options = {"lr": run.attack_lr, "gradient": run.attack_gradient, "index": index}
+        options = {"lr": run.attack_lr, "gradient": run.attack_gradient, "start": run.attack_start, "index": index}
         path = attack_path(vae, x, (0.0, run.attack_radius), steps=run.attack_steps, **options).cpu()
         stops = sorted({0, *(round(run.attack_steps * share) for share in (0.02, 0.1, 0.2, 0.4, 1))})
         inputs = path[[0] + [1] * len(stops), [0, *stops]]

@@ -64,6 +64,7 @@ def similarity_pairs(experiment: Experiment, vaes: Mapping[str, VAE]) -> pd.Data
             radius=run.attack_radius,
             lr=run.attack_lr,
             gradient=run.attack_gradient,
+            start=run.attack_start,
         )
         for name, pair in zip(PAIRS, found, strict=True):
             for variant in VARIANTS:
@@ -116,7 +117,8 @@ def attack_strength(experiment: Experiment, vaes: Mapping[str, VAE]) -> pd.DataF
             x = as_float(images[chosen].to(device))
         for gradient, radius, at in _courses(run):
             lr = run.attack_lr if gradient == run.attack_gradient else SIGN_LR * radius if gradient == "sign" else 1.0
-            options = {"radius": radius, "lr": lr, "gradient": gradient, "restarts": run.attack_restarts}
+            options = {"radius": radius, "lr": lr, "gradient": gradient, "start": run.attack_start}
+            options["restarts"] = run.attack_restarts
             for steps, x_a in zip(at, attack_course(vae, x, at, indices=chosen.tolist(), **options), strict=True):
                 skl, gap = _measured(vae, x, x_a, run.similarity)
                 counts = {n for n in (1, 2, 5, 10) if n < len(x_a)} if steps == run.attack_steps else set()

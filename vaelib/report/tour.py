@@ -75,6 +75,8 @@ def robustness(
             restarts=budget.attack_restarts,
             steps=budget.attack_steps or table_2.attack_steps,
             radius=table_2.attack_radius,
+            gradient=budget.attack_gradient,
+            start=budget.attack_start,
             seed=rng.derive(seed, "tour"),
         )
         measured[title] = {

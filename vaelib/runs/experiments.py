@@ -162,6 +162,7 @@ def gaps_for(vae: VAERun, profile: Profile) -> Gaps:
         attack_steps=profile.attack_steps or table_2.attack_steps,
         attack_radius=profile.attack_radius or table_2.attack_radius,
         attack_gradient=profile.attack_gradient,
+        attack_start=profile.attack_start,
         similarity=profile.similarity,
         reconstruction=profile.reconstruction,
     )

@@ -135,6 +135,7 @@ class Profile(Settings):
     attack_steps: int | None = Field(None, ge=1)
     attack_radius: float | None = Field(None, gt=0)
     attack_gradient: Literal["raw", "sign"] = "raw"
+    attack_start: Literal["kuzina2022", "projected"] = "kuzina2022"
     similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
     reconstruction: Literal["sample", "mean"] = "sample"
     # downstream tasks

@@ -24,6 +24,7 @@ ZHANG = {"amortization_steps": 10, "amortization_lr": 5e-3, "amortization_sample
 
 def protocols(base: Gaps) -> dict[str, dict[str, Any]]:
     """Return what is measured again under another protocol: a row's name, and the settings in which it differs."""
+    start = {"kuzina2022": "projected", "projected": "kuzina2022"}[base.attack_start]
     other = {"raw": "sign", "sign": "raw"}[base.attack_gradient]
     rate = SIGN_LR * base.attack_radius if other == "sign" else 1.0
     kind = {"sample": "mean", "mean": "sample"}[base.reconstruction]
@@ -31,6 +32,7 @@ def protocols(base: Gaps) -> dict[str, dict[str, Any]]:
     return {
         **{f"MS-SSIM {name}": {"similarity": name} for name in VARIANTS if name != base.similarity},
         f"reconstructions: {kind}": {"reconstruction": kind},
+        f"attack's start: {start}": {"attack_start": start},
         f"gradient: {other}": {"attack_gradient": other, "attack_lr": rate},
         **{f"δ = {r:g}": {"attack_radius": r} for r in (base.attack_radius / 2, 2 * base.attack_radius)},
         **{

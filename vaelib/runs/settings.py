@@ -248,6 +248,7 @@ class Gaps(Artifact):
     """The amortization and robustness gaps of one VAE at its snapshots (Eqs. 4 and 5, Table 2)."""
 
     kind: ClassVar[str] = "gaps"
+    version: ClassVar[int] = 2  # the attack's start as published
     vae: VAERun
     amortization_images: int | None = Field(None, ge=2, description="test images that get their own q*; None: all")
     amortization_samples: int = Field(2, ge=1)
@@ -259,6 +260,9 @@ class Gaps(Artifact):
     attack_radius: float = Field(0.1, gt=0, description="δ")
     attack_lr: float = Field(1.0, gt=0, description="η")
     attack_gradient: Literal["raw", "sign"] = "raw"
+    attack_start: Literal["kuzina2022", "projected"] = Field(
+        "kuzina2022", description="where the first gradient is taken"
+    )
     similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
     reconstruction: Literal["sample", "mean"] = "sample"
     seed: int = 0

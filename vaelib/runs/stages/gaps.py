@@ -42,6 +42,7 @@ def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dic
         radius=settings.attack_radius,
         lr=settings.attack_lr,
         gradient=settings.attack_gradient,
+        start=settings.attack_start,
         variant=settings.similarity,
         reconstruction=settings.reconstruction,
         seed=settings.seed,
