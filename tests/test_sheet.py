@@ -11,11 +11,11 @@ import torch
 from tests.test_quality import stripes
 from tests.test_report import boxes
 from vaelib.errors import VaelibError
-from vaelib.files import write_array
+from vaelib.files import read_json, write_array
 from vaelib.report import sheet_plots
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.sheet_reference import paper_c2st
-from vaelib.runs import Bank, Store, teacher_sheet
+from vaelib.runs import C2ST, Bank, SampleElbo, Store, teacher_sheet
 from vaelib.runs.price import cost
 from vaelib.runs.sheet_tables import sheet_tables
 from vaelib.runs.stages import make
@@ -161,7 +161,8 @@ SETTINGS = {
 def filled(store: Store, bank: Bank, images: torch.Tensor) -> None:
     """Put a bank of given images (and a trace of its teacher) into the store."""
     with store.making(bank.teacher) as folder:
-        (folder / "weights.safetensors").touch()
+        if folder is not None:
+            (folder / "weights.safetensors").touch()
     with store.making(bank) as folder:
         for shard, part in enumerate(images.split(bank.shard_size)):
             write_array(shard_path(folder, shard), part.numpy())
@@ -178,6 +179,7 @@ def made(toy, tmp_path_factory):
     filled(store, banks[100.0], new)
     filled(store, banks[50.0], torch.nn.functional.avg_pool2d(new.float(), 5, 1, 2).to(torch.uint8))
     make(sheet.points[0].run.classifier, store, "cpu")
+    make(sheet.points[1].run.vae, store, "cpu")
     for run in sheet.runs:
         make(run, store, "cpu")
     return SimpleNamespace(sheet=sheet, store=store, tables=sheet_tables(sheet, store), banks=banks)
@@ -191,14 +193,14 @@ def test_the_sheet_stands_on_the_sweeps_banks(toy):
     assert {point.run.bank.key for point in sheet.points if point.series == "teacher"} == swept
     assert sheet.data == sweep.data
     assert all(cost(run) > 0 for run in sheet.runs)
-    tests = [point.run for point in sheet.points if point.series != "audit"]
+    tests = [point.run for point in sheet.points if isinstance(point.run, C2ST)]
     assert {run.images for run in tests if run.bank} == {60}
     assert {run.images for run in tests if not run.bank} == {120}  # two halves
 
 
 def test_without_enough_images_beside_d_train_it_is_learned_from(toy):
     sheet = teacher_sheet("smoke", toy, overrides=SETTINGS | {"n_train": 300})
-    assert {point.run.images for point in sheet.points if point.series != "audit"} == {0}
+    assert {point.run.images for point in sheet.points if isinstance(point.run, C2ST)} == {0}
     assert sheet.points[0].run.classifier.images == 0
 
 
@@ -215,10 +217,33 @@ def test_the_tables_tell_a_good_teacher_from_a_bad_one(made):
     assert values["teacher", "copies_train"] == 0
     assert sum(values[kind, f"class_{i}"] for kind in ("real", "teacher") for i in range(4)) == pytest.approx(2)
     assert values["real", "classifier_accuracy"] > 0.9
+    assert values["real", "elbo_median"] == pytest.approx(values["real", "elbo"], rel=0.5)
     cost = made.tables["sampling_cost"].set_index("k")
     assert cost.loc[1000, "images"] == 100_000
     assert cost.loc[1000, "bytes"] == 100_000 * 1024
     assert cost.loc[1000, "seconds"] == pytest.approx(100 * cost.loc[10, "seconds"])
+
+
+def test_samples_with_noise_that_no_eye_sees_have_a_lower_elbo(made):
+    judged = made.sheet.points[1].run
+    noisy = judged.model_copy(update={"bank": judged.bank.model_copy(update={"seed": 1})})
+    images = stripes(200, 5)[0].int()
+    noise = torch.randint(-8, 9, images.shape, generator=torch.Generator().manual_seed(0))
+    filled(made.store, noisy.bank, (images + noise).clamp(0, 255).to(torch.uint8))
+    make(noisy, made.store, "cpu")
+    clean, with_noise = (
+        {(row["images"], row["quantity"]): row["value"] for row in read_json(made.store.require(run) / "measured.json")}
+        for run in (judged, noisy)
+    )
+    assert with_noise["teacher", "elbo"] < clean["teacher", "elbo"] - 10
+    assert with_noise["real", "elbo"] == clean["real", "elbo"]
+
+
+def test_samples_are_judged_by_normal_training_alone(made):
+    judged = made.sheet.points[1].run
+    naive = judged.vae.model_dump() | {"method": "aug_naive"}
+    with pytest.raises(ValueError, match="judged by normal training, not by method aug_naive"):
+        SampleElbo(vae=naive, bank=judged.bank)
 
 
 def test_no_image_is_in_two_of_the_four_sets(made):
@@ -227,7 +252,7 @@ def test_no_image_is_in_two_of_the_four_sets(made):
 
     context = Context(made.store, made.store.root, torch.device("cpu"), lambda *_: None)
     for point in made.sheet.points:
-        if point.series != "audit":
+        if isinstance(point.run, C2ST):
             (a, b), (c, d) = stage._two_samples(point.run, context)
             rows = torch.cat([a, b, c, d]).flatten(1)
             assert len(a) == len(c)

@@ -118,6 +118,8 @@ def draw_audit(experiment: Experiment, tables: Tables) -> ReportFigure:
 
 KINDS = {"real": "other test images", "teacher": "samples", "noise": "noise"}
 SCORES = {
+    "elbo": "mean ELBO under normal training, nats (↑)",
+    "elbo_median": "its median over images",
     "proxy_fid": "proxy-FID (↓)",
     "proxy_is": "proxy-IS (↑)",
     "proxy_precision": "precision (↑)",

@@ -12,6 +12,7 @@ from .evaluations import (
     Plane,
     Remark,
     Remeasured,
+    SampleElbo,
     WorldBounds,
 )
 from .experiments import Experiment, Point, classifier_for, three_gaps
@@ -60,6 +61,7 @@ __all__ = [
     "Profile",
     "Remark",
     "Remeasured",
+    "SampleElbo",
     "Store",
     "Teacher",
     "VAERun",

@@ -163,3 +163,21 @@ class Audit(Artifact):
     classifier: Classifier
     images: int = Field(50_000, ge=2, description="of the bank, at most")
     seed: int = 0
+
+
+class SampleElbo(Artifact):
+    """The ELBO of a bank's samples under a VAE trained on real images, beside that of test images (cf. Fig. 13).
+
+    A sharp and cheap measure of samples: an artefact of the sampler that no eye sees costs hundreds of nats.
+    """
+
+    kind: ClassVar[str] = "sample_elbo"
+    vae: VAERun
+    bank: Bank | Samples
+    images: int = Field(2_000, ge=2, description="of each kind, at most")
+
+    @model_validator(mode="after")
+    def _judged_by_real_images(self) -> "SampleElbo":
+        if self.vae.method != "normal":
+            raise ValueError(f"samples are judged by normal training, not by method {self.vae.method}; give such a VAE")
+        return self

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 from ..errors import VaelibError
 from ..training.distributions import METHODS
-from .evaluations import C2ST, Audit, Classifier, Downstream
+from .evaluations import C2ST, Audit, Classifier, Downstream, SampleElbo
 from .outside import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
 from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
@@ -18,7 +18,7 @@ class Point(NamedTuple):
 
     series: str
     x: float
-    run: VAERun | RHA | Gaps | Downstream | C2ST | Audit
+    run: VAERun | RHA | Gaps | Downstream | C2ST | Audit | SampleElbo
 
     @property
     def vae(self) -> VAERun:
@@ -41,7 +41,7 @@ class Experiment(NamedTuple):
     points: list[Point]
 
     @property
-    def runs(self) -> list[VAERun | RHA | Gaps | Downstream | C2ST | Audit]:
+    def runs(self) -> list[VAERun | RHA | Gaps | Downstream | C2ST | Audit | SampleElbo]:
         """Return the runs behind the points, each once."""
         return list({point.run.key: point.run for point in self.points}.values())
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .evaluations import C2ST, Audit
+from .evaluations import C2ST, Audit, SampleElbo
 from .experiments import Experiment, Point, bank_for, classifier_for
 from .grids import Base
 from .profiles import Profile
@@ -48,7 +48,8 @@ def teacher_sheet(
     """Return the data sheet of a data set's teachers (Figs. 17 and 18, Appendix D).
 
     Series ``teacher``: a two-sample test for each share of D_train that a teacher saw (x, percent) and each seed; ``real``:
-    the same of real images against real ones; ``audit``: the bank of the teacher of all of D_train.
+    the same of real images against real ones; ``audit``: the bank of the teacher of all of D_train; ``elbo``: its
+    samples under the VAE of normal training that the sweeps share.
 
     Arguments and errors as for :func:`~vaelib.runs.experiments.three_gaps`; samples of others have no shares but 100 %.
     """
@@ -59,7 +60,8 @@ def teacher_sheet(
     banks = {percent: bank_for(data, budget, percent / 100) for percent in shares}
     classifier = classifier_for(data, budget)
     audit = Audit(data=data, bank=banks[100.0], classifier=classifier, images=budget.audit_images)
-    points = [Point("audit", 100.0, audit)]
+    judged = SampleElbo(vae=base.vae("normal", 0), bank=banks[100.0])
+    points = [Point("audit", 100.0, audit), Point("elbo", 100.0, judged)]
     for seed in range(budget.c2st_seeds):
         points.append(Point("real", math.nan, c2st_for(data, budget, None, seed)))
         points += [Point("teacher", x, c2st_for(data, budget, bank, seed)) for x, bank in banks.items()]

@@ -4,7 +4,7 @@ import pandas as pd
 
 from ..errors import VaelibError
 from ..files import read_json
-from .evaluations import Audit
+from .evaluations import C2ST, Audit, SampleElbo
 from .experiments import Experiment
 from .price import hardware
 from .settings import Bank, Samples, Teacher
@@ -27,7 +27,7 @@ def c2st_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return one row a two-sample test: series, x (percent of D_train that the teacher saw), seed, accuracy and its null."""
     rows = []
     for point in experiment.points:
-        if not isinstance(point.run, Audit):
+        if isinstance(point.run, C2ST):
             found = read_json(store.require(point.run) / "c2st.json")
             place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
             rows.append(_place(experiment) | place | found | _about(experiment) | {"key": point.run.key})
@@ -40,10 +40,16 @@ def audit_of(experiment: Experiment) -> Audit:
 
 
 def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
-    """Return the audit, long: ``images`` (real, teacher, noise), ``quantity, value``, see :mod:`vaelib.tasks.audit`."""
+    """Return the audit, long: ``images`` (real, teacher, noise), ``quantity, value``, see :mod:`vaelib.tasks.audit`.
+
+    ``elbo`` and ``elbo_median`` are in nats per image, under a VAE of normal training.
+    """
     audit = audit_of(experiment)
     rows = read_json(store.require(audit) / "measured.json")
     scores = read_json(store.require(audit.classifier) / "scores.json")
+    for point in experiment.points:
+        if isinstance(point.run, SampleElbo):
+            rows += read_json(store.require(point.run) / "measured.json")
     rows.append({"images": "real", "quantity": "classifier_accuracy", "value": scores["accuracy"]})
     fixed = _place(experiment) | {"seed": audit.seed}
     table = pd.DataFrame([fixed | row | _about(experiment) | {"key": audit.key} for row in rows])

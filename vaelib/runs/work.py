@@ -21,7 +21,18 @@ from typing import Any, NamedTuple
 from ..models import build_likelihood
 from ..models.residual import VARIANTS
 from ..samplers.bank import network_calls
-from .evaluations import C2ST, Audit, Brackets, Calibration, Classifier, Corrupted, Downstream, Plane, Remeasured
+from .evaluations import (
+    C2ST,
+    Audit,
+    Brackets,
+    Calibration,
+    Classifier,
+    Corrupted,
+    Downstream,
+    Plane,
+    Remeasured,
+    SampleElbo,
+)
 from .settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Network, Pretrained, Samples, Teacher, VAERun
 
 PIXELS = 32**2
@@ -191,6 +202,7 @@ WORK: dict[type[Artifact], Callable[[Any], Work]] = {
     Brackets: _brackets,
     C2ST: _c2st,
     Audit: _audit,
+    SampleElbo: lambda judged: _vae_work(judged.vae, 2 * judged.images, 2 * judged.images, 0),
 }
 
 

@@ -20,6 +20,7 @@ from ..evaluations import (
     Plane,
     Remark,
     Remeasured,
+    SampleElbo,
     WorldBounds,
 )
 from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Pretrained, Samples, Teacher, VAERun
@@ -32,7 +33,7 @@ from .gaps import make_gaps, make_remeasured
 from .laboratory import make_brackets, make_calibration, make_plane, make_remark, make_world_bounds
 from .outside import make_pretrained, make_samples
 from .rha import make_rha
-from .sheet import make_audit, make_c2st
+from .sheet import make_audit, make_c2st, make_sample_elbo
 from .tasks import make_corrupted, make_downstream
 from .vae import build_vae, load_vae, make_vae, training_distribution
 
@@ -57,6 +58,7 @@ STAGES: dict[type[Artifact], Callable[[Any, Context], None]] = {
     Brackets: make_brackets,
     C2ST: make_c2st,
     Audit: make_audit,
+    SampleElbo: make_sample_elbo,
 }
 
 

@@ -1,18 +1,19 @@
-"""The teacher's data sheet: classifier two-sample tests of its samples, and the audit of its bank (Appendix D)."""
+"""The teacher's data sheet: two-sample tests of its samples, their ELBO, and the audit of its bank (Appendix D)."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ... import files, rng
+from ... import files, gaps, rng
 from ...samplers.bank import Bank as BankImages
 from ...tasks import audit, build_network, c2st, fit, logits_of, proxy_quality
 from ...tasks.classifier import FitState
-from ..evaluations import C2ST, Audit
+from ..evaluations import C2ST, Audit, SampleElbo
 from ..store import save_tensors
 from .classifier import labelled_images, load_classifier
 from .context import Context
+from .vae import load_vae, mean_and_error
 
 
 def _two_samples(settings: C2ST, context: Context) -> list[tuple[Tensor, Tensor]]:
@@ -44,6 +45,20 @@ def make_c2st(settings: C2ST, context: Context) -> None:
         context.report(epoch / settings.epochs, f"loss {loss:.3f}")
     found = c2st.two_sample_test(state.network, held_out.cpu(), held_out_other.cpu())
     files.write_json(context.folder / "c2st.json", found._asdict() | {"learned_from": len(real)})
+
+
+def make_sample_elbo(settings: SampleElbo, context: Context) -> None:
+    """Score test images and samples under the VAE; write ``measured.json``."""
+    vae = load_vae(settings.vae, context.store, device=context.device)
+    test, bank = context.split(settings.vae.data, "test"), BankImages(context.store.require(settings.bank))
+    n = min(settings.images, len(test), len(bank))
+    rows = []
+    for kind, images in {"real": test[:n], "teacher": bank.images(0, n).to(context.device)}.items():
+        values = gaps.evaluate_elbo(vae, images)
+        value, se = mean_and_error(values)
+        rows.append({"images": kind, "quantity": "elbo", "value": value, "se": se})
+        rows.append({"images": kind, "quantity": "elbo_median", "value": float(values.median())})
+    files.write_json(context.folder / "measured.json", rows)
 
 
 def _quality(kinds: dict[str, Tensor], reference: Tensor, classifier: Any) -> list[dict[str, Any]]:
