@@ -37,11 +37,13 @@ class Job(NamedTuple):
     nc: int = 0
     seed: int = 0
     amp: bool = True
+    mean: str = "sigmoid"
 
     def network(self) -> VAE:
         """Return the untrained network, a function of the seed."""
         torch.manual_seed(self.seed)
-        return ResidualVAE(self.nc, 1, 1, Gaussian()) if self.nc else FullyConnectedVAE()
+        likelihood = Gaussian(mean=self.mean)
+        return ResidualVAE(self.nc, 1, 1, likelihood) if self.nc else FullyConnectedVAE(likelihood=likelihood)
 
     def pool(self) -> Tensor:
         """Return the training images, uint8."""
