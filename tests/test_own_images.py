@@ -306,6 +306,16 @@ def test_exif_orientation_turns_an_image_before_it_is_cropped(tmp_path, suffix, 
     assert (shown - shown[0]).abs().max() <= (40 if suffix == "jpg" else 0)
 
 
+@pytest.mark.parametrize("block", [b"", b"junk", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"])
+def test_a_broken_exif_block_turns_nothing(tmp_path, block):
+    image = pytest.importorskip("PIL.Image", reason="Pillow not installed")
+    (tmp_path / "d" / "train" / "x").mkdir(parents=True)
+    for suffix in ("png", "jpg", "webp"):
+        picture = image.new("L", (32, 32), 90)
+        picture.save(tmp_path / "d" / "train" / "x" / f"1.{suffix}", exif=b"Exif\0\0" + block)
+    assert load_files(tmp_path / "d").unique().tolist() == [90]
+
+
 def transparent(image) -> dict:
     """Return an image of each mode that can be transparent: left half opaque, right half hides black or a colour."""
     half = np.zeros((32, 32), np.uint8)
@@ -387,6 +397,10 @@ def test_what_cannot_be_read_is_left_out_named_and_counted(album, capsys):
     assert "dog/IMG_1.HEIC (.heic is not read) and 1 more" in line
     with pytest.raises(VaelibError, match=r"3 of 13 images cannot be read, first .*7\.png"):
         load_dataset(str(album), strict=True)
+    fetch = pytest.importorskip("vaelib.cli", reason="typer not installed").fetch
+    fetch(str(album))
+    with pytest.raises(VaelibError, match="3 of 13"):
+        fetch(str(album), strict=True)
 
 
 def test_a_folder_of_mostly_unread_images_stops(album):
