@@ -162,7 +162,7 @@ def image_folder(path: Path, strict: bool = False) -> Raw:
     if len(folders) == 2 and SPLITS[folders[1].name.lower()] == "val":
         source += f", {folders[1].name} as the test set"
     if classes != [""]:
-        loose = [file for place in {path, *folders} for file in sorted(place.iterdir()) if file.is_file()]
+        loose = [file for place in sorted({path, *folders}) for file in sorted(place.iterdir()) if file.is_file()]
         images = [file for file in loose if file.suffix.lower() in SUFFIXES | UNREAD and not _hidden(file.name)]
         left |= {str(file.relative_to(path)): "in no class folder" for file in images}
     for part in parts:
