@@ -119,13 +119,29 @@ def test_full_count_with_another_md5_is_refused(tmp_path, published):
         assert str(folder / name) in str(error.value)
 
 
-def test_part_of_the_test_set_is_labelled(tmp_path, published):
+def test_part_of_the_test_set_is_labelled(tmp_path, published, monkeypatch):
     images = np.frombuffer(published["t10k-images-idx3-ubyte"], np.uint8, offset=16).reshape(20, 28, 28)
-    put(tmp_path, published | {"t10k-images-idx3-ubyte": idx(images[:7])})
+    part = idx(images[:7])
+    put(tmp_path, published | {"t10k-images-idx3-ubyte": part})
+    # Nothing says of which set these are a part.
     data = load_dataset("binary_mnist", roots=[tmp_path], download=False)
     assert not data.exact
-    assert "bit-exact train, first 7 of 20 test images" in data.source
+    assert data.source == "MNIST, bit-exact train, 7 test images, unverified, rounded at 0.5"
     assert data.test_labels.tolist() == list(range(7))
+    known = hashlib.md5(part).hexdigest(), hashlib.md5(published["t10k-labels-idx1-ubyte"]).hexdigest()
+    monkeypatch.setattr(sources, "FIRST_MD5", {known: "first 7"})
+    data = load_dataset("binary_mnist", roots=[tmp_path], download=False)
+    assert "bit-exact train, first 7 of 20 test images" in data.source
+    # Known images beside labels of others.
+    shuffled = idx(np.arange(9, -1, -1, dtype=np.uint8))
+    put(tmp_path / "other", published | {"t10k-images-idx3-ubyte": part, "t10k-labels-idx1-ubyte": shuffled})
+    assert "unverified" in load_dataset("binary_mnist", roots=[tmp_path / "other"], download=False).source
+
+
+def test_whole_images_need_their_own_labels(tmp_path, published):
+    put(tmp_path, published | {"t10k-labels-idx1-ubyte": idx(np.zeros(21, np.uint8))})
+    with pytest.raises(VaelibError, match="t10k-labels"):
+        load_dataset("binary_mnist", roots=[tmp_path], download=False)
 
 
 def test_part_of_the_training_set_is_refused(tmp_path, published):
@@ -239,9 +255,13 @@ def test_the_archive_follows_the_mirrors(tmp_path, published, monkeypatch):
 
 
 def test_mnist_5k_is_cached_and_split(tmp_path, monkeypatch):
+    arrays = {"images": np.zeros((5000, 28, 28), np.uint8), "labels": np.repeat(np.arange(10, dtype=np.uint8), 500)}
+    table = np.column_stack([arrays["images"].reshape(5000, -1), arrays["labels"]])
+    monkeypatch.setattr(sources, "MNIST_5K_MD5", hashlib.md5(table.tobytes()).hexdigest())
+
     def wheel(path):
         path.parent.mkdir()
-        np.savez(path, images=np.zeros((5000, 28, 28), np.uint8), labels=np.repeat(np.arange(10), 500))
+        np.savez(path, **arrays)
 
     monkeypatch.setattr(sources, "mnist_5k_from_wheel", wheel)
     data = load_dataset("binary_mnist", source="mnist-5k", roots=[tmp_path])
@@ -250,6 +270,21 @@ def test_mnist_5k_is_cached_and_split(tmp_path, monkeypatch):
     assert "mnist-5k" in data.source
     monkeypatch.delattr(sources, "mnist_5k_from_wheel")
     assert torch.equal(load_dataset("binary_mnist", roots=[tmp_path], download=False).train, data.train)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "shape"),
+    [
+        ("binary_mnist", "mnist-5k/mnist_5k.npz", (5000, 28, 28)),
+        ("cifar10", "cifar10-4k/cifar10_4k.npz", (4000, 32, 32, 3)),
+    ],
+)
+@pytest.mark.parametrize("labels", [np.uint8, np.int64])
+def test_other_images_under_a_known_name_are_refused(tmp_path, name, file, shape, labels):
+    (tmp_path / file).parent.mkdir()
+    np.savez(tmp_path / file, images=np.zeros(shape, np.uint8), labels=np.zeros(shape[0], labels))
+    with pytest.raises(VaelibError, match=Path(file).name):
+        load_dataset(name, roots=[tmp_path], download=False)
 
 
 # CIFAR-10
@@ -308,6 +343,7 @@ def test_real_mnist():
     assert len(data.train) == 60_000
     assert data.train_labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert data.exact == (len(data.test) == 10_000)
+    assert data.exact or len(data.test) != 3_000 or "first 3,000 of 10,000 test images" in data.source
     assert 0.08 < (data.train > 0).float().mean() < 0.12
 
 

@@ -270,6 +270,13 @@ def test_a_damaged_or_foreign_file_is_refused(samples, tmp_path):
         open_samples(tmp_path / "none.npz")
 
 
+@pytest.mark.parametrize("binarize", [False, True])
+def test_samples_of_0_and_1_are_no_black_images(tmp_path, binarize):
+    np.savez(tmp_path / "bits.npz", image=np.eye(32, dtype=np.uint8)[None, ..., None].repeat(9, 0).repeat(3, 3))
+    with pytest.raises(VaelibError, match=r"bits\.npz holds only 0 and 1"):
+        drawn(tmp_path / "bits.npz", 4, binarize=binarize)
+
+
 # --- the whole comparison -----------------------------------------------------------------------------------------
 
 TINY = {

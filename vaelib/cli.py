@@ -30,11 +30,15 @@ def _experiment(name: str, profile: str, dataset: str, likelihood: str, override
 
 
 @app.command()
-def fetch(dataset: DatasetOption = "fashion_mnist", source: str = "auto") -> None:
+def fetch(
+    dataset: DatasetOption = "fashion_mnist",
+    source: str = "auto",
+    strict: Annotated[bool, typer.Option("--strict", help="stop at an image of a folder that cannot be read")] = False,
+) -> None:
     """Get a data set, check it, and say what it is."""
     from .data import load_dataset
 
-    data = load_dataset(dataset, source=source)
+    data = load_dataset(dataset, source=source, strict=strict)
     print(f"{data.name}: {data.source}; {len(data.train):,} training and {len(data.test):,} test images")
 
 

@@ -13,7 +13,7 @@ import torch
 
 from .. import paths
 from ..errors import VaelibError
-from . import own, sources
+from . import folder, own, sources
 from .splits import Raw, stratified
 
 DATASETS = ("fashion_mnist", "binary_mnist", "cifar10")
@@ -86,7 +86,7 @@ def _beside(labels: np.ndarray, taken: np.ndarray, n: int, seed: int) -> np.ndar
     return left[stratified(labels[left], n, seed, "held out")] if n else left[:0]
 
 
-def _read(name: str, source: str, roots: list[Path], download: bool) -> Raw:
+def _read(name: str, source: str, roots: list[Path], download: bool, strict: bool) -> Raw:
     """Return what ``name`` stands for, unpadded, whole."""
     allowed = SOURCES.get(name, ("auto",))
     if source not in allowed:
@@ -99,7 +99,7 @@ def _read(name: str, source: str, roots: list[Path], download: bool) -> Raw:
         return sources.cifar10(roots, source, download)
     path = Path(name).expanduser()
     if path.is_dir():
-        return own.image_folder(path)
+        return folder.image_folder(path, strict)
     if path.suffix == ".npz" and path.is_file():
         return own.npz(path)
     close = difflib.get_close_matches(name, DATASETS, n=1)
@@ -120,20 +120,22 @@ def load_dataset(
     source: str = "auto",
     roots: list[Path] | None = None,
     download: bool = True,
+    strict: bool = False,
 ) -> ImageData:
     """Return a data set, fetched if need be: train and test are disjoint, subsets stratified and nested per class.
 
     Arguments: ``name`` one of :func:`dataset_names`, or the path of an ImageFolder or an .npz; ``n_train``,
     ``n_test`` sizes (None: all); ``held_out`` how many training images beside ``train`` to give; ``seed`` of the
     subsets; ``source`` binary_mnist: auto | full | mnist-5k, cifar10: auto | original | lossless_4k | jpeg;
-    ``roots`` folders searched (the last is the cache that downloads go to).
+    ``roots`` folders searched (the last is the cache that downloads go to); ``strict`` refuses a folder with an image
+    that cannot be read (else it is left out, and printed and said in ``source``; more than half are always refused).
     Raises VaelibError: unknown name or source, n too large, damaged or missing files.
     """
     if roots is None:
         roots = paths.data_roots()
         if len(roots) > 1 and not roots[0].is_dir():
             raise VaelibError(f"VAELIB_DATA = {roots[0]} is no folder; correct it or unset it")
-    raw = _read(name, source, roots, download)
+    raw = _read(name, source, roots, download, strict)
     known = name in DATASETS
     pick = subset(raw.train_labels, n_train, seed, "n_train"), subset(raw.test_labels, n_test, seed, "n_test")
     beside = _beside(raw.train_labels, pick[0], held_out, seed)

@@ -1,20 +1,26 @@
-"""One's own images: a folder with a sub-folder a class (ImageFolder's layout), or an ``.npz`` of uint8 arrays.
+"""One's own images as an ``.npz`` of uint8 arrays, and what a folder of images (:mod:`.folder`) shares with it.
 
-The split into train and test is the data's own (``train``/``test`` folders or arrays), else a stratified 80/20.
+The split into train and test is the data's own (``train`` and ``test``, or else ``val``), else a stratified 80/20.
+What is not used is refused or named: nothing that somebody saved is dropped in silence.
 """
 
+import functools
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import VaelibError
-from ..progress import track
 from .idx import broken
 from .splits import Raw, hold_out
 
 SIDE = 32
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
+IMAGES, LABELS = {"image", "images", "x", "data"}, {"label", "labels", "y", "target", "targets"}
+CLASS_NAMES = {"classes", "class_names"}  # as text they are no labels
+NAMES = "images [labels], or train and test [train_labels, test_labels]"
+NAMED = 3  # of what is left out, in a label
 
 
 def read_npz(path: Path, *names: str) -> dict[str, np.ndarray]:
@@ -50,77 +56,106 @@ def _check_images(images: np.ndarray, path: Path, name: str) -> np.ndarray:
     return images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
 
 
-def _labels(arrays: dict[str, np.ndarray], name: str, n: int, path: Path) -> np.ndarray:
-    """Return the labels ``name``, all 0 where the file has none."""
-    labels = arrays.get(name, np.zeros(n, np.int64))
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+def _role(name: str) -> tuple[str, str] | None:
+    """Return the split ("" for none) and the kind that an array's name stands for, None for another's.
+
+    >>> _role("y_train"), _role("val"), _role("labels"), _role("weights")
+    (('train', 'labels'), ('val', 'images'), ('', 'labels'), None)
+    """
+    words = name.lower().split("_")
+    splits = [SPLITS[word] for word in words if word in SPLITS]
+    rest = "_".join(word for word in words if word not in SPLITS)
+    kind = "labels" if rest in LABELS else "images" if rest in IMAGES or (splits and not rest) else None
+    return ((splits or [""])[0], kind) if kind and len(splits) < 2 else None
+
+
+def _roles(arrays: dict[str, np.ndarray], path: Path) -> dict[tuple[str, str], str]:
+    """Return the name of the array of each split and kind; raises VaelibError for one that would not be used."""
+    roles: dict[tuple[str, str], str] = {}
+    unused = []
+    for name, array in arrays.items():
+        role = _role(name)
+        if role in roles:
+            raise VaelibError(f"{path}: arrays {roles[role]} and {name} say the same; keep one of them")
+        if role:
+            roles[role] = name
+        elif name.lower() not in CLASS_NAMES or array.dtype.kind not in "US":
+            unused.append(name)
+    splits = {split for split, kind in roles if kind == "images"}
+    if "" not in splits and not ("train" in splits and len(splits) > 1):
+        raise broken(path, f"arrays {', '.join(arrays) or 'none'}", f"an array images, or train and test ({NAMES})")
+    unused += [name for (split, _), name in roles.items() if split not in splits or (split and "" in splits)]
+    if unused:
+        raise VaelibError(f"{path}: nothing reads the array {', '.join(unused)}, expected {NAMES}; rename or remove it")
+    return roles
+
+
+def _labels(arrays: dict[str, np.ndarray], name: str | None, n: int, path: Path) -> np.ndarray:
+    """Return the ``n`` labels ``name``, (N,) or (N, 1); all 0 where the file has none."""
+    labels = arrays[name] if name else np.zeros(n, np.int64)
+    if labels.shape not in ((n,), (n, 1)) or labels.dtype.kind not in "iu":
         raise VaelibError(f"{path}: array {name} is {labels.dtype} {labels.shape}, must be {n} whole numbers")
-    return labels
+    return labels.reshape(n)
 
 
-def _eighty_twenty(images: np.ndarray, labels: np.ndarray, path: Path, source: str) -> Raw:
+def to_bytes(parts: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
+    """Return uint8 ``parts`` of one data set, those of 0 and 1 as 0 and 255, and a note for its label."""
+    if max(part.max() for part in parts) != 1:
+        return parts, ""
+    return [part * np.uint8(255) for part in parts], ", binary: 0 and 1 taken as 0 and 255"
+
+
+@functools.cache
+def _say(path: Path, line: str) -> None:
+    """Print what there is to say about ``path`` once: a data set is read several times on the way to a figure."""
+    print(f"{path.name}: {line}", flush=True)
+
+
+def left_out(path: Path, left: dict[str, str]) -> str:
+    """Print once what of the data set at ``path`` is left out, and why, and return a note for its label."""
+    if not left:
+        return ""
+
+    def listed(items: list[str]) -> str:
+        more = f" and {len(items) - NAMED:,} more" if len(items) > NAMED else ""
+        return ", ".join(items[:NAMED]) + more
+
+    # A file's name may hold bytes that are no text, or a line break.
+    left = {" ".join(item.encode(errors="replace").decode().split()): why for item, why in left.items()}
+    _say(path, f"left out {len(left):,}: {listed([f'{item} ({why})' for item, why in left.items()])}")
+    return f", left out {len(left):,}: {listed(list(left))}"
+
+
+def eighty_twenty(images: np.ndarray, labels: np.ndarray, path: Path, source: str) -> Raw:
+    """Split images that come without a split; raises VaelibError where they are too few."""
     if len(images) < 5:
         raise VaelibError(f"{path}: {len(images)} images are too few to split 80/20; give at least 5")
     return hold_out(images, labels, round(len(images) / 5), f"{source}, split 80/20")
 
 
 def npz(path: Path) -> Raw:
-    """Return the data set of an .npz: ``images`` [``labels``], or ``train``, ``test`` [``train_labels``, ...]."""
-    arrays = read_npz(path)
-    if "images" in arrays:
-        images = _check_images(arrays["images"], path, "images")
-        return _eighty_twenty(images, _labels(arrays, "labels", len(images), path), path, path.name)
-    if not {"train", "test"} <= arrays.keys():
-        raise broken(path, f"arrays {', '.join(arrays) or 'none'}", "an array images, or arrays train and test")
-    train, test = (_check_images(arrays[name], path, name) for name in ("train", "test"))
-    if train.shape[1:] != test.shape[1:]:
-        raise broken(path, f"train {train.shape}, test {test.shape}", "arrays train and test of one image shape")
-    labels = (_labels(arrays, f"{name}_labels", len(x), path) for name, x in (("train", train), ("test", test)))
-    return Raw(train, next(labels), test, next(labels), path.name, False)
+    """Return the data set of an .npz: ``images`` [``labels``], or ``train``, ``test`` [``train_labels``, ...].
 
-
-def _read_folder(folder: Path, classes: list[str]) -> tuple[list[np.ndarray], np.ndarray, bool]:
-    """Return the images of ``folder``'s classes (of any mode), their labels, and whether any was resized."""
-    from PIL import Image, ImageOps
-
-    files = [(file, label) for label, name in enumerate(classes) for file in sorted((folder / name).rglob("*"))]
-    files = [(file, label) for file, label in files if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
-    images, resized = [], False
-    for file, _ in track(files, f"reading {folder.name}", "images"):
-        try:
-            with Image.open(file) as image:
-                if image.mode[0] in "IF":
-                    raise VaelibError(f"{file}: its mode {image.mode} is not 8 bits a channel; convert it")
-                image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-                if image.size != (SIDE, SIDE):
-                    image, resized = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC), True
-                images.append(np.asarray(image))
-        except (OSError, SyntaxError) as error:
-            raise broken(file, f"a damaged one ({error})", "an image") from error
-    return images, np.array([label for _, label in files], dtype=np.int64), resized
-
-
-def _stack(images: list[np.ndarray], grey: bool) -> np.ndarray:
-    return np.stack(images if grey else [x if x.ndim == 3 else np.stack([x] * 3, -1) for x in images])
-
-
-def image_folder(path: Path) -> Raw:
-    """Return the images of ``path``'s class folders (or of those in ``path/train`` and ``path/test``) as 32x32.
-
-    Images of another size are centre-cropped to a square and resized. One channel if all are grey, else three.
+    Other names in use are read as well (``label``, ``y``; ``x_train``, ``y_train``; ``train_images``; ``val`` as the
+    test set where there is none); an array of a name that says nothing is an error.
     """
-    split = (path / "train").is_dir() and (path / "test").is_dir()
-    folders = [path / "train", path / "test"] if split else [path]
-    classes = sorted({child.name for folder in folders for child in folder.iterdir() if child.is_dir()})
-    try:
-        parts = [_read_folder(folder, classes) for folder in folders]
-    except ImportError as error:
-        raise VaelibError(f"{path}: reading image files needs Pillow; run pip install 'vaelib[eval]'") from error
-    if not all(len(images) for images, _, _ in parts):
-        raise VaelibError(f"{path}: no images found; expected <class>/<image>.png, or train/<class>/... and test/...")
-    grey = all(x.ndim == 2 for images, _, _ in parts for x in images)
-    source = path.name + (", centre-cropped and resized to 32x32" if any(resized for *_, resized in parts) else "")
-    stacked = [(_stack(images, grey), labels) for images, labels, _ in parts]
-    if split:
-        return Raw(*stacked[0], *stacked[1], source, False)
-    return _eighty_twenty(*stacked[0], path, source)
+    arrays = read_npz(path)
+    roles = _roles(arrays, path)
+    single = ("", "images") in roles
+    test = "test" if ("test", "images") in roles else "val"
+    splits = [""] if single else ["train", test]
+    images = [_check_images(arrays[roles[split, "images"]], path, roles[split, "images"]) for split in splits]
+    pairs = zip(splits, images, strict=True)
+    labels = [_labels(arrays, roles.get((split, "labels")), len(x), path) for split, x in pairs]
+    images, note = to_bytes(images)
+    if single:
+        return eighty_twenty(images[0], labels[0], path, path.name + note)
+    if images[0].shape[1:] != images[1].shape[1:]:
+        raise broken(
+            path, f"train {images[0].shape}, {test} {images[1].shape}", f"arrays train and {test} of one image shape"
+        )
+    if test == "val":
+        note += ", val as the test set"
+    unused = [name for (split, _), name in roles.items() if split not in splits]
+    note += left_out(path, dict.fromkeys(unused, "there are test images"))
+    return Raw(images[0], labels[0], images[1], labels[1], path.name + note, False)

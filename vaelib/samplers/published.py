@@ -91,7 +91,7 @@ def draw_samples(samples: SampleSet, out: np.ndarray, seed: int = 0, binarize: b
     order = torch.randperm(count, generator=rng.generator(seed, "published samples"))[:wanted].numpy()
     places = np.full(count, -1)
     places[order] = np.arange(wanted)
-    size = int(np.prod(samples.shape[1:]))
+    size, brightest = int(np.prod(samples.shape[1:])), 0
     try:
         with (
             zipfile.ZipFile(samples.path) as archive,
@@ -105,6 +105,7 @@ def draw_samples(samples: SampleSet, out: np.ndarray, seed: int = 0, binarize: b
                     np.frombuffer(file.read(n * size), np.uint8).reshape(n, *samples.shape[1:]).transpose(0, 3, 1, 2)
                 )
                 place = places[start : start + n]
+                brightest = max(brightest, piece.max())
                 chosen = piece[place >= 0]
                 out[place[place >= 0]] = np.where(chosen >= 128, 255, 0) if binarize else chosen
                 progress.update(n)
@@ -112,3 +113,5 @@ def draw_samples(samples: SampleSet, out: np.ndarray, seed: int = 0, binarize: b
                 raise ValueError("more bytes than its shape says")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise _foreign(samples.path, f"a damaged array ({error})") from None
+    if brightest == 1:
+        raise _foreign(samples.path, "only 0 and 1, which is black (multiply by 255)")
