@@ -26,7 +26,29 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def build_folder(tmp_path, monkeypatch):
+def environment():
+    """Fail a test that leaves the current folder, or the environment that its like read, otherwise than it found them."""
+    read = (
+        "VAELIB_",
+        "DASK_",
+        "__DASK_",
+        "OMP_",
+        "MKL_",
+        "MALLOC_",
+        "MPL",
+        "PYTHON",
+    )  # packages set others when imported
+
+    def found():
+        return os.getcwd(), {name: text for name, text in os.environ.items() if name.startswith(read)}
+
+    before = found()
+    yield
+    assert found() == before
+
+
+@pytest.fixture(autouse=True)
+def build_folder(environment, tmp_path, monkeypatch):
     """Point ``$VAELIB_BUILD`` at an empty folder, so that no test reads or leaves anything in the checkout."""
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "build"))
     return tmp_path / "build"

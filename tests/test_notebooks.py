@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from vaelib import paths
+from vaelib.cli import app
 from vaelib.errors import VaelibError
 from vaelib.report.notebooks import clean_text, lint, run, sync, to_html
 
@@ -136,3 +138,16 @@ def test_an_unknown_parameter_is_fatal_before_anything_runs(tmp_path):
     with pytest.raises(VaelibError, match="no parameter epoch: did you mean epochs"):
         run(source, tmp_path / "out.ipynb", {"epoch": 3}, log=False)
     assert [path.name for path in tmp_path.iterdir()] == ["01_x.py"]
+
+
+@pytest.mark.parametrize("verb", [["check"], ["sync"], ["run", "03_three_gaps", "--out", "out.ipynb"]])
+def test_outside_a_checkout_the_notebook_verbs_say_that_they_need_one(tmp_path, monkeypatch, capsys, verb):
+    """As from a wheel, in a folder of one's own. It once offered an empty list, and found that rules were kept."""
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "site" / "vaelib" / "paths.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        VaelibError, match=r"notebooks holds no notebooks: they need a checkout of the repository"
+    ) as error:
+        app(["notebook", *verb], standalone_mode=False)
+    assert "\n" not in str(error.value)
+    assert capsys.readouterr().out == ""

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vaelib import runs
@@ -153,11 +154,166 @@ def test_a_model_of_other_images_is_refused(model, tmp_path, config, message):
         pretrained_for(GREY, profile(teacher_from=str(copy(model, tmp_path / "other", **config))))
 
 
-def test_a_network_that_predicts_something_else_is_refused(model, tmp_path):
+@pytest.mark.parametrize(
+    ("config", "schedule", "message"),
+    [
+        ({}, {"prediction_type": "v_prediction"}, "prediction_type is v_prediction, and only epsilon is read"),
+        ({}, {"prediction_type": "sample"}, "prediction_type is sample"),
+        (
+            {},
+            {"_class_name": "ScoreSdeVeScheduler"},
+            "scheduler is ScoreSdeVeScheduler, and only DDPMScheduler or DDIM",
+        ),
+        ({}, {"_class_name": "EDMEulerScheduler"}, "scheduler is EDMEulerScheduler"),
+        ({}, {"_class_name": "FlowMatchEulerDiscreteScheduler"}, "scheduler is FlowMatchEuler"),
+        ({}, {"_class_name": None}, "scheduler is None"),
+        ({}, {"beta_schedule": "exponential"}, "beta_schedule is exponential, and only linear or"),
+        ({}, {"rescale_betas_zero_snr": True}, "ends in noise alone"),
+        ({"time_embedding_type": "fourier"}, {}, "time_embedding_type is fourier, and only positional"),
+        ({"time_embedding_type": "learned"}, {}, "time_embedding_type is learned"),
+        ({"center_input_sample": True}, {}, "center_input_sample is True"),
+    ],
+)
+def test_another_parametrisation_is_refused(model, tmp_path, config, schedule, message):
+    """At once, by name, and by the function that reads the network too: each was once taken for a DDPM."""
+    folder = copy(model, tmp_path / "other", **config)
+    path = folder / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | schedule))
+    with pytest.raises(VaelibError, match=message) as error:
+        make(pretrained_for(GREY, profile(teacher_from=str(folder))), Store(tmp_path / "store"))
+    assert "\n" not in str(error.value)
+    with pytest.raises(VaelibError, match=message):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["DDPMScheduler", "DDIMScheduler", "PNDMScheduler"])
+def test_what_ddpms_are_saved_with_is_read(model, tmp_path, name):
+    import diffusers
+
     folder = copy(model, tmp_path / "other")
-    (folder / "scheduler_config.json").write_text('{"prediction_type": "v_prediction"}')
-    with pytest.raises(VaelibError, match="predicts v_prediction"):
-        pretrained_for(GREY, profile(teacher_from=str(folder)))
+    getattr(diffusers, name)(num_train_timesteps=500, beta_schedule="squaredcos_cap_v2").save_pretrained(folder)
+    assert torch.equal(load_pretrained(folder).log_sigmas, load_pretrained(model).log_sigmas)
+
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def renamed(folder, change):
+    """Write the folder's weights under other names: ``change(tensors)``."""
+    save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: {k: v for k, v in t.items() if k != "conv_in.bias"}, r": 1 missing \(conv_in.bias\): save"),
+        (lambda t: t | {"more": torch.zeros(2)}, r": 1 unexpected \(more\): save"),
+        (
+            lambda t: {f"net.{k}": v for k, v in t.items()},
+            r" missing \(conv_in.bias, .* more\); .* unexpected \(net.conv_in",
+        ),
+        (
+            lambda t: {f"module.{k}": v for k, v in t.items()} | {"n_averaged": torch.tensor(3)},
+            r"unexpected \(module.*\): save the state_dict of the network inside its DistributedDataParallel",
+        ),
+        (lambda t: t | {"conv_in.bias": torch.zeros(1)}, r": 1 of another shape or type \(conv_in.bias\): save"),
+        (lambda t: t | {"conv_in.bias": torch.zeros(8, dtype=torch.int8)}, "1 of another shape or type"),
+    ],
+)
+def test_weights_that_are_not_the_networks_are_refused_and_nothing_is_published(model, tmp_path, change, message):
+    """One name missing was once uninitialised memory, and names under ``module.`` a network of noise."""
+    folder, store = renamed(copy(model, tmp_path / "other"), change), Store(tmp_path / "store")
+    settings = pretrained_for(GREY, profile(teacher_from=str(folder)))
+    with pytest.raises(VaelibError, match=message) as error:
+        make(settings, store)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not store.has_manifest(settings)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_fsdp_wrapped_module."])
+def test_a_wrappers_prefix_goes_where_all_names_carry_it(model, tmp_path, prefix):
+    folder = renamed(copy(model, tmp_path / "other"), lambda t: {prefix + name: value for name, value in t.items()})
+    ours, theirs = load_pretrained(folder).state_dict(), load_pretrained(model).state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_attention_under_its_old_names_is_read_and_no_random_number_is_drawn(tmp_path):
+    """As ``google/ddpm-cifar10-32`` was published; diffusers' own loader gives the same weights."""
+    from diffusers import UNet2DModel
+
+    blocks = {"down_block_types": ("AttnDownBlock2D",), "up_block_types": ("AttnUpBlock2D",), "norm_num_groups": 4}
+    shape = {"sample_size": 32, "in_channels": 1, "out_channels": 1, "block_out_channels": (8,), "layers_per_block": 1}
+    UNet2DModel(**shape, **blocks).save_pretrained(tmp_path)
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+    def older(tensors):
+        for new, name in old.items():
+            tensors = {k.replace(f".{new}.", f".{name}."): v for k, v in tensors.items()}
+        return tensors
+
+    assert any(".query." in name for name in older(load_file(tmp_path / WEIGHTS)))
+    renamed(tmp_path, older)
+    theirs, before = UNet2DModel.from_pretrained(tmp_path, low_cpu_mem_usage=False).state_dict(), torch.get_rng_state()
+    ours = load_pretrained(tmp_path).network.unet.state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_the_average_of_the_weights_goes_before_the_last_ones_and_that_is_said(model, tmp_path, capsys):
+    """A checkpoint of diffusers' training script: ``unet``, ``unet_ema``, and here the pipeline's schedule."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for name in ("unet", "unet_ema"):
+        (copy(model, folder / name) / "scheduler_config.json").unlink()
+    renamed(folder / "unet_ema", lambda t: {name: value + 1 for name, value in t.items()})
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_bytes((model / "scheduler_config.json").read_bytes())
+    raw, average = load_file(folder / "unet" / WEIGHTS), load_file(folder / "unet_ema" / WEIGHTS)
+    store = Store(tmp_path / "store")
+    for source, weights in ((folder, average), (folder / "unet_ema", average), (folder / "unet", raw)):
+        settings = pretrained_for(GREY, profile(teacher_from=str(source)))
+        make(settings, store)
+        denoiser = load_teacher(settings, store, torch.device("cpu"))
+        assert all(torch.equal(value, weights[name]) for name, value in denoiser.network.unet.state_dict().items())
+        assert len(denoiser.log_sigmas) == 500  # the pipeline's schedule, not DDPM's 1,000 steps
+        said = capsys.readouterr().out
+        assert ("unet_ema is taken, the average of the weights" in said) == (source == folder)
+        assert ("its unet_ema" in source_of_samples(profile(teacher_from=str(source)))) == (source == folder)
+
+
+def test_a_missing_schedule_is_said(model, tmp_path, capsys):
+    folder = copy(model, tmp_path / "other")
+    (folder / "scheduler_config.json").unlink()
+    make(pretrained_for(GREY, profile(teacher_from=str(folder))), Store(tmp_path / "store"))
+    assert "other has no scheduler_config.json: DDPM's schedule is taken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_schedule_that_was_not_reached_is_not_taken_for_none(model, tmp_path, monkeypatch, capsys, absent):
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    hub = copy(model, tmp_path / "hub")
+    (hub / "scheduler_config.json").unlink()
+
+    def download(repo, name, revision):
+        if name == "scheduler_config.json":
+            raise EntryNotFoundError("404") if absent else LocalEntryNotFoundError("no route to host")
+        return str(hub / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    pinned = pretrained_for(GREY, profile(teacher_from=str(model))).sha256
+    options = {"teacher_from": "owner/name", "teacher_revision": "a" * 40, "teacher_sha256": pinned}
+    settings, store = pretrained_for(GREY, profile(**options)), Store(tmp_path / "store")
+    if absent:
+        make(settings, store)
+        assert "owner/name has no scheduler_config.json: DDPM's schedule is taken" in capsys.readouterr().out
+    else:
+        with pytest.raises(VaelibError, match=r"no route to host.*set teacher_from to it"):
+            make(settings, store)
 
 
 def test_weights_are_pinned(model, tmp_path):

@@ -240,9 +240,7 @@ def test_fid_through_torchmetrics_is_our_frechet_distance():
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """Return a safetensors file with random weights of torch-fidelity's Inception."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    with mock.patch.object(FeatureExtractorInceptionV3, "load_state_dict", return_value=None):
+    with mock.patch("vaelib.tasks.inception.load_weights"):
         state = Inception({}).network.state_dict()
     state = {name: t + 0.01 if t.is_floating_point() else t for name, t in state.items()}  # unlike a fresh one
     path = tmp_path_factory.mktemp("weights") / "inception.safetensors"
@@ -274,9 +272,19 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     pickled, other = tmp_path / "weights.pth", tmp_path / "other.safetensors"
     torch.save({"a": torch.zeros(1)}, pickled)
     save_file({"a": torch.zeros(1)}, str(other))
-    for path in (pickled, other):
-        with pytest.raises(VaelibError, match="holds no weights of torch-fidelity's Inception"):
+    for path, words in ((pickled, "holds no weights of torch-fidelity's Inception"), (other, r"; 1 unexpected \(a\)")):
+        with pytest.raises(VaelibError, match=words):
             load_inception(path, files.sha256(path))
+
+
+def test_inceptions_weights_are_all_there_and_a_wrappers_prefix_goes(weights, tmp_path):
+    path, state = tmp_path / "weights.safetensors", weights[1]
+    save_file({f"module.{name}": tensor for name, tensor in state.items()}, str(path))
+    found = load_inception(path, files.sha256(path)).network.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    save_file({name: tensor for name, tensor in state.items() if name != "fc.bias"}, str(path))
+    with pytest.raises(VaelibError, match=r"inception_weights = .*: 1 missing \(fc.bias\): save"):
+        load_inception(path, files.sha256(path))
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vaelib.errors import VaelibError
+from vaelib import rng
+from vaelib.errors import NonFinite, VaelibError
 from vaelib.models.denoiser import build_denoiser
 from vaelib.samplers import Bank, dpmpp_2m_sample, fill_bank, heun_sample, sample_images, time_steps
 from vaelib.samplers.bank import SAMPLERS, network_calls, shard_path
@@ -160,6 +161,39 @@ def test_a_bank_says_when_it_is_empty_or_too_small(denoiser, tmp_path):
     list(fill_bank(tmp_path, denoiser, 2, shard_size=2, channels=1, steps=2, batch_size=4))
     with pytest.raises(VaelibError, match="bank of 2"):
         Bank(tmp_path).images(0, 3)
+
+
+class Breaks(torch.nn.Module):
+    """A denoiser that gives ``value`` for the images whose first pixel of noise is one of ``pixels``, else zeros."""
+
+    def __init__(self, value, pixels):
+        super().__init__()
+        self.value, self.pixels = value, pixels
+        self.register_parameter("place", torch.nn.Parameter(torch.zeros(())))
+
+    def forward(self, x, sigma):
+        first = (x[:, 0, 0, 0] / sigma)[:, None]
+        self.broken = getattr(self, "broken", (first - self.pixels).abs().amin(1) < 1e-4)
+        return torch.where(self.broken.view(-1, 1, 1, 1), self.value, 0.0).expand_as(x)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("binarize", [False, True])
+def test_an_image_that_is_not_finite_is_named_and_no_shard_is_written(tmp_path, value, binarize):
+    """They were once black: also where one image of a batch is broken, and the padding of the last batch is not asked."""
+    pixels = torch.stack([rng.normal((1, 32, 32), 3, "bank", index)[0, 0, 0] for index in (6, 7)])
+    options = {"seed": 3, "channels": 1, "steps": 2, "binarize": binarize, "batch_size": 4}
+    with pytest.raises(NonFinite, match="image 6 of bank 3 holds NaN or infinity; set amp=false"):
+        sample_images(Breaks(value, pixels[:1]), range(4, 8), **options)
+    with pytest.raises(NonFinite, match=r"image 6 of bank 3 .* \(2 of this batch's 4\)"):
+        sample_images(Breaks(value, pixels), range(4, 8), **options)
+    with pytest.raises(NonFinite, match="image 6 of bank 3"):
+        list(fill_bank(tmp_path, Breaks(value, pixels), 8, shard_size=4, shards=[1], **options))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(NonFinite, match="image 0 of bank 3"):
+        sample_images(Breaks(value, torch.tensor([rng.normal((1, 32, 32), 3, "bank", 0)[0, 0, 0]])), [0], **options)
+    padding = torch.zeros(1)
+    assert len(sample_images(Breaks(value, padding), [0], **options)) == 1
 
 
 def test_no_tensor_of_the_sampler_stays_on_the_cpu():

@@ -25,7 +25,7 @@ k                                ``k``                           the bank holds 
 """
 
 from .data import Augmentation, ImageData, augmentation, load_dataset
-from .errors import NonFiniteLoss, VaelibError
+from .errors import NonFinite, NonFiniteLoss, VaelibError
 from .gaps import attack_encoder, bdmc, evaluate_elbo, iwae, ms_ssim, optimize_posterior, robustness_gap
 from .models import (
     VAE,
@@ -61,6 +61,7 @@ __all__ = [
     "MixtureOfLogistics",
     "Mollified",
     "Mollify",
+    "NonFinite",
     "NonFiniteLoss",
     "Posterior",
     "ResidualVAE",

@@ -158,6 +158,17 @@ def report(profile: ProfileOption = "laptop") -> None:
     print(f"report: {paths.shown(write_report(folder))}")
 
 
+def _notebooks() -> dict[str, Path]:
+    """Return the notebooks' sources by name; they come with a checkout, not with the installed package."""
+    folder = paths.project_root() / "notebooks"
+    found = {path.stem: path for path in sorted(folder.glob("[0-9]*.py"))}
+    if not found:
+        raise VaelibError(
+            f"{folder} holds no notebooks: they need a checkout of the repository; run this in its folder"
+        )
+    return found
+
+
 @notebook.command("run")
 def notebook_run(
     name: Annotated[str, typer.Argument(help="the notebook's name, for example 03_three_gaps")],
@@ -169,11 +180,10 @@ def notebook_run(
     from .report import notebooks
     from .runs import parse_overrides
 
-    source = paths.project_root() / "notebooks" / f"{name}.py"
-    if not source.exists():
-        names = ", ".join(sorted(path.stem for path in source.parent.glob("[0-9]*.py")))
-        raise VaelibError(f"there is no notebook {name}; choose one of {names}")
-    done = notebooks.run(source, out.resolve(), parse_overrides(parameter or []))
+    sources = _notebooks()
+    if name not in sources:
+        raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}")
+    done = notebooks.run(sources[name], out.resolve(), parse_overrides(parameter or []))
     if html:
         notebooks.to_html(done, html.resolve())
     print(f"notebook: {paths.shown(done)}")
@@ -184,6 +194,7 @@ def notebook_sync() -> None:
     """Write every .ipynb from its .py (always in this direction)."""
     from .report import notebooks
 
+    _notebooks()
     changed = notebooks.sync()
     print("\n".join(f"wrote {name}" for name in changed) or "all pairs are in step")
 
@@ -193,8 +204,9 @@ def notebook_check() -> None:
     """Fail if a pair is out of step or a notebook breaks the house rules."""
     from .report import notebooks
 
+    sources = _notebooks().values()
     wrong = [f"{name} is out of step with its .py: run `make sync`" for name in notebooks.sync(check=True)]
-    for path in sorted((paths.project_root() / "notebooks").glob("[0-9]*.py")):
+    for path in sources:
         wrong += notebooks.lint(path)
     if wrong:
         raise VaelibError("\n  ".join(["the notebooks need mending:", *wrong]))

@@ -5,5 +5,9 @@ class VaelibError(Exception):
     """A mistake outside the code (setting, file, data, machine); the CLI prints its text and no traceback."""
 
 
-class NonFiniteLoss(VaelibError):
+class NonFinite(VaelibError):
+    """A network gave NaN or infinity; nothing was made of it."""
+
+
+class NonFiniteLoss(NonFinite):
     """Training met NaN or infinity and stopped; the last good checkpoint is kept."""

@@ -1,8 +1,31 @@
-"""Where bfloat16 pays: on hardware that multiplies it. Elsewhere it is emulated, many times slower than float32."""
+"""Where bfloat16 pays: on hardware that multiplies it. Elsewhere it is emulated, many times slower than float32.
 
+And what no precision may yield: NaN or infinity, which comparing, clipping and bytes would turn into black or white pixels.
+"""
+
+from collections.abc import Sequence
 from functools import cache
 
 import torch
+from torch import Tensor
+
+from .errors import NonFinite
+
+RETRAIN = "train this VAE again with a lower lr or amp=False"  # the way out where a decoder gives NaN or infinity
+
+
+def require_finite(values: Tensor, numbers: Sequence[int], what: str, way_out: str) -> None:
+    """Raise NonFinite unless all of ``values`` (B, ...) are finite; ``numbers`` are those of the B images in ``what``."""
+    imagined = values.untyped_storage().device.type == "meta"  # fake and meta tensors have no values to ask
+    if imagined or values.isfinite().all():
+        return
+    bad = [
+        int(number)
+        for number, one in zip(numbers, values.flatten(1).isfinite().all(1).tolist(), strict=True)
+        if not one
+    ]
+    others = f" ({len(bad):,} of this batch's {len(values):,})" if len(bad) > 1 else ""
+    raise NonFinite(f"image {bad[0]} of {what} holds NaN or infinity{others}; {way_out}")
 
 
 @cache

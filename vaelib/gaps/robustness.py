@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..data import splits
 from ..errors import VaelibError
+from ..precision import RETRAIN, require_finite
 from ..rng import generator, normal
 from .attack import attack_encoder
 from .bounds import as_float, evaluating
@@ -44,6 +45,7 @@ def _reconstruct(vae: nn.Module, x: Tensor, indices: list[int], kind: str, seed:
     """Return x̃ for images (B, C, H, W), with z sampled from q(z|x) under noise named by ``purpose`` and image."""
     eps = torch.stack([normal((vae.d_z,), seed, purpose, index) for index in indices]).to(x.device)
     params = vae.decode(vae.encode(x).rsample(eps))
+    require_finite(params, indices, "the test images, decoded,", RETRAIN)
     if kind == "mean":
         return vae.likelihood.mean(params).clamp(0, 1)
     return vae.likelihood.sample(params, generator(seed, f"{purpose}/pixels")).clamp(0, 1)
@@ -105,6 +107,7 @@ def robustness_gap(
 
     Raises:
         VaelibError: an unknown variant name, or more images asked for than there are.
+        NonFinite: the VAE gave NaN or infinity.
     """
     rows = []
     for found in attacked_pairs(vae, images, labels, **options):

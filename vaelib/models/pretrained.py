@@ -19,8 +19,14 @@ from torch import Tensor, nn
 
 from ..errors import VaelibError
 from ..precision import bf16_pays
+from .weights import load_weights
 
 CONFIG, WEIGHTS, SCHEDULE = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"
+AVERAGE = "unet_ema"  # as diffusers' training scripts name the moving average of the weights, which one samples from
+# The parametrisation above, and nothing else: what is not named here may mean something else by the same numbers.
+SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler")
+BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
+OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # of diffusers before 0.17
 
 
 def noise_scale(alphas_cumprod: Tensor) -> Tensor:
@@ -66,13 +72,20 @@ class NoisePredictor(nn.Module):
         return self.unet(inputs, t, return_dict=False)[0]
 
 
+def network_folder(folder: Path) -> Path:
+    """Return where the network of a diffusers model or pipeline lies; its ``unet_ema`` goes before its ``unet``."""
+    return next((folder / name for name in (AVERAGE, "unet") if (folder / name / CONFIG).is_file()), folder)
+
+
 def model_files(folder: Path) -> dict[str, Path]:
     """Return the files of a diffusers model or pipeline: network, weights and, if there is one, the noise schedule.
+
+    A pipeline's ``unet`` or ``unet_ema``, named itself, keeps the pipeline's schedule.
 
     Raises:
         VaelibError: no such folder, no network, or weights that would have to be unpickled.
     """
-    inside = folder / "unet" if (folder / "unet" / CONFIG).is_file() else folder
+    inside = network_folder(folder)
     files = {CONFIG: inside / CONFIG, WEIGHTS: inside / WEIGHTS}
     if not files[CONFIG].is_file():
         raise VaelibError(f"{folder} holds no diffusers model: {CONFIG} is missing; give a folder of save_pretrained")
@@ -80,7 +93,12 @@ def model_files(folder: Path) -> dict[str, Path]:
         pickled = ", ".join(sorted(p.name for p in inside.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt")))
         why = f"its {pickled} would have to be unpickled, which may run code; " if pickled else ""
         raise VaelibError(f"{inside} holds no {WEIGHTS}; {why}save the model with safe_serialization=True")
-    schedules = [path for path in (folder / "scheduler" / SCHEDULE, folder / SCHEDULE) if path.is_file()]
+    places = [
+        folder / "scheduler",
+        folder,
+        *([folder.parent / "scheduler"] if folder.name in (AVERAGE, "unet") else []),
+    ]
+    schedules = [place / SCHEDULE for place in places if (place / SCHEDULE).is_file()]
     return files | ({SCHEDULE: schedules[0]} if schedules else {})
 
 
@@ -112,30 +130,59 @@ def check_model(folder: Path, channels: int) -> None:
             f"{folder}: images of size {found[0]} with {found[1]} channels in and {found[2]} out; the data set has "
             f"{channels} at 32x32: choose another model"
         )
-    predicts = _read(files[SCHEDULE]).get("prediction_type", "epsilon") if SCHEDULE in files else "epsilon"
-    if predicts != "epsilon":
-        raise VaelibError(f"{folder}: its network predicts {predicts}; only models that predict the noise are read")
+    _check_parametrisation(folder, files)
+
+
+def _check_parametrisation(folder: Path, files: dict[str, Path]) -> None:
+    """Raise VaelibError unless a model is known to be the noise predictor that :class:`VPDenoiser` makes of it."""
+    config, schedule = _read(files[CONFIG]), _read(files[SCHEDULE]) if SCHEDULE in files else {}
+    facts: list[tuple[str, Any, tuple]] = [
+        ("time_embedding_type", config.get("time_embedding_type", "positional"), ("positional",)),
+        ("center_input_sample", config.get("center_input_sample", False), (False,)),
+    ]
+    if SCHEDULE in files:
+        facts += [
+            ("prediction_type", schedule.get("prediction_type", "epsilon"), ("epsilon",)),
+            ("scheduler", schedule.get("_class_name"), SCHEDULERS),
+            ("beta_schedule", schedule.get("beta_schedule", "linear"), BETAS),
+        ]
+    for name, found, allowed in facts:
+        if found not in allowed:
+            raise VaelibError(
+                f"{folder}: its {name} is {found}, and only {' or '.join(map(str, allowed))} is read as a model that "
+                "predicts DDPM's noise; choose another model"
+            )
 
 
 def load_pretrained(folder: Path) -> VPDenoiser:
     """Return the denoiser of a diffusers folder; without a schedule beside it, DDPM's (β from 1e-4 to 0.02) is taken.
 
     Raises:
-        VaelibError: a damaged or foreign file; nothing is unpickled.
+        VaelibError: a damaged or foreign file, another parametrisation, or weights that are not the network's, all of
+            them and no others; nothing is unpickled.
     """
     from diffusers import DDPMScheduler, UNet2DModel
     from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     files = model_files(folder)
+    _check_parametrisation(folder, files)
     schedule = DDPMScheduler.from_config(_read(files[SCHEDULE])) if SCHEDULE in files else DDPMScheduler()
     sigmas = noise_scale(schedule.alphas_cumprod)
     if not sigmas.isfinite().all():
         raise VaelibError(f"{folder}: its schedule ends in noise alone, at which no noise can be predicted")
     try:
-        unet = UNet2DModel.from_pretrained(
-            files[CONFIG].parent, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        with torch.random.fork_rng(devices=[]):  # which the network's first, unused weights are drawn from
+            unet = UNet2DModel.from_config(_read(files[CONFIG]))
+        tensors = load_file(str(files[WEIGHTS]))
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise VaelibError(f"{folder} is not a readable diffusers model ({reason}); fetch it again") from None
+    # Not from_pretrained: it draws what is missing, skips what it does not know, and both only in a log.
+    load_weights(unet, {_new_name(name): tensor for name, tensor in tensors.items()}, files[WEIGHTS])
     return VPDenoiser(NoisePredictor(unet), sigmas).eval()
+
+
+def _new_name(name: str) -> str:
+    """Return what diffusers calls a weight today."""
+    return ".".join(OLD_NAMES.get(part, part) for part in name.split("."))

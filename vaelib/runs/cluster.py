@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -58,7 +58,7 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         # A worker that could not be started again must not leave the rest waiting for ever.
         "distributed.scheduler.no-workers-timeout": "3 minutes",
     }
-    with dask.config.set(settings), _as_before(environment):
+    with dask.config.set(settings), _as_before():
         cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -73,17 +73,15 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _as_before(names: Iterable[str]) -> Iterator[None]:
-    """Leave the environment as it was: nannies write their workers' settings into it, where the next cluster finds them."""
-    before = {name: os.environ.get(name) for name in names}
+def _as_before() -> Iterator[None]:
+    """Leave the environment as it was: nannies write their workers' settings and more into it, for all that comes after."""
+    before = dict(os.environ)
     try:
         yield
     finally:
-        for name, text in before.items():
-            if text is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = text
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def share_out(workers: int | None) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import VaelibError
-from ..models.pretrained import WEIGHTS, check_model, model_files, model_shape
+from ..models.pretrained import AVERAGE, WEIGHTS, check_model, model_files, model_shape, network_folder
 from ..samplers.published import open_samples
 from .profiles import Profile
 from .settings import Data, Pretrained, Samples, checked
@@ -72,6 +72,8 @@ def source_of_samples(profile: Profile) -> str:
         known = " (filtered: of each class the 20 % that a classifier was surest of)" if name.startswith("1m") else ""
         return f"samples of others, {name}{known}, drawn from all of it by seed, k = {profile.k}"
     if profile.teacher_from:
-        name = Path(profile.teacher_from).name if Path(profile.teacher_from).is_dir() else profile.teacher_from
+        folder, name = Path(profile.teacher_from).expanduser(), profile.teacher_from
+        if folder.is_dir():
+            name = folder.name + (f", its {AVERAGE}" if network_folder(folder) == folder / AVERAGE else "")
         return f"teacher of others, {name} (it may have seen images that are not in D_train), k = {profile.k}, {steps}"
     return f"teacher `{profile.teacher}`, {profile.teacher_images:,} training images, k = {profile.k}, {steps}"

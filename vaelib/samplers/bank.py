@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import files, rng
 from ..errors import VaelibError
 from ..models.denoiser import EDMDenoiser
+from ..precision import require_finite
 from .dpmpp import dpmpp_2m_sample
 from .heun import heun_sample
 
@@ -46,7 +47,7 @@ def sample_images(
 
     The sample x ∈ [−1, 1] is stored as ⌊127.5 x + 128⌋; ``binarize`` then thresholds at one half, to 0 and 255.
     ``batch_size`` is part of an image's identity, by at most the rounding of the network's kernels. ``sampler``: ``heun``, the
-    paper's, or ``dpmpp_2m``, which calls the network once a step. Raises VaelibError for another one.
+    paper's, or ``dpmpp_2m``, which calls the network once a step. Raises VaelibError for another one, NonFinite.
     """
     if sampler not in SAMPLERS:
         raise VaelibError(f"sampler = {sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
@@ -59,6 +60,8 @@ def sample_images(
         for row, index in enumerate(indices[start : start + batch_size]):
             noise[row] = rng.normal(shape, seed, "bank", int(index))
         x = SAMPLERS[sampler](denoiser, noise.to(device), steps=steps, sigma_min=sigma_min, sigma_max=sigma_max)
+        wanted = indices[start : start + batch_size]
+        require_finite(x[: len(wanted)], wanted, f"bank {seed}", "set amp=false, or train or choose another teacher")
         images = (x * 127.5 + 128).clamp(0, 255).to(torch.uint8)
         batches.append((images >= 128).to(torch.uint8) * 255 if binarize else images)
     images = torch.cat(batches) if batches else torch.empty(0, *shape, dtype=torch.uint8)

@@ -21,6 +21,7 @@ from torch.optim.sgd import sgd
 from .. import rng
 from ..errors import NonFiniteLoss, VaelibError
 from ..gaps.bounds import evaluating
+from ..models.weights import matched
 
 
 class Fit(NamedTuple):
@@ -97,7 +98,8 @@ class FitState:
         return flat | {f"momentum.{name}": tensor for name, tensor in zip(self.names, self.momentum, strict=True)}
 
     def load(self, tensors: dict[str, Tensor], epochs: int) -> None:
-        """Go on from :meth:`tensors` as they were after ``epochs`` epochs."""
+        """Go on from :meth:`tensors` as they were after ``epochs`` epochs; raises VaelibError on another network's."""
+        tensors = matched(tensors, self.tensors(), "the checkpoint")
         network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         self.network.load_state_dict(network)
         for name, buffer in zip(self.names, self.momentum, strict=True):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..errors import VaelibError
 from ..gaps.bounds import evaluating
 from ..gaps.robustness import RECONSTRUCTIONS
+from ..precision import RETRAIN, require_finite
 from ..rng import generator
 
 
@@ -21,6 +22,7 @@ def generate(vae: nn.Module, n: int, kind: str = "sample", seed: int = 0, batch_
 
     Raises:
         VaelibError: unknown ``kind``, or no image asked for.
+        NonFinite: the decoder gave NaN or infinity.
     """
     if kind not in RECONSTRUCTIONS:
         raise VaelibError(f"kind = {kind!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
@@ -29,9 +31,11 @@ def generate(vae: nn.Module, n: int, kind: str = "sample", seed: int = 0, batch_
     parts = []
     with evaluating(vae) as device, torch.inference_mode():
         for start in range(0, n, batch_size):
-            draws = [generator(seed, "generate", i) for i in range(start, min(start + batch_size, n))]
+            numbers = range(start, min(start + batch_size, n))
+            draws = [generator(seed, "generate", i) for i in numbers]
             z = torch.stack([torch.randn(vae.d_z, generator=draw) for draw in draws])
             params = vae.decode(z.to(device))
+            require_finite(params, numbers, "the decoder's samples", RETRAIN)
             if kind == "mean":
                 x = vae.likelihood.mean(params)
             else:

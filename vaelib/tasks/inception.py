@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .. import files, rng
 from ..errors import VaelibError
+from ..models.weights import load_weights
 from .classifier import check_bytes
 
 FEWEST = 2_048  # with fewer images than Inception's features their covariance is singular and FID means little
@@ -38,13 +39,17 @@ class InceptionQuality(NamedTuple):
 class Inception(nn.Module):
     """torch-fidelity's Inception with 2,048 features and 1,008 logits of uint8 images; grey ones become RGB."""
 
-    def __init__(self, weights: dict[str, Tensor]):
+    def __init__(self, weights: dict[str, Tensor], source: object = "weights"):
         super().__init__()
         from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
-        # Its constructor downloads or unpickles weights; it is handed those that were read safely.
-        with mock.patch.object(fidelity, "load_state_dict_from_url", return_value=weights):
+        # Its constructor downloads or unpickles weights; it gets none, and then those that were read safely.
+        with (
+            mock.patch.object(fidelity, "load_state_dict_from_url"),
+            mock.patch.object(fidelity.FeatureExtractorInceptionV3, "load_state_dict"),
+        ):
             self.network = fidelity.FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"])
+        load_weights(self.network, weights, source)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B, 2048) and logits without bias (B, 1008)."""
@@ -68,10 +73,10 @@ def load_inception(path: str | Path, sha256: str) -> Inception:
     from safetensors.torch import load_file
 
     try:
-        return Inception(load_file(str(path))).eval()
+        return Inception(load_file(str(path)), f"inception_weights = {path}").eval()
     except ImportError as error:
         raise VaelibError("FID and IS need torch-fidelity; run pip install 'vaelib[eval]'") from error
-    except (SafetensorError, RuntimeError) as error:
+    except SafetensorError as error:
         reason = str(error).splitlines()[0]
         raise VaelibError(
             f"inception_weights = {path} holds no weights of torch-fidelity's Inception ({reason})"

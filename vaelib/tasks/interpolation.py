@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import VaelibError
 from ..gaps.bounds import as_float, evaluating
 from ..gaps.robustness import RECONSTRUCTIONS
+from ..precision import RETRAIN, require_finite
 from ..rng import derive, generator
 
 
@@ -97,6 +98,7 @@ def interpolate(
 
     Raises:
         VaelibError: the same image twice, an unknown ``reconstruction``, or too few ``alphas`` or ``samples``.
+        NonFinite: the VAE gave NaN or infinity.
     """
     if reconstruction not in RECONSTRUCTIONS:
         raise VaelibError(f"reconstruction {reconstruction!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
@@ -113,6 +115,7 @@ def interpolate(
         for first in range(0, alphas, at_once):
             part = z[first : first + at_once]
             params = vae.decode(part)
+            require_finite(params, range(first, first + len(part)), "the path", RETRAIN)
             x = _reconstructions(vae, params, reconstruction, samples, seed, first)
             log_q.append(vae.encode(x.flatten(0, 1)).log_prob(part.repeat(len(x), 1)).view(len(x), -1))
             images.append(vae.likelihood.mean(params))

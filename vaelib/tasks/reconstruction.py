@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import VaelibError
 from ..gaps.bounds import as_float, evaluating
 from ..gaps.robustness import RECONSTRUCTIONS
+from ..precision import RETRAIN, require_finite
 from ..rng import generator
 
 
@@ -32,6 +33,8 @@ def check_range(images: Tensor) -> None:
 def _decode(vae: nn.Module, x: Tensor, kind: str, seed: int, start: int) -> Tensor:
     """Return x̃ of the images ``x`` numbered from ``start``; pixel noise is named by (seed, image number)."""
     params = vae.decode(vae.encode(x).mu)
+    numbers = range(start, start + len(x))
+    require_finite(params, numbers, "the reconstructions", RETRAIN)
     if kind == "mean":
         return vae.likelihood.mean(params).clamp(0, 1)
     draws = (generator(seed, "reconstruct", start + i) for i in range(len(x)))
@@ -49,6 +52,7 @@ def reconstruct(vae: nn.Module, images: Tensor, kind: str = "sample", seed: int 
 
     Raises:
         VaelibError: unknown ``kind``, no images, or values out of range.
+        NonFinite: the VAE gave NaN or infinity.
     """
     if kind not in RECONSTRUCTIONS:
         raise VaelibError(f"reconstruction {kind!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")

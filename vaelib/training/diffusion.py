@@ -26,6 +26,7 @@ from torch.optim.swa_utils import AveragedModel
 from .. import rng
 from ..errors import NonFiniteLoss, VaelibError
 from ..models.denoiser import EDMDenoiser, edm_loss, noise_levels
+from ..models.weights import matched
 
 
 class DiffusionStep(NamedTuple):
@@ -74,7 +75,13 @@ class DiffusionState:
         return {"images_seen": self.images_seen}
 
     def load(self, tensors: dict[str, Tensor], meta: dict) -> "DiffusionState":
-        """Restore what ``tensors()`` and ``meta()`` returned; raises RuntimeError on another network's."""
+        """Restore what ``tensors()`` and ``meta()`` returned; raises VaelibError on another network's."""
+        wanted = {key: value for key, value in self.tensors().items() if key.startswith(("model/", "ema/"))}
+        if any(name.startswith("step/") for name in tensors):  # none before the first step
+            for name, parameter in self.denoiser.named_parameters():
+                moments = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+                wanted |= {f"{key}/{name}": value for key, value in moments.items()}
+        tensors = matched(tensors, wanted, "the checkpoint")
 
         def under(prefix: str) -> dict[str, Tensor]:
             return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -19,6 +19,7 @@ from torch.optim.adam import adam
 from .. import rng
 from ..errors import NonFiniteLoss, VaelibError
 from ..models.vae import VAE
+from ..models.weights import matched
 from ..precision import bf16_pays
 from .distributions import Stream
 
@@ -93,7 +94,8 @@ class VAEState:
         return flat
 
     def load(self, tensors: dict[str, Tensor], epochs: int) -> None:
-        """Go on from :meth:`tensors` as they were after ``epochs`` epochs."""
+        """Go on from :meth:`tensors` as they were after ``epochs`` epochs; raises VaelibError on another network's."""
+        tensors = matched(tensors, self.tensors(), "the checkpoint")
         self.vae.load_state_dict({k.removeprefix("vae."): v for k, v in tensors.items() if k.startswith("vae.")})
         for name, moments in self._moments.items():
             for kind, tensor in moments.items():

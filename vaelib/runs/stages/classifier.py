@@ -6,6 +6,7 @@ from torch import Tensor
 from ... import files, rng
 from ...data import load_dataset
 from ...errors import VaelibError
+from ...models.weights import load_weights
 from ...tasks import FitState, SmallClassifier, fit, logits_of
 from ..evaluations import Classifier
 from ..settings import Data
@@ -52,7 +53,8 @@ def make_classifier(settings: Classifier, context: Context) -> None:
 
 def load_classifier(settings: Classifier, store: Store, device: torch.device | None = None) -> SmallClassifier:
     """Return the trained classifier in eval mode."""
-    tensors, meta = load_tensors(store.require(settings) / "weights.safetensors")
+    path = store.require(settings) / "weights.safetensors"
+    tensors, meta = load_tensors(path)
     network = build_small(settings, meta["classes"])
-    network.load_state_dict(tensors)
+    load_weights(network, tensors, path)
     return network.to(device or torch.device("cpu")).eval()

@@ -9,6 +9,7 @@ from ... import files, rng
 from ...data.splits import stratified
 from ...models.denoiser import EDMDenoiser, build_denoiser
 from ...models.pretrained import VPDenoiser, load_pretrained
+from ...models.weights import load_weights
 from ...samplers.bank import fill_bank
 from ...training.diffusion import DiffusionState, train_denoiser
 from ..settings import Bank, Pretrained, Teacher
@@ -83,7 +84,8 @@ def load_teacher(settings: Teacher | Pretrained, store: Store, device: torch.dev
     if isinstance(settings, Pretrained):
         return load_pretrained(store.require(settings)).to(device)
     denoiser = build_teacher(settings)
-    denoiser.load_state_dict(load_tensors(store.require(settings) / "weights.safetensors")[0])
+    path = store.require(settings) / "weights.safetensors"
+    load_weights(denoiser, load_tensors(path)[0], path)
     return denoiser.to(device).eval()
 
 

@@ -8,7 +8,17 @@ import numpy as np
 
 from ... import files
 from ...errors import VaelibError
-from ...models.pretrained import CONFIG, SCHEDULE, WEIGHTS, check_model, load_pretrained, model_files, model_shape
+from ...models.pretrained import (
+    AVERAGE,
+    CONFIG,
+    SCHEDULE,
+    WEIGHTS,
+    check_model,
+    load_pretrained,
+    model_files,
+    model_shape,
+    network_folder,
+)
 from ...samplers.bank import shard_path
 from ...samplers.published import draw_samples, open_samples
 from ..settings import Pretrained, Samples
@@ -19,6 +29,7 @@ def _from_hub(settings: Pretrained) -> Path:
     """Return the folder of a hub model at its pinned commit, downloaded if it is not in the hub's cache."""
     try:
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError:
         raise VaelibError(
             f"teacher_from = {settings.model} needs huggingface_hub; pip install 'vaelib[diffusion]'"
@@ -26,16 +37,17 @@ def _from_hub(settings: Pretrained) -> Path:
     try:
         for name in (CONFIG, WEIGHTS):
             path = Path(hf_hub_download(settings.model, name, revision=settings.revision))
+        try:
+            hf_hub_download(settings.model, SCHEDULE, revision=settings.revision)
+        except EntryNotFoundError as error:  # not every model has one; but one that was not reached is no such answer
+            if isinstance(error, LocalEntryNotFoundError):
+                raise
     except Exception as error:  # its errors have no common base: no route, no such file, a gate
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise VaelibError(
             f"teacher_from = {settings.model} did not come from the hub ({reason}); download {CONFIG}, {WEIGHTS} and "
             f"{SCHEDULE} of commit {settings.revision} into a folder and set teacher_from to it"
         ) from None
-    try:
-        hf_hub_download(settings.model, SCHEDULE, revision=settings.revision)
-    except Exception:  # not every model has one; DDPM's is then taken
-        print(f"{settings.model} has no {SCHEDULE}: DDPM's schedule is taken", flush=True)
     return path.parent
 
 
@@ -51,9 +63,16 @@ def make_pretrained(settings: Pretrained, context: Context) -> None:
         raise VaelibError(
             f"teacher_from = {settings.model}: its {WEIGHTS} has SHA-256 {actual}, expected {settings.sha256}; fetch it again"
         )
+    load_pretrained(source)  # a network that does not fit its weights is found now, not in every shard
+    if network_folder(source) == source / AVERAGE:
+        print(
+            f"{source}: {AVERAGE} is taken, the average of the weights, not unet; for that name {source}/unet",
+            flush=True,
+        )
+    if SCHEDULE not in found:
+        print(f"{settings.model} has no {SCHEDULE}: DDPM's schedule is taken", flush=True)
     for name, path in found.items():
         shutil.copyfile(path, context.folder / name)
-    load_pretrained(context.folder)  # a network that does not fit its weights is found now, not in every shard
 
 
 def make_samples(settings: Samples, context: Context) -> None:

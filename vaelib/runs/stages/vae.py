@@ -11,6 +11,7 @@ from ... import files, gaps, rng
 from ...data import augmentation
 from ...errors import VaelibError
 from ...models import VAE, FullyConnectedVAE, ResidualVAE, build_likelihood
+from ...models.weights import load_weights
 from ...samplers.bank import Bank as BankImages
 from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
 from ...training.mollify import Mollified, Mollify
@@ -45,7 +46,8 @@ def load_vae(settings: VAERun, store: Store, epoch: int | None = None, device: t
         kept = ", ".join(map(str, settings.snapshots))
         raise VaelibError(f"epoch = {epoch}: no weights were kept there; snapshots are at {kept}")
     vae = build_vae(settings.network, settings.data.channels)
-    vae.load_state_dict(load_tensors(store.require(settings) / f"weights-{epoch:05d}.safetensors")[0])
+    path = store.require(settings) / f"weights-{epoch:05d}.safetensors"
+    load_weights(vae, load_tensors(path)[0], path)
     return vae.to(device or torch.device("cpu")).eval()
 
 
