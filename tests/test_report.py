@@ -162,7 +162,7 @@ def test_report_is_one_escaped_self_contained_page(tmp_path):
     assert page.count("data:image/webp;base64,") == 1
     assert "contradicted" in page  # robustness: the augmentations' gaps are smaller than DMaaPx's
     assert '<td class="num paper best">137</td>' in page
-    assert '<td class="num ours best">184 ± 0.00</td>' in page
+    assert '<td class="num ours best">184 ± 0</td>' in page
 
 
 def test_report_of_an_empty_build_says_so_and_of_no_build_is_an_error(tmp_path):
