@@ -186,6 +186,6 @@ def test_a_path_picture_says_the_mean_log_density(vaes, images):
     paths = {name: interpolate(vae, images[0], images[1], alphas=5, samples=3) for name, vae in vaes.items()}
     picture = PathPicture(paths)
     picture.move(2)
-    said = float(picture.titles[0].get_text().split(": ")[1].split()[0].replace("−", "-").replace(",", ""))
+    said = float(picture.titles[0].get_text().split("\n")[1].split()[0].replace("−", "-").replace(",", ""))
     assert said == pytest.approx(float(paths["normal"].mean[2]), rel=0.01)
     assert len(list(picture.frames())) == len(picture.axes[0][1]) == 5

@@ -9,7 +9,9 @@ from pathlib import Path
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import LayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.transforms import BboxBase
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 GREY = "#666666"
@@ -45,8 +47,50 @@ LABELS = {
 }
 
 
+class MeasuredMargins(LayoutEngine):
+    """Axes give way to their own labels: ELBOs of -1,000,000 need more room at the left than those of -100.
+
+    When a figure is drawn, axes whose labels would leave the sheet or reach into what stands at their left are made
+    narrower, and so are those that begin at the same x. All others stay where they were put.
+    """
+
+    _adjust_compatible, _colorbar_gridspec = True, True
+    step, least = 0.05, 0.8  # inches: room is given in steps, so that other pixels find enough; no axes are narrower
+
+    def execute(self, fig: Figure) -> None:
+        """Measure the labels of every axes, and move its edges."""
+        shown = [ax for ax in fig.axes if ax.get_visible()]
+        before = {ax: ax.get_position(original=True) for ax in shown}
+        room: dict[float, tuple[float, float]] = {}  # by a column's left edge: inches needed at the left, at the right
+        for ax in filter(lambda ax: ax.axison, shown):
+            left, right = room.get(round(before[ax].x0, 4), (0.0, 0.0))
+            more = self._needed(fig, ax, before)
+            room[round(before[ax].x0, 4)] = max(left, more[0]), max(right, more[1])
+        for ax, box in before.items():
+            left, right = (one / fig.get_figwidth() for one in room.get(round(box.x0, 4), (0.0, 0.0)))
+            if (left or right) and box.width - left - right >= self.least / fig.get_figwidth():
+                ax.set_position((box.x0 + left, box.y0, box.width - left - right, box.height))
+
+    def _needed(self, fig: Figure, ax: Axes, boxes: Mapping[Axes, BboxBase]) -> tuple[float, float]:
+        """Return by how many inches the labels of ``ax`` reach too far to the left and to the right."""
+        own, (width, _) = boxes[ax], fig.get_size_inches()
+        beside = [one.x1 for one in boxes.values() if one.x1 <= own.x0 and one.y0 < own.y1 and own.y0 < one.y1]
+        ends = [axis.get_tightbbox() for axis in (ax.yaxis, ax.xaxis)]
+        inches = [box.transformed(fig.dpi_scale_trans.inverted()) for box in ends if box is not None]
+        if not inches:
+            return 0.0, 0.0
+        short = (
+            max([0.0, *beside]) * width + self.step - min(box.x0 for box in inches),
+            max(box.x1 for box in inches) - width,
+        )
+        return tuple(math.ceil(max(one, 0.0) / self.step) * self.step for one in short)
+
+
 class ReportFigure(Figure):
-    """A figure that shows itself in a notebook under any matplotlib backend."""
+    """A figure that shows itself in a notebook under any matplotlib backend, and cuts no label off."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{"layout": MeasuredMargins()} | options)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -135,7 +135,7 @@ class PathPicture(MovingPicture):
         """Show the path's point ``index``."""
         for (name, path), picture, title in zip(self.paths.items(), self.pictures, self.titles, strict=True):
             picture.set_data(_pixels(path.images[index]))
-            title.set_text(f"{_name(name)}: {number(float(path.mean[index]))} nats")
+            title.set_text(f"{_name(name)}\n{number(float(path.mean[index]))} nats")
             alpha = float(path.alphas[index])
         self.marker.set_xdata([alpha, alpha])
 

@@ -93,14 +93,17 @@ def draw_gap(ax: Axes, table: pd.DataFrame, gap: str, variants: Sequence[str]) -
             look = {"color": "#222222", "mfc": "#222222" if clear else "white", "ms": 6, "clip_on": False}
             ax.plot(1.035, y, "^", transform=ax.get_yaxis_transform(), **look)
     positive = all((values > 0).all(axis=None) for values in found.values())
-    if positive and gap != "robustness_gap":
+    low, high = ax.get_xlim()
+    if positive and gap != "robustness_gap" and high > 4 * low > 0:
         ax.set_xscale("log")
         low, high = ax.get_xlim()
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 20 * low else (1,)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    else:
-        ax.xaxis.set_major_locator(MaxNLocator(4))
+    else:  # a narrow range has no round numbers for a logarithmic scale; large numbers are wide
+        ax.xaxis.set_major_locator(MaxNLocator(4 if max(abs(low), abs(high)) < 1e5 else 2))
+        if gap != "robustness_gap":
+            ax.xaxis.set_major_formatter("{x:,.10g}")
     ax.set(ylim=(len(variants) - 0.5, -0.5), xlabel=UNITS[gap])
     ax.set_title(TITLES[gap])
     ax.grid(visible=False)
