@@ -1,5 +1,7 @@
 """Figures and the page from synthetic tables: what is drawn, nothing overlaps, same bytes twice, all text escaped."""
 
+import base64
+import html
 import io
 import itertools
 import json
@@ -146,9 +148,20 @@ def test_saved_figures_are_the_same_bytes_twice_and_show_themselves(tmp_path):
         fig = three_gaps_figure(curves, gaps, title_note="x")
         made.append([path.read_bytes() for path in save_figure(fig, tmp_path / name, "fig11_fashion_mnist")])
     assert made[0] == made[1]
-    assert fig._repr_png_().startswith(b"\x89PNG")
+    assert base64.b64decode(fig._repr_mimebundle_()[0]["image/png"]).startswith(b"\x89PNG")
     assert b"<dc:date>" not in made[0][1]
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["fig11_fashion_mnist.png", "fig11_fashion_mnist.svg"]
+
+
+def test_a_figure_in_a_notebook_has_an_alternative_text():
+    gaps, curves = tables(1, 4)
+    data, metadata = three_gaps_figure(curves, gaps, title_note='<b>"FashionMNIST"</b>')._repr_mimebundle_()
+    words = metadata["image/png"]["alt"]
+    for part in ('"FashionMNIST"', "Generalization gap: ELBO (nats per image) over effective epoch", "DMaaPx", "q^*"):
+        assert part in words
+    assert "$" not in words
+    assert f'alt="{html.escape(words)}"' in data["text/html"]
+    assert "<b>" not in data["text/html"]
 
 
 def test_provenance_line_states_data_and_seeds():

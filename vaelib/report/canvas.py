@@ -1,7 +1,10 @@
 """What every figure of the companion shares: colours, names, the sheet with its title, legend, footer and stamp."""
 
+import base64
+import html
 import io
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,21 +18,37 @@ from matplotlib.transforms import BboxBase
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 GREY = "#666666"
-# Okabe and Ito's blue, green, vermilion and sky blue; members of one family differ in lightness, so no pair that
-# meets in a figure relies on hue alone. The order is that of legends and brackets.
+# Blue for normal training, green for DMaaPx and purples for augmentation, as in the paper. Hues were kept and lightness
+# computed (tests/test_colours.py): any two that meet in a figure are at least 20 apart (CIEDE2000) for trichromats,
+# protanopes and deuteranopes. The order is that of legends and brackets.
 COLOURS = {
-    "normal": "#0072B2",
+    "normal": "#25688E",
     "normal_rha": "#56B4E9",
     "normal_mollify": "#56B4E9",
     "dmaapx": "#009E73",
     "dmaapx_rha": "#00472F",
     "dmaapx_mollify": "#00472F",
-    "held_out": "#D55E00",
-    "no_augmentation": "#A6611A",
-    "aug_tuned": "#5B2A86",
-    "aug_naive": "#B573D0",
-    "few_latents": "#0072B2",
+    "held_out": "#AA4400",
+    "no_augmentation": "#8C4A0F",
+    "aug_tuned": "#2A035F",
+    "aug_naive": "#B976F7",
+    "few_latents": "#25688E",
     "more_latents": "#56B4E9",
+}
+# Lines say the same by shape, for those who see no colours.
+MARKERS = {
+    "normal": "o",
+    "normal_rha": "X",
+    "normal_mollify": "X",
+    "dmaapx": "s",
+    "dmaapx_rha": "P",
+    "dmaapx_mollify": "P",
+    "held_out": "^",
+    "no_augmentation": "X",
+    "aug_tuned": "D",
+    "aug_naive": "v",
+    "few_latents": "o",
+    "more_latents": "D",
 }
 LABELS = {
     "normal": "Normal training",
@@ -92,15 +111,34 @@ class ReportFigure(Figure):
     def __init__(self, *args, **options):
         super().__init__(*args, **{"layout": MeasuredMargins()} | options)
 
-    def _repr_png_(self) -> bytes:
+    def words(self) -> str:
+        """Return what the figure shows, for those who do not see it: its title, panels with their axes, and series."""
+        said = [text.get_text() for text in (self._suptitle, *self.texts[:1]) if text is not None][:1]
+        for ax in (ax for ax in self.axes if ax.axison):
+            labels = " over ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
+            said.append(": ".join(filter(None, (ax.get_title(loc="left"), labels))))
+        legends = [*self.legends, *(ax.get_legend() for ax in self.axes)]
+        series = dict.fromkeys(text.get_text() for one in legends if one for text in one.get_texts())
+        said.append(f"series: {', '.join(series)}" if series else "")
+        plain = re.sub(r"\\rm ?|[$\\{}]", "", "; ".join(filter(None, map(str.strip, said)))).replace("\n", " ")
+        return f"Figure: {plain or 'pictures'}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
+        """Return the picture with its alternative text: as HTML, since JupyterLab gives a bare PNG none, and as PNG."""
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=120)
-        return buffer.getvalue()
+        png, words = base64.b64encode(buffer.getvalue()).decode(), self.words()
+        page = f'<img src="data:image/png;base64,{png}" alt="{html.escape(words)}" style="max-width: 100%">'
+        return {"image/png": png, "text/html": page, "text/plain": words}, {"image/png": {"alt": words}}
 
 
-def series_handles(series: Iterable[str], labels: Mapping[str, str] = LABELS) -> list[Line2D]:
-    """Return the legend's entries for series by name: a thick stroke in each one's colour."""
-    return [Line2D([], [], color=COLOURS[name], lw=3, label=labels[name]) for name in series]
+def series_handles(
+    series: Iterable[str], labels: Mapping[str, str] = LABELS, markers: Mapping[str, str] = MARKERS
+) -> list[Line2D]:
+    """Return the legend's entries for series by name: a thick stroke in each one's colour, and its marker if it has one."""
+    return [
+        Line2D([], [], color=COLOURS[name], lw=3, marker=markers.get(name), ms=7, label=labels[name]) for name in series
+    ]
 
 
 def canvas(

@@ -105,7 +105,7 @@ def _name(method: str) -> str:
 
 def _colours(names: Iterable[str]) -> dict[str, str]:
     """Return a method's own colour; others, as in notebook 00, take theirs by place."""
-    others = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+    others = [COLOURS[name] for name in ("normal", "held_out", "dmaapx", "aug_naive")]
     return {name: COLOURS.get(name, others[place % len(others)]) for place, name in enumerate(names)}
 
 

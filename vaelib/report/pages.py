@@ -51,6 +51,10 @@ def compared(table: pd.DataFrame) -> Any:
     return wide.style.format(number, na_rep="–").highlight_min(subset=smallest, props="font-weight: bold")
 
 
+# A verdict brings its own background, so that it can be read in a dark JupyterLab too.
+VERDICTS = {"supported": "#00563b", "contradicted": "#b3261e", "not testable": "#5c6670"}
+
+
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Return the ledger's rows on these runs: the claim, the paper's margin, ours with its interval, the verdict."""
     names = ["claim", "paper_location", "quantity", "paper_value", "our_value", "interval", "verdict", "note"]
@@ -60,7 +64,6 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         .assign(verdict=lambda shown: shown["verdict"].map(lambda verdict: verdict.replace("_", " ")))
         .rename(columns=lambda name: name.replace("_", " "))
     )
-    colours = {"supported": "color: #00734f", "contradicted": "color: #b3261e"}
     return (
         table.style.format(number, subset=["paper value", "our value"], na_rep="–")
         .format(
@@ -69,7 +72,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         )
         .set_properties(subset=["claim", "paper location", "quantity", "note"], **{"text-align": "left"})
         .set_properties(subset=["interval", "verdict"], **{"white-space": "nowrap"})
-        .map(lambda verdict: colours.get(verdict, "color: #666666"), subset=["verdict"])
+        .map(lambda verdict: f"color: #ffffff; background-color: {VERDICTS[verdict]}", subset=["verdict"])
         .hide(axis="index")
         .set_caption("" if len(table) else "none")
     )

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 
 from ..runs import Experiment
 from ..runs.sensitivity import PROTOCOL, left_out
-from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure, frame_sheet, series_handles
+from .canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, frame_sheet, series_handles
 from .claims import number
 from .plotting import known_methods
 from .reference import GAPS
@@ -87,7 +87,7 @@ def draw_gap(ax: Axes, table: pd.DataFrame, gap: str, variants: Sequence[str]) -
         for place, method in enumerate(methods):
             own, lane = found[variant][method], y + 0.15 * (place - (len(methods) - 1) / 2)
             ax.hlines(lane, own.min(), own.max(), color=COLOURS[method], lw=1.2)
-            ax.plot(own.mean(), lane, "o", color=COLOURS[method], ms=5)
+            ax.plot(own.mean(), lane, MARKERS[method], color=COLOURS[method], ms=5)
         changed, clear = marks.loc[(gap, variant), ["changed", "clear"]]
         if changed:
             look = {"color": "#222222", "mfc": "#222222" if clear else "white", "ms": 6, "clip_on": False}
