@@ -22,7 +22,7 @@ import torch
 
 from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import judge_build
-from vaelib.report.curve_picture import smoothed
+from vaelib.report.curve_picture import heaviest, settled, smoothed
 from vaelib.report.html import write_report
 from vaelib.report.notebooks import sync
 from vaelib.report.plotting import save_figure, three_gaps_figure
@@ -92,13 +92,19 @@ def drawn(page):
 def curves_answer(page):
     """Pick runs, smooth and change the axis of the report's training curves, and compare with the library's numbers."""
     curves = json.loads(page.locator(".curves").get_attribute("data-points"))["elbo_test"]
-    first, before = drawn(page)[0], np.array(curves[0][1])
-    slope, offset = np.polyfit(before, first[:, 1], 1)
+    before = np.array(curves[0][1])
     page.locator(".curves [type=range]").focus()
     for _ in range(10):
         page.keyboard.press("ArrowRight")
     assert page.locator(".curves output").text_content() == "0.50"
-    np.testing.assert_allclose(drawn(page)[0][:, 1], slope * smoothed(before, 0.5) + offset, atol=0.01)
+    even = smoothed(before, 0.5, settled(np.array(curves[0][0])))
+    slope, offset = np.polyfit(even, drawn(page)[0][:, 1], 1)  # the axis fits the smoothed lines
+    np.testing.assert_allclose(drawn(page)[0][:, 1], slope * even + offset, atol=0.01)
+    page.keyboard.press("End")
+    assert page.locator(".curves output").text_content() == f"{heaviest([np.array(curves[0][0])]):.2f}"
+    late = np.concatenate([line[settled(np.array(xs)) :, 1] for line, (xs, _) in zip(drawn(page), curves, strict=True)])
+    assert 10 < late.min() < 40  # from the top of the plot to its bottom
+    assert 225 < late.max() < 255
     page.locator(".curves .log").check()
     across = np.polyval(np.polyfit(np.log(curves[0][0]), drawn(page)[0][:, 0], 1), np.log(curves[0][0]))
     np.testing.assert_allclose(drawn(page)[0][:, 0], across, atol=0.01)
@@ -236,16 +242,16 @@ def voila(tmp_path, tour):
 
 
 def slider_changes_the_picture(page):
-    """Drag the attack explorer's δ and wait for another picture; it has a strip of thumbnails and the picture itself."""
-    picture = page.locator("img.widget-image").nth(1)
+    """Drag the attack explorer's δ and wait for another picture; it has thumbnails and, last, the picture itself."""
+    picture = page.locator("img.widget-image").last
     picture.wait_for()
-    page.wait_for_function("document.querySelectorAll('img.widget-image')[1].naturalWidth > 0")
+    page.wait_for_function("[...document.querySelectorAll('img.widget-image')].at(-1).naturalWidth > 0")
     picture.scroll_into_view_if_needed()
     old, seen = picture.get_attribute("src"), picture.screenshot()
     page.locator(".widget-slider .noUi-handle").first.focus()
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
-    page.wait_for_function("old => document.querySelectorAll('img.widget-image')[1].src !== old", arg=old)
+    page.wait_for_function("old => [...document.querySelectorAll('img.widget-image')].at(-1).src !== old", arg=old)
     page.wait_for_timeout(300)
     assert picture.screenshot() != seen
 

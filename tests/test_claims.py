@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from vaelib.report.claims import (
     judge_build,
     ledger,
     number,
+    with_error,
 )
 from vaelib.report.entries import Entry, Part
 from vaelib.report.reference import METHODS, SWEEPS, paper_gaps, paper_values, table_07
@@ -207,6 +209,40 @@ def test_numbers_read_well():
         "1,413", "100", "28.5", "0.78", "−0.017", "–", "–"
     ]  # fmt: skip
     assert number(3.0, signed=True) == "+3.00"
+    assert [number(x) for x in (0.0004, -0.00096, 3e-9, -0.0)] == ["0.0004", "−0.001", "3e−09", "0.00"]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (0.0931, 0.0041, "0.093 ± 0.004"),
+        (0.3412, 0.0041, "0.341 ± 0.004"),
+        (0.3412, 0.0096, "0.34 ± 0.01"),
+        (-0.2, 0.00004, "−0.20000 ± 0.00004"),
+        (0.2, 3e-9, "0.200000 ± 3e−09"),
+        (6247.2, 94.1, "6,247 ± 94"),
+        (79.2, 5.13, "79.2 ± 5.1"),
+        (1413.2, 0.52, "1,413.2 ± 0.5"),
+        (0.05, 0.2, "0.05 ± 0.20"),
+        (184.0, 0.0, "184 ± 0"),
+        (0.3, 3e-17, "0.30 ± 0"),
+        (0.3, float("nan"), "0.30"),
+        (None, 0.1, "–"),
+    ],
+)
+def test_an_error_keeps_a_digit_and_its_mean_as_many(value, error, shown):
+    assert with_error(value, error) == shown
+
+
+def test_no_error_is_printed_by_any_other_means():
+    """One helper writes every ``±``, so that none is cut off to 0.00."""
+    wrong = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted(Path(claims.__file__).parent.glob("*.py"))
+        for line in path.read_text().splitlines()
+        if re.search(r"± *\{|±.\{|±\\N", line) and path.name != "claims.py"
+    ]
+    assert wrong == []
 
 
 # --- the rules ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """Figures and the page from synthetic tables: what is drawn, nothing overlaps, same bytes twice, all text escaped."""
 
+import base64
+import html
+import io
 import itertools
 import json
 import re
@@ -64,24 +67,44 @@ def boxes(fig):
     legends = [t for ax in fig.axes if ax.get_legend() for t in ax.get_legend().get_texts()]
     legends += [t for legend in fig.legends for t in legend.get_texts()]
     labels = [label for ax in fig.axes if ax.axison for label in (ax.xaxis.label, ax.yaxis.label)]
-    ticks = [(ax, t) for ax in fig.axes if ax.axison for t in ax.get_yticklabels()]
-    labels += [t for ax, t in ticks if ax.get_ylim()[0] <= t.get_position()[1] <= ax.get_ylim()[1]]  # those drawn
+    for ax in (ax for ax in fig.axes if ax.axison):  # of the ticks, those drawn
+        labels += [t for t in ax.get_xticklabels() if min(ax.get_xlim()) <= t.get_position()[0] <= max(ax.get_xlim())]
+        labels += [t for t in ax.get_yticklabels() if min(ax.get_ylim()) <= t.get_position()[1] <= max(ax.get_ylim())]
     found = [t for t in [*texts, *legends, *labels] if t.get_text() and t.get_visible()]
     return [(t.get_text(), t.get_window_extent()) for t in found]
+
+
+def clash(fig):
+    """Return the texts of a figure that meet another one or leave the sheet."""
+    found, (width, height) = boxes(fig), fig.bbox.size
+    pairs = itertools.combinations(found, 2)
+    wrong = [(one, two) for (one, a), (two, b) in pairs if a.shrunk(0.96, 0.96).overlaps(b)]
+    return wrong + [one for one, b in found if min(b.x0, b.y0) < -1 or b.x1 > width + 1 or b.y1 > height + 1]
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_three_gaps_figure_draws_every_gap_and_no_text_overlaps(seeds):
     gaps, curves = tables(seeds)
     fig = three_gaps_figure(curves, gaps, title_note="FashionMNIST", footer=provenance_line(gaps, profile="laptop"))
-    found = boxes(fig)
-    numbers = {text for text, _ in found}
+    numbers = {text for text, _ in boxes(fig)}
     assert {"4,358", "184", "1,413", "498", "0.39", "0.31", "0.20", "0.12"} <= numbers
-    for (one, a), (two, b) in itertools.combinations(found, 2):
-        assert not a.shrunk(0.96, 0.96).overlaps(b), (one, two)
-    width, height = fig.bbox.size
-    assert all(b.x0 >= -1 and b.y0 >= -1 and b.x1 <= width + 1 and b.y1 <= height + 1 for _, b in found)
+    assert clash(fig) == []
     assert len(fig.axes[0].collections) == (0 if seeds == 1 else 2 * len(METHODS))
+
+
+@pytest.mark.parametrize("times", [300, 30_000])
+def test_elbos_of_minus_a_million_keep_their_axis_labels(times):
+    gaps, curves = tables(3)
+    curves["value"] *= np.where(curves["quantity"].str.startswith("elbo"), times, 1)
+    gaps[["generalization_gap", "amortization_gap"]] *= times
+    for fig in (
+        three_gaps_figure(curves, gaps, title_note="FashionMNIST"),
+        own_distribution_figure(curves, title_note="FashionMNIST"),
+    ):
+        assert clash(fig) == []
+        places = [ax.get_position().bounds for ax in fig.axes]
+        fig.savefig(io.BytesIO(), dpi=200)
+        assert [ax.get_position().bounds for ax in fig.axes] == places  # other pixels, the same axes
 
 
 def test_first_epochs_do_not_squash_the_rest():
@@ -125,9 +148,20 @@ def test_saved_figures_are_the_same_bytes_twice_and_show_themselves(tmp_path):
         fig = three_gaps_figure(curves, gaps, title_note="x")
         made.append([path.read_bytes() for path in save_figure(fig, tmp_path / name, "fig11_fashion_mnist")])
     assert made[0] == made[1]
-    assert fig._repr_png_().startswith(b"\x89PNG")
+    assert base64.b64decode(fig._repr_mimebundle_()[0]["image/png"]).startswith(b"\x89PNG")
     assert b"<dc:date>" not in made[0][1]
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["fig11_fashion_mnist.png", "fig11_fashion_mnist.svg"]
+
+
+def test_a_figure_in_a_notebook_has_an_alternative_text():
+    gaps, curves = tables(1, 4)
+    data, metadata = three_gaps_figure(curves, gaps, title_note='<b>"FashionMNIST"</b>')._repr_mimebundle_()
+    words = metadata["image/png"]["alt"]
+    for part in ('"FashionMNIST"', "Generalization gap: ELBO (nats per image) over effective epoch", "DMaaPx", "q^*"):
+        assert part in words
+    assert "$" not in words
+    assert f'alt="{html.escape(words)}"' in data["text/html"]
+    assert "<b>" not in data["text/html"]
 
 
 def test_provenance_line_states_data_and_seeds():
@@ -162,7 +196,7 @@ def test_report_is_one_escaped_self_contained_page(tmp_path):
     assert page.count("data:image/webp;base64,") == 1
     assert "contradicted" in page  # robustness: the augmentations' gaps are smaller than DMaaPx's
     assert '<td class="num paper best">137</td>' in page
-    assert '<td class="num ours best">184 ± 0.00</td>' in page
+    assert '<td class="num ours best">184 ± 0</td>' in page
 
 
 def test_report_of_an_empty_build_says_so_and_of_no_build_is_an_error(tmp_path):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.test_report import clash
 from vaelib.errors import VaelibError
 from vaelib.gaps import optimize_posterior, robustness_gap, stratified
 from vaelib.report import attack_figures, attack_plots, attacks, panel
@@ -180,6 +181,13 @@ def test_figures_of_the_panel_show_what_changed():
     assert panel.floors_figure(kinds, title_note="toy").axes
     with pytest.raises(ValueError, match="one"):
         panel.sensitivity_figure(pd.concat([table, table.assign(dataset="other")]), title_note="toy")
+
+
+def test_gaps_of_millions_of_nats_keep_their_labels_apart():
+    large = table_of(0.2)
+    large[["generalization_gap", "amortization_gap"]] *= [1e6, 1e4]
+    for table in (large, large.assign(amortization_gap=large["amortization_gap"] - 1.05e6)):
+        assert clash(panel.sensitivity_figure(table, title_note="toy", footer="profile smoke")) == []
 
 
 def test_the_spread_is_the_largest_minus_the_smallest_of_one_pair():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.test_report import boxes
+from tests.test_report import boxes, clash
 from vaelib.report import html, pages, size_figures, sweep_figures, sweeps
 from vaelib.report.canvas import COLOURS
 from vaelib.report.plotting import provenance_line
@@ -302,15 +302,14 @@ def every_figure(seeds):
         yield "paper 16", sweeps.teacher_figure(paper_sweep("teacher_fractions"), **frame)
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_no_text_overlaps_another_or_leaves_the_sheet(seeds):
+@pytest.mark.parametrize(("seeds", "times"), [(1, 1), (3, 1), (3, 1000)])
+def test_no_text_overlaps_another_or_leaves_the_sheet(seeds, times, monkeypatch):
+    """Not even where ELBOs are millions below zero: axes give way to their labels."""
+    small = {name: values(name) for name in SWEEPS}
+    large = {name: {key: tuple(times * y for y in pair) for key, pair in small[name].items()} for name in SWEEPS}
+    monkeypatch.setitem(globals(), "values", large.get)
     for name, fig in every_figure(seeds):
-        width, height = fig.bbox.size
-        found = boxes(fig)
-        for (one, a), (two, b) in itertools.combinations(found, 2):
-            assert not a.shrunk(0.96, 0.96).overlaps(b), (name, one, two)
-        for text, b in found:
-            assert b.x0 >= -1 and b.y0 >= -1 and b.x1 <= width + 1 and b.y1 <= height + 1, (name, text)  # noqa: PT018
+        assert (name, clash(fig)) == (name, [])
 
 
 # --- plain errors -------------------------------------------------------------------------------------------------------

@@ -91,16 +91,18 @@ def test_the_report_draws_the_curves_of_a_headline_figures_own_setting(build):
     page = write_report(build).read_text()
     shown = [dict(found)["data-points"] for _, found in tags(page) if "data-points" in dict(found)]
     own = {"elbo_test": [[[10, 20], [10, 20]], [[10, 20], [11, 21]]] * 2}
-    own |= {"elbo_train": own["elbo_test"]}
+    own |= {"elbo_train": own["elbo_test"], "generalization_gap": [[[10, 20], [0, 0]]] * 4}
     assert [json.loads(points) for points in shown] == [own, {name: series[:2] for name, series in own.items()}]
     assert page.count('class="run"') == 6
+    for name in ("ELBO on test images", "ELBO on training images", "generalization gap"):
+        assert page.count(f">{name}</option>") == 2
 
 
 def test_curves_of_a_run_without_a_quantity_are_empty():
     rows = {"method": ["normal", "held_out"], "seed": 0, "quantity": ["elbo_test", "elbo_own"], "effective_epoch": 5}
     twin = curve_twin(pd.DataFrame(rows | {"value": [-1.23456789, 2.0]}))
-    assert [name for name, _, _ in twin.runs] == ["Normal training · seed 0", "Held-out real images · seed 0"]
-    assert twin.points == {"elbo_own": [([], []), ([5], [2.0])], "elbo_test": [([5], [-1.23457]), ([], [])]}
+    assert [name for name, *_ in twin.runs] == ["Normal training · seed 0", "Held-out real images · seed 0"]
+    assert twin.points == {"elbo_test": [([5], [-1.23457]), ([], [])], "elbo_own": [([], []), ([5], [2.0])]}
 
 
 @pytest.mark.parametrize(

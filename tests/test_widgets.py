@@ -2,6 +2,7 @@
 
 import ipywidgets
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,9 +11,10 @@ from vaelib.errors import VaelibError
 from vaelib.gaps import attack_encoder, ms_ssim
 from vaelib.models import FullyConnectedVAE
 from vaelib.report import smoothness
-from vaelib.report.curve_picture import smoothed
+from vaelib.report.curve_picture import QUANTITIES, CurvePicture, heaviest, settled, smoothed, with_gap
 from vaelib.report.frames import AttackPicture, TraversalPicture, informative_latents
 from vaelib.report.widgets import attack_explorer, curve_explorer, interpolation_explorer, traversal_explorer
+from vaelib.runs.tables import curve
 from vaelib.tasks.interpolation import interpolate
 
 
@@ -52,6 +54,40 @@ def assert_answers(box, values):
         assert there != before == back
 
 
+def press(box, number, row=0):
+    """Press the button of an image in its cell: the first below it, or the second."""
+    parts(cells(box)[number], ipywidgets.ToggleButton)[row].value = True
+
+
+def cells(box):
+    """Return the boxes that hold one thumbnail each."""
+    return [one for one in parts(box, ipywidgets.VBox) if isinstance(one.children[0], ipywidgets.Image)]
+
+
+@pytest.mark.parametrize("explorer", [interpolation_explorer, traversal_explorer, attack_explorer])
+def test_a_thumbnail_and_its_buttons_are_one_cell(vaes, images, explorer):
+    """So no width of the page parts them; one button a row is pressed, and pressing it again leaves it so."""
+    box, rows = explorer(vaes, images), 2 if explorer is interpolation_explorer else 1
+    assert len(cells(box)) == len(images)
+    for cell in cells(box):
+        assert [type(one).__name__ for one in cell.children] == ["Picture", *["ToggleButton"] * rows]
+    pressed = [[one.value for one in row] for row in zip(*(cell.children[1:] for cell in cells(box)), strict=True)]
+    assert [row.index(True) for row in pressed] == list(range(rows))
+    first = parts(cells(box)[0], ipywidgets.ToggleButton)[0]
+    first.value = False
+    assert first.value
+    press(box, 3)
+    assert [parts(cell, ipywidgets.ToggleButton)[0].value for cell in cells(box)] == [False, False, False, True]
+    assert parts(cells(box)[3], ipywidgets.ToggleButton)[0].description in ("x", "x₀")
+
+
+@pytest.mark.parametrize("explorer", [interpolation_explorer, traversal_explorer, attack_explorer])
+def test_every_picture_of_an_explorer_has_an_alternative_text(vaes, images, explorer):
+    shown = parts(explorer(vaes, images), ipywidgets.Image)
+    assert all(one.tooltip for one in shown)
+    assert all(one.get_state()["description"] == "" for one in shown)  # the front end asks for it
+
+
 @pytest.mark.parametrize(
     ("explorer", "values"),
     [(interpolation_explorer, [0.8]), (traversal_explorer, [1, 1.5]), (attack_explorer, [0.02, 5])],
@@ -60,11 +96,11 @@ def test_a_slider_moves_the_picture_and_trains_nothing(vaes, images, explorer, v
     before = {method: [p.clone() for p in vae.parameters()] for method, vae in vaes.items()}
     box = explorer(vaes, images)
     assert_answers(box, values)
-    strip, *_, panel = parts(box, ipywidgets.Image)
-    row, picture = strip.value, panel.value
-    parts(box, ipywidgets.ToggleButtons)[0].value = 2
-    assert strip.value != row
+    *_, panel = parts(box, ipywidgets.Image)
+    picture, words = panel.value, panel.tooltip
+    press(box, 2)
     assert panel.value != picture
+    assert panel.tooltip != words
     for method, vae in vaes.items():
         assert all(torch.equal(*both) for both in zip(before[method], vae.parameters(), strict=True))
         assert not vae.training
@@ -83,14 +119,13 @@ def test_play_and_slider_are_one(vaes, images, explorer):
 
 def test_the_same_image_twice_is_told(vaes, images):
     box = interpolation_explorer(vaes, images, alphas=11, samples=2)
-    (one, two), *_, note = parts(box, ipywidgets.ToggleButtons), *parts(box, ipywidgets.HTML)
-    *_, panel = parts(box, ipywidgets.Image)
+    (note,), (*_, panel) = parts(box, ipywidgets.HTML), parts(box, ipywidgets.Image)
     picture = panel.value
-    two.value = one.value
+    press(box, 0, row=1)
     assert "same image" in note.value
     assert panel.value == picture
-    two.value = 3
-    assert note.value == ""
+    press(box, 3, row=1)
+    assert "same image" not in note.value
     assert panel.value != picture
     with pytest.raises(VaelibError, match="at least two"):
         interpolation_explorer(vaes, images[:1])
@@ -135,6 +170,56 @@ def test_smoothing_keeps_a_constant_and_weights_the_past():
     assert smoothed(values, 0.5)[-1] == pytest.approx((2 + 0.5 * 5 + 0.25 * 1) / 1.75)
 
 
+OVERFITTING = pd.DataFrame(  # ELBOs of a laptop's normal training, eleven points
+    {
+        "effective_epoch": [3, 30, 60, 90, 120, 150, 180, 210, 240, 270, 300],
+        "quantity": "elbo_test",
+        "value": [-90_000, -6200, -4000, -4050, -4120, -4200, -4290, -4380, -4460, -4540, -4610.0],
+    }
+)
+
+
+def test_smoothing_begins_at_the_settled_part_and_keeps_the_overfitting_in_view():
+    values, epochs = OVERFITTING["value"].to_numpy(), OVERFITTING["effective_epoch"].to_numpy()
+    first, most = settled(epochs), heaviest([epochs])
+    assert first == 2
+    assert most == pytest.approx(0.65)  # some three of nine points
+    assert heaviest([np.arange(1, 101)]) == pytest.approx(0.95)
+    even = smoothed(values, most, first)
+    assert even[:3].tolist() == values[:3].tolist()
+    assert (np.diff(even[2:]) < 0).all()  # still falling: nothing before drags it
+    picture = CurvePicture({"run": OVERFITTING}, "elbo_test")
+    assert len(picture.axes[0][1]) == 14
+    for stop in range(14):
+        picture.move(stop)
+        low, high = picture.ax.get_ylim()
+        shown = picture.lines[0].get_ydata()[2:]
+        assert low < shown.min() < shown.max() < high
+        assert shown.max() - shown.min() > 0.8 * (high - low)
+
+
+def test_the_generalization_gap_is_among_the_curves():
+    rows = [
+        {"seed": seed, "effective_epoch": epoch, "quantity": name, "value": value + epoch + 10 * seed, "se": 1.0}
+        for seed in (0, 1)
+        for epoch in (1, 2)
+        for name, value in (("elbo_train", 5.0), ("elbo_test", 2.0))
+    ]
+    curves = with_gap(pd.DataFrame(rows[:-1]))  # the last test ELBO was not measured
+    gap = curves[curves["quantity"] == "generalization_gap"]
+    assert gap[["seed", "effective_epoch", "value"]].to_numpy().tolist() == [[0, 1, 3], [0, 2, 3], [1, 1, 3]]
+
+
+def test_every_quantity_of_a_run_has_a_name_for_readers(mine):
+    experiment = runs.three_gaps("smoke", mine, overrides=TINY)
+    point = next(one for one in experiment.points if one.series == "normal")
+    runs.run([point.run], workers=0)
+    found = set(curve(point.run, runs.Store())["quantity"])
+    assert len(found) > 8
+    assert found <= set(QUANTITIES)
+    assert not [name for name, _ in QUANTITIES.values() if "_" in name]
+
+
 TINY = {"n_train": 20, "n_test": 20, "seeds": 1, "epochs": 4, "evaluations": 4, "hidden": 8}
 
 
@@ -157,14 +242,16 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
     runs.run(normal, workers=0)
     assert list(smoothness.trained_vaes(experiment, methods=["normal"])) == ["normal"]
     box = curve_explorer()
-    assert_answers(box, [0.9])
+    assert_answers(box, [0.25])
     *_, panel = parts(box, ipywidgets.Image)
     for control, value in ((ipywidgets.Checkbox, True), (ipywidgets.Dropdown, "elbo_train")):
         picture = panel.value
-        parts(box, control)[0].value = value
+        parts(box, control)[-1].value = value
         assert panel.value != picture
-    (label,) = parts(box, ipywidgets.SelectMultiple)[0].options
-    assert label.startswith("Normal training · seed 0 · mine gaussian · N = 20 · 4 epochs")
+    assert parts(box, ipywidgets.SelectMultiple)[0].options == ("Normal training · seed 0",)
+    assert parts(box, ipywidgets.Dropdown)[0].options == (
+        "mine, Gaussian · fully connected network · N = 20 · 4 epochs",
+    )
     (store := runs.Store()).folder(normal[0]).joinpath("manifest.json").write_text("{}")
     with pytest.raises(VaelibError, match="no VAE has been trained yet"):
         curve_explorer(store)
@@ -174,10 +261,19 @@ def test_the_curves_shown_first_differ_in_their_method_alone(mine):
     for epochs, series in ((1, ("normal",)), (2, ("normal", "aug_naive"))):
         experiment = runs.three_gaps("smoke", mine, overrides=TINY | {"epochs": epochs})
         runs.run([point.vae for point in experiment.points if point.series in series], workers=0)
-    (box,) = parts(curve_explorer(), ipywidgets.SelectMultiple)
+    explorer = curve_explorer()
+    (runs_of, which), (box,) = parts(explorer, ipywidgets.Dropdown), parts(explorer, ipywidgets.SelectMultiple)
+    assert box.options == box.value == ("Normal training · seed 0", "Aug.Naive · seed 0")
+    assert [name.split(" · ")[-1] for name in runs_of.options] == ["2 epochs", "1 epochs", "all runs in the store"]
+    assert [name for name, _ in which.options][:3] == [
+        "ELBO on test images", "ELBO on training images", "generalization gap"
+    ]  # fmt: skip
+    runs_of.value = runs_of.options[1]
+    assert box.options == box.value == ("Normal training · seed 0",)
+    runs_of.value = "all runs in the store"
     assert len(box.options) == 3
-    assert [name.split(" · ")[0] for name in box.value] == ["Normal training", "Aug.Naive"]
-    assert all(name.endswith("2 epochs") for name in box.value)
+    assert all("N = 20" in name for name in box.options)
+    assert box.layout.width == runs_of.layout.width == "max-content"
 
 
 def test_a_path_picture_says_the_mean_log_density(vaes, images):
@@ -186,6 +282,6 @@ def test_a_path_picture_says_the_mean_log_density(vaes, images):
     paths = {name: interpolate(vae, images[0], images[1], alphas=5, samples=3) for name, vae in vaes.items()}
     picture = PathPicture(paths)
     picture.move(2)
-    said = float(picture.titles[0].get_text().split(": ")[1].split()[0].replace("−", "-").replace(",", ""))
+    said = float(picture.titles[0].get_text().split("\n")[1].split()[0].replace("−", "-").replace(",", ""))
     assert said == pytest.approx(float(paths["normal"].mean[2]), rel=0.01)
     assert len(list(picture.frames())) == len(picture.axes[0][1]) == 5

@@ -14,7 +14,18 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ..gaps.similarity import VARIANTS
-from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure, canvas, frame_sheet, series_handles, style_legend
+from .canvas import (
+    COLOURS,
+    GREY,
+    LABELS,
+    MARKERS,
+    STYLE,
+    ReportFigure,
+    canvas,
+    frame_sheet,
+    series_handles,
+    style_legend,
+)
 from .plotting import known_methods
 from .sweeps import one_setting
 
@@ -27,7 +38,7 @@ def _lines(ax: Axes, rows: pd.DataFrame, x: str, y: str, xlabel: str, ylabel: st
     for (method, gradient), own in rows.groupby(["method", "gradient"], sort=False):
         own = own.sort_values(x)
         look = {"color": COLOURS[method], "ls": DASHES[gradient], "lw": 1.5}
-        ax.plot(own[x], own[y], marker="o", ms=3, **look)
+        ax.plot(own[x], own[y], marker=MARKERS[method], ms=4, **look)
         if f"{y}_se" in own and gradient == "raw":
             low, high = own[y] - own[f"{y}_se"], own[y] + own[f"{y}_se"]
             ax.fill_between(own[x], low, high, color=COLOURS[method], alpha=0.14, lw=0)
@@ -75,7 +86,7 @@ def spread_figure(table: pd.DataFrame, *, title_note: str, footer: str = "", sta
     first, *others = VARIANTS
     with mpl.rc_context(fname=STYLE):
         marks = [Line2D([], [], ls="", marker=m, color=GREY, ms=5, label=kind) for kind, m in KINDS.items()]
-        handles = [*series_handles(known_methods(wide)), *marks]
+        handles = [*series_handles(known_methods(wide), markers={}), *marks]
         fig, pairs = canvas(len(others), title_note, handles, footer, stamp, axes_width=3.3)
         low = float(table["value"].min())
         for other, (ax, _) in zip(others, pairs, strict=True):

@@ -1,7 +1,10 @@
 """What every figure of the companion shares: colours, names, the sheet with its title, legend, footer and stamp."""
 
+import base64
+import html
 import io
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,25 +12,43 @@ from pathlib import Path
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import LayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.transforms import BboxBase
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 GREY = "#666666"
-# Okabe and Ito's blue, green, vermilion and sky blue; members of one family differ in lightness, so no pair that
-# meets in a figure relies on hue alone. The order is that of legends and brackets.
+# Blue for normal training, green for DMaaPx and purples for augmentation, as in the paper. Hues were kept and lightness
+# computed (tests/test_colours.py): any two that meet in a figure are at least 20 apart (CIEDE2000) for trichromats,
+# protanopes and deuteranopes. The order is that of legends and brackets.
 COLOURS = {
-    "normal": "#0072B2",
+    "normal": "#25688E",
     "normal_rha": "#56B4E9",
     "normal_mollify": "#56B4E9",
     "dmaapx": "#009E73",
     "dmaapx_rha": "#00472F",
     "dmaapx_mollify": "#00472F",
-    "held_out": "#D55E00",
-    "no_augmentation": "#A6611A",
-    "aug_tuned": "#5B2A86",
-    "aug_naive": "#B573D0",
-    "few_latents": "#0072B2",
+    "held_out": "#AA4400",
+    "no_augmentation": "#8C4A0F",
+    "aug_tuned": "#2A035F",
+    "aug_naive": "#B976F7",
+    "few_latents": "#25688E",
     "more_latents": "#56B4E9",
+}
+# Lines say the same by shape, for those who see no colours.
+MARKERS = {
+    "normal": "o",
+    "normal_rha": "X",
+    "normal_mollify": "X",
+    "dmaapx": "s",
+    "dmaapx_rha": "P",
+    "dmaapx_mollify": "P",
+    "held_out": "^",
+    "no_augmentation": "X",
+    "aug_tuned": "D",
+    "aug_naive": "v",
+    "few_latents": "o",
+    "more_latents": "D",
 }
 LABELS = {
     "normal": "Normal training",
@@ -45,18 +66,79 @@ LABELS = {
 }
 
 
-class ReportFigure(Figure):
-    """A figure that shows itself in a notebook under any matplotlib backend."""
+class MeasuredMargins(LayoutEngine):
+    """Axes give way to their own labels: ELBOs of -1,000,000 need more room at the left than those of -100.
 
-    def _repr_png_(self) -> bytes:
+    When a figure is drawn, axes whose labels would leave the sheet or reach into what stands at their left are made
+    narrower, and so are those that begin at the same x. All others stay where they were put.
+    """
+
+    _adjust_compatible, _colorbar_gridspec = True, True
+    step, least = 0.05, 0.8  # inches: room is given in steps, so that other pixels find enough; no axes are narrower
+
+    def execute(self, fig: Figure) -> None:
+        """Measure the labels of every axes, and move its edges."""
+        shown = [ax for ax in fig.axes if ax.get_visible()]
+        before = {ax: ax.get_position(original=True) for ax in shown}
+        room: dict[float, tuple[float, float]] = {}  # by a column's left edge: inches needed at the left, at the right
+        for ax in filter(lambda ax: ax.axison, shown):
+            left, right = room.get(round(before[ax].x0, 4), (0.0, 0.0))
+            more = self._needed(fig, ax, before)
+            room[round(before[ax].x0, 4)] = max(left, more[0]), max(right, more[1])
+        for ax, box in before.items():
+            left, right = (one / fig.get_figwidth() for one in room.get(round(box.x0, 4), (0.0, 0.0)))
+            if (left or right) and box.width - left - right >= self.least / fig.get_figwidth():
+                ax.set_position((box.x0 + left, box.y0, box.width - left - right, box.height))
+
+    def _needed(self, fig: Figure, ax: Axes, boxes: Mapping[Axes, BboxBase]) -> tuple[float, float]:
+        """Return by how many inches the labels of ``ax`` reach too far to the left and to the right."""
+        own, (width, _) = boxes[ax], fig.get_size_inches()
+        beside = [one.x1 for one in boxes.values() if one.x1 <= own.x0 and one.y0 < own.y1 and own.y0 < one.y1]
+        ends = [axis.get_tightbbox() for axis in (ax.yaxis, ax.xaxis)]
+        inches = [box.transformed(fig.dpi_scale_trans.inverted()) for box in ends if box is not None]
+        if not inches:
+            return 0.0, 0.0
+        short = (
+            max([0.0, *beside]) * width + self.step - min(box.x0 for box in inches),
+            max(box.x1 for box in inches) - width,
+        )
+        return tuple(math.ceil(max(one, 0.0) / self.step) * self.step for one in short)
+
+
+class ReportFigure(Figure):
+    """A figure that shows itself in a notebook under any matplotlib backend, and cuts no label off."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{"layout": MeasuredMargins()} | options)
+
+    def words(self) -> str:
+        """Return what the figure shows, for those who do not see it: its title, panels with their axes, and series."""
+        said = [text.get_text() for text in (self._suptitle, *self.texts[:1]) if text is not None][:1]
+        for ax in (ax for ax in self.axes if ax.axison):
+            labels = " over ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
+            said.append(": ".join(filter(None, (ax.get_title(loc="left"), labels))))
+        legends = [*self.legends, *(ax.get_legend() for ax in self.axes)]
+        series = dict.fromkeys(text.get_text() for one in legends if one for text in one.get_texts())
+        said.append(f"series: {', '.join(series)}" if series else "")
+        plain = re.sub(r"\\rm ?|[$\\{}]", "", "; ".join(filter(None, map(str.strip, said)))).replace("\n", " ")
+        return f"Figure: {plain or 'pictures'}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
+        """Return the picture with its alternative text: as HTML, since JupyterLab gives a bare PNG none, and as PNG."""
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=120)
-        return buffer.getvalue()
+        png, words = base64.b64encode(buffer.getvalue()).decode(), self.words()
+        page = f'<img src="data:image/png;base64,{png}" alt="{html.escape(words)}" style="max-width: 100%">'
+        return {"image/png": png, "text/html": page, "text/plain": words}, {"image/png": {"alt": words}}
 
 
-def series_handles(series: Iterable[str], labels: Mapping[str, str] = LABELS) -> list[Line2D]:
-    """Return the legend's entries for series by name: a thick stroke in each one's colour."""
-    return [Line2D([], [], color=COLOURS[name], lw=3, label=labels[name]) for name in series]
+def series_handles(
+    series: Iterable[str], labels: Mapping[str, str] = LABELS, markers: Mapping[str, str] = MARKERS
+) -> list[Line2D]:
+    """Return the legend's entries for series by name: a thick stroke in each one's colour, and its marker if it has one."""
+    return [
+        Line2D([], [], color=COLOURS[name], lw=3, marker=markers.get(name), ms=7, label=labels[name]) for name in series
+    ]
 
 
 def canvas(

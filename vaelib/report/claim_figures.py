@@ -23,7 +23,7 @@ from .reference import NAMES
 
 Row = Mapping[str, Any]
 # Green and vermilion differ in lightness too; what cannot be told is light.
-VERDICTS = {"supported": "#00734f", "contradicted": "#d55e00", "not_testable": "#c9ced4"}
+VERDICTS = {"supported": "#00563B", "contradicted": "#d55e00", "not_testable": "#c9ced4"}
 FAR = 30  # margins beyond this many half-widths are drawn there
 LINE, LEFT, WIDTH = 0.19, 4.0, 4.2  # inches: a row's height, room for its name, the axes' width
 

@@ -105,7 +105,7 @@ def _name(method: str) -> str:
 
 def _colours(names: Iterable[str]) -> dict[str, str]:
     """Return a method's own colour; others, as in notebook 00, take theirs by place."""
-    others = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+    others = [COLOURS[name] for name in ("normal", "held_out", "dmaapx", "aug_naive")]
     return {name: COLOURS.get(name, others[place % len(others)]) for place, name in enumerate(names)}
 
 
@@ -135,7 +135,7 @@ class PathPicture(MovingPicture):
         """Show the path's point ``index``."""
         for (name, path), picture, title in zip(self.paths.items(), self.pictures, self.titles, strict=True):
             picture.set_data(_pixels(path.images[index]))
-            title.set_text(f"{_name(name)}: {number(float(path.mean[index]))} nats")
+            title.set_text(f"{_name(name)}\n{number(float(path.mean[index]))} nats")
             alpha = float(path.alphas[index])
         self.marker.set_xdata([alpha, alpha])
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..files import read_json, write_atomic
 from ..runs.tables import read_table
-from .claims import NOT_RUN, OURS, PAPER, how_many, number, require_build
+from .claims import NOT_RUN, OURS, PAPER, how_many, number, require_build, with_error
 from .pages import compared_tasks
 from .plotting import LABELS
 from .reference import GAPS, METHODS, SETTING
@@ -179,9 +179,9 @@ def _table_07(path: Path) -> list[dict[str, Any]]:
             for gap in GAPS:
                 value = cells.loc[(method, gap)] if (method, gap) in cells.index else None
                 for side in ("paper", "ours"):
-                    text = number(None if value is None or pd.isna(value[side]) else float(value[side]))
-                    error = value["ours_se"] if value is not None and side == "ours" else None
-                    text += f" ± {number(float(error))}" if error is not None and pd.notna(error) else ""
+                    text = (
+                        "–" if value is None else with_error(value[side], value["ours_se"] if side == "ours" else None)
+                    )
                     best = value is not None and pd.notna(value[side]) and value[side] == smallest.loc[gap, side]
                     line["cells"].append({"text": text, "best": bool(best), "side": side})
             lines.append(line)

@@ -11,7 +11,7 @@ from ..runs.origin import commit
 from ..runs.tables import merge_table
 from .bracket_figures import brackets_figure, missed_modes_figure
 from .canvas import LABELS, ReportFigure
-from .claims import how_many, number
+from .claims import how_many, number, with_error
 from .figures import figures_folder
 from .pages import machine_note
 from .plotting import save_figure
@@ -108,12 +108,12 @@ def remark_table(tables: Tables) -> Any:
         tables["remark_b5"].groupby(["distribution", "model"], sort=False)[["bound", "elbo", "elbo_se", "exact"]].mean()
     )
     means = means.assign(left=means["bound"] - means["exact"]).reset_index()
-    columns = {"distribution": "data", "model": "scored under", "bound": "−H(p)", "elbo": "mean ELBO, measured",
-               "elbo_se": "± s.e.", "exact": "E_p[ELBO], exact", "left": "−H(p) − E_p[ELBO]"}  # fmt: skip
+    columns = {"distribution": "data", "model": "scored under", "bound": "−H(p)", "elbo": "mean ELBO, measured ± s.e.",
+               "exact": "E_p[ELBO], exact", "left": "−H(p) − E_p[ELBO]"}  # fmt: skip
+    means["elbo"] = [with_error(*pair, digits=2) for pair in zip(means["elbo"], means.pop("elbo_se"), strict=True)]
     table = means.rename(columns=columns)
-    return table.style.format(
-        lambda value: f"{round(value, 2) + 0.0:.2f}".replace("-", "−"), subset=table.columns[2:]
-    ).hide(axis="index")
+    exact = [name for name in table.columns[2:] if name != columns["elbo"]]
+    return table.style.format(lambda value: number(value, digits=2), subset=exact).hide(axis="index")
 
 
 def coverage(tables: Tables) -> Any:
@@ -139,9 +139,7 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
         row = dict(zip(by, place, strict=True))
         for name in BOUNDS:
             values = part[name].dropna() if name in part else []
-            row[name] = (
-                f"{values.mean():,.1f} ±\N{NO-BREAK SPACE}{values.sem():,.1f}".replace("-", "−") if len(values) else "–"
-            )
+            row[name] = with_error(values.mean(), values.sem(), digits=1) if len(values) else "–"
         row |= {
             "q* promises": f"{part['promised'].mean():.2f}",
             "unconverged": int((~part["converged"].astype(bool)).sum()),

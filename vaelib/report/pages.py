@@ -13,7 +13,7 @@ from ..runs.engine import all_artifacts
 from ..runs.outside import source_of_samples
 from ..tasks import CLASSIFIERS
 from .canvas import LABELS, ReportFigure
-from .claims import NOT_RUN, OURS, how_many, number
+from .claims import NOT_RUN, OURS, how_many, number, with_error
 from .figures import figures_folder, title
 from .plotting import save_figure
 from .reference import paper_sweep
@@ -51,6 +51,10 @@ def compared(table: pd.DataFrame) -> Any:
     return wide.style.format(number, na_rep="–").highlight_min(subset=smallest, props="font-weight: bold")
 
 
+# A verdict brings its own background, so that it can be read in a dark JupyterLab too.
+VERDICTS = {"supported": "#00563b", "contradicted": "#b3261e", "not testable": "#5c6670"}
+
+
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Return the ledger's rows on these runs: the claim, the paper's margin, ours with its interval, the verdict."""
     names = ["claim", "paper_location", "quantity", "paper_value", "our_value", "interval", "verdict", "note"]
@@ -60,7 +64,6 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         .assign(verdict=lambda shown: shown["verdict"].map(lambda verdict: verdict.replace("_", " ")))
         .rename(columns=lambda name: name.replace("_", " "))
     )
-    colours = {"supported": "color: #00734f", "contradicted": "color: #b3261e"}
     return (
         table.style.format(number, subset=["paper value", "our value"], na_rep="–")
         .format(
@@ -69,7 +72,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         )
         .set_properties(subset=["claim", "paper location", "quantity", "note"], **{"text-align": "left"})
         .set_properties(subset=["interval", "verdict"], **{"white-space": "nowrap"})
-        .map(lambda verdict: colours.get(verdict, "color: #666666"), subset=["verdict"])
+        .map(lambda verdict: f"color: #ffffff; background-color: {VERDICTS[verdict]}", subset=["verdict"])
         .hide(axis="index")
         .set_caption("" if len(table) else "none")
     )
@@ -208,10 +211,7 @@ def compared_tasks(table: pd.DataFrame) -> Any:
 
 def _with_spread(quantity: str, value: float, spread: float) -> str:
     """Return "0.370 ± 0.018": accuracies to three digits, the rest as a reader wants it; a dash where there is none."""
-    if math.isnan(value):
-        return "–"
-    text = f"{value:.3f}" if quantity.startswith("accuracy") else f"{value:,.2f}"
-    return text if math.isnan(spread) else f"{text} ± {spread:{'.3f' if quantity.startswith('accuracy') else ',.2f'}}"
+    return with_error(value, spread, digits=3 if quantity.startswith("accuracy") else 2)
 
 
 def changes_on_corruptions(corruptions: pd.DataFrame) -> Any:
@@ -226,13 +226,12 @@ def changes_on_corruptions(corruptions: pd.DataFrame) -> Any:
         own, line = found[found["classifier"] == classifier], {}
         for method in (m for m in LABELS if m in set(own["method"])):
             by_seed = own[own["method"] == method].groupby("seed")["change"].mean()
-            error = f" ± {by_seed.sem():.3f}" if len(by_seed) > 1 else ""
-            line[LABELS[method], "paper (CIFAR-10)"] = f"{paper[classifier, method]:+.3f}"
-            line[LABELS[method], "ours"] = f"{by_seed.mean():+z.3f}{error}"
+            line[LABELS[method], "paper (CIFAR-10)"] = number(paper[classifier, method], signed=True, digits=3)
+            line[LABELS[method], "ours"] = with_error(by_seed.mean(), by_seed.sem(), signed=True, digits=3)
         best = means.loc[classifier].idxmax(axis=1) == "dmaapx"
         line["DMaaPx best", "on"] = f"{best.sum()} of {len(best)} corruptions"
         lines[classifier] = line
-    return pd.DataFrame(lines).T.map(lambda text: text.replace("-", "−")).style
+    return pd.DataFrame(lines).T.style
 
 
 def fine_print(three_gaps: pd.DataFrame) -> Any:
@@ -245,10 +244,7 @@ def fine_print(three_gaps: pd.DataFrame) -> Any:
 def means(table: Mapping[str, Mapping[str, Tensor]]) -> Any:
     """Return mean ± standard error over images of each entry, as a table."""
     cells = {
-        row: {
-            name: f"{number(float(v.mean()))} ± {number(float(v.std() / math.sqrt(len(v))))}"
-            for name, v in columns.items()
-        }
+        row: {name: with_error(float(v.mean()), float(v.std() / math.sqrt(len(v)))) for name, v in columns.items()}
         for row, columns in table.items()
     }
     return pd.DataFrame(cells).T.style

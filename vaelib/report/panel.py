@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 
 from ..runs import Experiment
 from ..runs.sensitivity import PROTOCOL, left_out
-from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure, frame_sheet, series_handles
+from .canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, frame_sheet, series_handles
 from .claims import number
 from .plotting import known_methods
 from .reference import GAPS
@@ -87,20 +87,23 @@ def draw_gap(ax: Axes, table: pd.DataFrame, gap: str, variants: Sequence[str]) -
         for place, method in enumerate(methods):
             own, lane = found[variant][method], y + 0.15 * (place - (len(methods) - 1) / 2)
             ax.hlines(lane, own.min(), own.max(), color=COLOURS[method], lw=1.2)
-            ax.plot(own.mean(), lane, "o", color=COLOURS[method], ms=5)
+            ax.plot(own.mean(), lane, MARKERS[method], color=COLOURS[method], ms=5)
         changed, clear = marks.loc[(gap, variant), ["changed", "clear"]]
         if changed:
             look = {"color": "#222222", "mfc": "#222222" if clear else "white", "ms": 6, "clip_on": False}
             ax.plot(1.035, y, "^", transform=ax.get_yaxis_transform(), **look)
     positive = all((values > 0).all(axis=None) for values in found.values())
-    if positive and gap != "robustness_gap":
+    low, high = ax.get_xlim()
+    if positive and gap != "robustness_gap" and high > 4 * low > 0:
         ax.set_xscale("log")
         low, high = ax.get_xlim()
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 20 * low else (1,)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    else:
-        ax.xaxis.set_major_locator(MaxNLocator(4))
+    else:  # a narrow range has no round numbers for a logarithmic scale; large numbers are wide
+        ax.xaxis.set_major_locator(MaxNLocator(4 if max(abs(low), abs(high)) < 1e5 else 2))
+        if gap != "robustness_gap":
+            ax.xaxis.set_major_formatter("{x:,.10g}")
     ax.set(ylim=(len(variants) - 0.5, -0.5), xlabel=UNITS[gap])
     ax.set_title(TITLES[gap])
     ax.grid(visible=False)

@@ -19,11 +19,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from ..files import write_atomic
-from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure, canvas, series_handles, style_legend
+from .canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, canvas, series_handles, style_legend
 from .claims import number
 from .reference import LIKELIHOODS, NAMES, SETTING
 
 ELBO_LABEL = "ELBO (nats per image)"
+WARM_UP = 0.2  # the share of a run's epochs that no axis has to show: there ELBOs start very low
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,25 @@ def draw_curve(ax: Axes, curves: pd.DataFrame, method: str, quantity: str, lines
     if rows.empty:
         return []
     stats = rows.groupby("effective_epoch")["value"].agg(["mean", "min", "max"])
-    marker = "o" if len(stats) == 1 else None
-    artists: list[Artist] = ax.plot(stats.index, stats["mean"], linestyle, color=COLOURS[method], marker=marker, ms=4)
+    look = {"marker": MARKERS[method], "ms": 4, "markevery": max(1, len(stats) // 8)}
+    artists: list[Artist] = ax.plot(stats.index, stats["mean"], linestyle, color=COLOURS[method], **look)
     if rows["seed"].nunique() > 1:
         band = ax.fill_between(stats.index, stats["min"], stats["max"], color=COLOURS[method], alpha=0.16, lw=0)
         artists.append(band)
     return artists
 
 
-def robust_limits(curves: pd.DataFrame, quantities: tuple[str, ...], warm_up: float = 0.2) -> tuple[float, float]:
-    """Return y-limits that the first ``warm_up`` share of the epochs cannot stretch: there ELBOs start very low."""
-    rows = curves[curves["quantity"].isin(quantities)].dropna(subset="value")
-    settled = rows[rows["effective_epoch"] >= warm_up * rows["effective_epoch"].max()]
-    low, high = float(settled["value"].min()), float(settled["value"].max())
+def padded(values: np.ndarray | pd.Series) -> tuple[float, float]:
+    """Return the limits of an axis that shows all of ``values``."""
+    low, high = float(values.min()), float(values.max())
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - pad, high + pad
+
+
+def robust_limits(curves: pd.DataFrame, quantities: tuple[str, ...], warm_up: float = WARM_UP) -> tuple[float, float]:
+    """Return y-limits that the first ``warm_up`` share of the epochs cannot stretch: there ELBOs start very low."""
+    rows = curves[curves["quantity"].isin(quantities)].dropna(subset="value")
+    return padded(rows[rows["effective_epoch"] >= warm_up * rows["effective_epoch"].max()]["value"])
 
 
 def draw_brackets(

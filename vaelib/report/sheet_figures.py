@@ -14,7 +14,7 @@ from ..runs.sheet_tables import audit_of
 from ..runs.store import load_array, load_tensors
 from ..samplers.bank import Bank as BankImages
 from .canvas import ReportFigure
-from .claims import number
+from .claims import number, with_error
 from .figures import figures_folder, stamp, stem, title
 from .plotting import provenance_line, save_figure
 from .reference import SWEEP_SETTING
@@ -166,9 +166,8 @@ def c2st_summary(tables: Tables) -> Any:
     lines = {}
     for (series, x), own in rows.groupby(["series", "x"]):
         name = "real against real" if series == "real" else f"teacher of {x:.0f} % of D_train"
-        spread = f" ± {own['accuracy'].std():.1%}" if len(own) > 1 else ""
         lines[name] = {
-            "accuracy": f"{own['accuracy'].mean():.1%}{spread}",
+            "accuracy": with_error(*(100 * own["accuracy"].agg(["mean", "std"])), digits=1, unit="%"),
             "95 % of permutations": f"{own['null_low'].min():.1%} … {own['null_high'].max():.1%}",
             "largest p": f"{p:.2g}" if (p := own["p_value"].max()) > 0 else "< 1e-300",
             "seeds": len(own),

@@ -1,7 +1,7 @@
 """Figures of the number of parameters (Figs. 7 and 8), from the table of the sweep over nc and mz.
 
-Colours are training methods, markers and lightness are mz. ``paper``, a table of the same kind, is drawn thin and faint
-beneath. Both figures raise ValueError for a table that is empty or holds several settings.
+Colours are training methods; over nc, markers and lightness are mz, and DMaaPx is hollow. ``paper``, a table of the same
+kind, is drawn thin and faint beneath. Both figures raise ValueError for a table that is empty or holds several settings.
 """
 
 import itertools
@@ -15,11 +15,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
-from .canvas import COLOURS, GREY, STYLE, ReportFigure, canvas, series_handles, style_legend
+from .canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, canvas, series_handles, style_legend
 from .plotting import ELBO_LABEL, TEST, TRAIN
 from .sweeps import FAINT, STYLES, draw_line, frame_of, nats, one_setting, spread_ticks
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
+SIZES, HOLLOW = ("o", "s", "^", "D", "v", "P"), "dmaapx"  # markers of mz; of one method they are hollow
 CYAN, BROWN = "#17A2B8", "#A6611A"
 METHODS = ("normal", "dmaapx")
 
@@ -46,7 +46,7 @@ def swept(rows: pd.DataFrame) -> list[int]:
 
 def _markers(mzs: Sequence[int], colours: Sequence) -> list[Line2D]:
     """Return the legend's entries of the values of mz."""
-    looks = zip(mzs, colours, itertools.cycle(MARKERS), strict=False)
+    looks = zip(mzs, colours, itertools.cycle(SIZES), strict=False)
     return [Line2D([], [], color=colour, marker=m, ms=4, lw=1.2, label=f"{mz}") for mz, colour, m in looks]
 
 
@@ -70,7 +70,7 @@ def _across(ax: Axes, rows: pd.DataFrame, base: int, quantities: Sequence[tuple[
     for method in METHODS:
         for quantity, style in quantities:
             own = rows[rows["series"] == method]
-            draw_line(ax, own, "mz", quantity, style, color=COLOURS[method], **look)
+            draw_line(ax, own, "mz", quantity, style, color=COLOURS[method], **({"marker": MARKERS[method]} | look))
 
 
 def _along(ax: Axes, rows: pd.DataFrame, quantity: str, mzs: Sequence[int], **look) -> None:
@@ -79,7 +79,8 @@ def _along(ax: Axes, rows: pd.DataFrame, quantity: str, mzs: Sequence[int], **lo
         for i, mz in enumerate(mzs):
             own = rows[(rows["series"] == method) & (rows["mz"] == mz)]
             colour = shade(COLOURS[method], i, len(mzs))
-            draw_line(ax, own, "nc", quantity, "-", **({"color": colour, "marker": MARKERS[i % 6]} | look))
+            shape = {"color": colour, "marker": SIZES[i % 6], "mfc": "white" if method == HOLLOW else colour}
+            draw_line(ax, own, "nc", quantity, "-", **(shape | look))
 
 
 def sizes_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
@@ -89,7 +90,7 @@ def sizes_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     series = [method for method in METHODS if method in set(rows["series"])]
     elbos, gaps = [TRAIN[:2], TEST[:2]], [("generalization_gap", "-")]
     with mpl.rc_context(fname=STYLE):
-        handles = series_handles(series)
+        handles = series_handles(series, LABELS | {HOLLOW: "DMaaPx (hollow in c and d)"})
         fig, pairs = canvas(4, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=3, across=2)
         a, b, c, d = (ax for ax, _ in pairs)
         for table, look in ((frame["paper"], FAINT), (rows, {})):
@@ -143,7 +144,7 @@ def _web(ax: Axes, rows: pd.DataFrame, mzs: Sequence[int], faint: bool = False) 
         ax.plot(line["parameters"], line["loss"], color=BROWN, **look)
     for i, mz in enumerate(mzs):
         line = means[means["mz"] == mz].sort_values("nc")
-        marker = {} if faint else {"marker": MARKERS[i % 6], "ms": 4}
+        marker = {} if faint else {"marker": SIZES[i % 6], "ms": 4}
         ax.plot(line["parameters"], line["loss"], color=CYAN, **look, **marker)
     if not faint and rows["seed"].nunique() > 1:
         ends = rows.groupby(["nc", "mz"]).agg(x=("parameters", "mean"), low=("loss", "min"), high=("loss", "max"))

@@ -25,7 +25,7 @@ from ..runs.store import load_array
 from ..runs.tables import merge_table
 from ..tasks.interpolation import Interpolation, different_pairs, interpolate, path_statistics
 from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
-from .claims import number
+from .claims import number, with_error
 from .figures import figures_folder, stamp, stem, title
 from .pictures import image_rows
 from .plotting import save_figure
@@ -201,7 +201,7 @@ def compared(found: pd.DataFrame) -> Any:
             "median difference": number(row.difference, signed=True),
             "95 % over pairs": _interval(row.over_pairs),
             "better on": f"{row.better_on:.0%} of pairs",
-            "mean ± s.e.": f"{number(row['mean'], signed=True)} ± {number(row.mean_se)}",
+            "mean ± s.e.": with_error(row["mean"], row.mean_se, signed=True),
             "95 % over seeds": _interval(row.over_seeds),
             "verdict": row.verdict,
         }

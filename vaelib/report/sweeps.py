@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
-from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure, canvas, series_handles, style_legend
+from .canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, canvas, series_handles, style_legend
 from .plotting import ELBO_LABEL, TEST, THREE_GAPS, TRAIN, draw_panel, robust_limits, three_gaps_figure
 from .reference import SETTING
 
@@ -86,7 +86,7 @@ def _draw_over_x(ax: Axes, rows: pd.DataFrame, series: Sequence[str], **look) ->
             if own["x"].isna().all():
                 draw_level(ax, own, quantity, style, colour, **{k: v for k, v in look.items() if k != "ms"})
             else:
-                draw_line(ax, own, "x", quantity, style, color=colour, **look)
+                draw_line(ax, own, "x", quantity, style, color=colour, marker=MARKERS[name], **look)
 
 
 def _over_x(
@@ -95,7 +95,8 @@ def _over_x(
     """Return one panel of ELBOs over x with its legends, the paper's beneath, the series in the order of LABELS."""
     one_setting(rows)
     series = [name for name in LABELS if name in set(rows["series"])]
-    handles = [*series_handles(series, LABELS | labels), *extra]
+    marked = {name: MARKERS[name] for name in set(rows.dropna(subset="x")["series"])}  # levels have no points
+    handles = [*series_handles(series, LABELS | labels, marked), *extra]
     fig, [(ax, _)] = canvas(1, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=5.2)
     if frame["paper"] is not None:
         _draw_over_x(ax, frame["paper"], [name for name in series if name in set(frame["paper"]["series"])], **FAINT)

@@ -76,7 +76,7 @@ def corruptions_figure(
         below = 0.36 + 0.14 * len(lines)
         place = {"left": 0.06, "right": 0.99, "bottom": below / size[1], "top": 1 - 0.9 / size[1]}
         fig.subplots_adjust(**place, hspace=0.3, wspace=0.06)
-        handles = series_handles(known_methods(every))
+        handles = series_handles(known_methods(every), markers={})
         frame_sheet(fig, title_note, handles, len(handles), lines, stamp)
     return fig
 
@@ -134,7 +134,7 @@ def violins_figure(
         ax.set_xticks(range(len(CLASSIFIERS)), CLASSIFIERS)
         ax.set(xlim=(-0.5, len(CLASSIFIERS) - 0.5), xlabel="classifier on the posterior means of corrupted images")
         ax.set_ylabel("accuracy − that of\nnormal training")
-        handles = series_handles(["normal", *methods], LABELS | {"normal": "Normal training (0)"})
+        handles = series_handles(["normal", *methods], LABELS | {"normal": "Normal training (0)"}, {})
         frame_sheet(fig, title_note, handles, len(handles), lines, stamp)
     return fig
 

@@ -14,6 +14,7 @@ from ..runs.profiles import Protocol, architecture
 from ..runs.stages import build_vae
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
+from .canvas import COLOURS
 
 
 def budget(profile: str, dataset: str, likelihood: str) -> Profile:
@@ -45,7 +46,7 @@ def fit(
 
 def colours(runs: Mapping[str, object]) -> dict[str, str]:
     """Return the colours of few and of many images."""
-    return dict(zip(runs, ("#0072B2", "#D55E00"), strict=True))
+    return dict(zip(runs, (COLOURS["normal"], COLOURS["held_out"]), strict=True))
 
 
 @torch.no_grad()

@@ -13,14 +13,12 @@ VAEs come from :func:`~vaelib.report.smoothness.trained_vaes`, which says what t
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from pathlib import Path
 
 import ipywidgets as widgets
-import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from traitlets import link
 
 from ..errors import VaelibError
 from ..gaps.bounds import as_float
@@ -28,54 +26,14 @@ from ..models import VAE
 from ..runs import Store, VAERun
 from ..runs.tables import stored_curves
 from ..tasks.interpolation import interpolate
-from .canvas import GREY, LABELS, STYLE, ReportFigure
-from .curve_picture import CurvePicture
+from .canvas import LABELS
+from .controls import WRAPPED, choices, picture, played
+from .curve_picture import STEP, CurvePicture, heaviest, known_quantities, told, with_gap
 from .frames import AttackPicture, MovingPicture, PathPicture, TraversalPicture, informative_latents
-from .smoothness import image_row
+from .sources import setting
 
-SIDE = 62  # pixels of a thumbnail and of the button below it
-GAP = 4  # between two buttons
-
-
-def _thumbnails(images: Tensor, names: Mapping[int, str]) -> bytes:
-    """Return the row of images to choose from, the chosen ones named."""
-    count = len(images)
-    width, height = count * (SIDE + GAP) / 100, (SIDE + 22) / 100
-    with mpl.rc_context(fname=STYLE):
-        figure = ReportFigure(figsize=(width, height))
-        ax = figure.add_axes((0, 0, 1, SIDE / 100 / height))
-        image_row(ax, images, (0, count))
-        for place in range(count):
-            look = {"color": "black" if place in names else GREY, "ha": "center", "va": "bottom", "fontsize": 9}
-            ax.text(place + 0.5, 1.03, names.get(place, str(place)), **look)
-    return figure._repr_png_()
-
-
-def _choice(images: Tensor, value: int, name: str) -> tuple[widgets.ToggleButtons, widgets.Box]:
-    """Return buttons, one below each thumbnail, and the row they stand in, ``name`` at its end."""
-    buttons = widgets.ToggleButtons(
-        options=[(str(n), n) for n in range(len(images))], value=value, style={"button_width": f"{SIDE}px"}
-    )
-    buttons.layout.width = f"{len(images) * (SIDE + GAP) + 8}px"
-    return buttons, widgets.HBox([buttons, widgets.HTML(f"← <b>{name}</b>")])
-
-
-def _strip(images: Tensor) -> widgets.Image:
-    width = f"{len(images) * (SIDE + GAP)}px"
-    return widgets.Image(format="png", layout={"width": width, "min_width": width})
-
-
-def _picture() -> widgets.Image:
-    return widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
-
-
-def _played(slider: widgets.FloatSlider, stops: int, interval: int = 150) -> widgets.HBox:
-    """Return a slider with a button that plays its stops."""
-    low, span = slider.min, (slider.max - slider.min) / (stops - 1)
-    play = widgets.Play(min=0, max=stops - 1, value=round((slider.value - low) / span), interval=interval)
-    there, back = (lambda stop: low + stop * span), (lambda value: round((value - low) / span))
-    link((play, "value"), (slider, "value"), transform=(there, back))
-    return widgets.HBox([play, slider])
+TRAVERSED = "E[x|z] of each method as one latent moves, and where q(z|x) lies"
+ATTACKED = "the image under attack, the reconstructions of each method, and MS-SSIM over the steps"
 
 
 def interpolation_explorer(
@@ -96,50 +54,58 @@ def interpolation_explorer(
     images = as_float(images.cpu())
 
     @lru_cache(maxsize=8)
-    def picture(first: int, second: int) -> PathPicture:
+    def path(first: int, second: int) -> PathPicture:
         options = {"alphas": alphas, "samples": samples, "seed": seed}
         return PathPicture({name: interpolate(v, images[first], images[second], **options) for name, v in vaes.items()})
 
-    (one, first_row), (two, second_row) = _choice(images, 0, "x₀ (α = 1)"), _choice(images, 1, "x₁ (α = 0)")
+    (one, two), cells = choices(images, **{"x₀": 0, "x₁": 1})
     slider = widgets.FloatSlider(value=0.5, min=0, max=1, step=1 / (alphas - 1), description="α")
-    thumbnails, panel, note = _strip(images), _picture(), widgets.HTML()
+    panel, note = picture(), widgets.HTML("Choose two images: x₀ is shown at α = 1, x₁ at α = 0.")
+    asked = note.value
 
     def move(_=None) -> None:
         if one.value != two.value:
-            panel.value = picture(one.value, two.value).png(round(slider.value * (alphas - 1)))
+            panel.value = path(one.value, two.value).png(round(slider.value * (alphas - 1)))
 
     def choose(_=None) -> None:
-        note.value = "" if one.value != two.value else "The same image twice spans no line: choose another."
-        thumbnails.value = _thumbnails(images, {one.value: "x₀", two.value: "x₁"})
+        note.value = asked if one.value != two.value else "The same image twice spans no line: choose another."
+        panel.tooltip = (
+            f"E[x|z] of each method between images {two.value} (α = 0) and {one.value} (α = 1), "
+            "and log q with a marker at α"
+        )
         move()
 
     slider.observe(move, "value")
     for choice in (one, two):
         choice.observe(choose, "value")
     choose()
-    return widgets.VBox([thumbnails, first_row, second_row, note, _played(slider, alphas), panel])
+    return widgets.VBox([note, cells, played(slider, alphas), panel])
 
 
 def _of_one_image(
-    images: Tensor, make: Callable[[int], MovingPicture], sliders: widgets.Box, place: Callable[[], tuple[int, ...]]
+    images: Tensor,
+    make: Callable[[int], MovingPicture],
+    sliders: widgets.Box,
+    place: Callable[[], tuple[int, ...]],
+    shown: str,
 ) -> widgets.VBox:
-    """Return a panel that chooses one image and shows ``make(its number)`` at ``place()``."""
+    """Return a panel that chooses one image and shows ``make(its number)`` at ``place()``; ``shown`` says what that is."""
     make = lru_cache(maxsize=8)(make)
-    choice, row = _choice(images, 0, "x")
-    thumbnails, panel, note = _strip(images), _picture(), widgets.HTML()
+    (choice,), cells = choices(images, x=0)
+    panel, note = picture(), widgets.HTML()
 
     def move(_=None) -> None:
         panel.value = make(choice.value).png(*place())
 
     def choose(_=None) -> None:
         note.value = "One moment…"
-        thumbnails.value = _thumbnails(images, {choice.value: "x"})
+        panel.tooltip = f"image {choice.value}: {shown}"
         move()
         note.value = ""
 
     choice.observe(choose, "value")
     choose()
-    box = widgets.VBox([thumbnails, row, note, sliders, panel])
+    box = widgets.VBox([cells, note, sliders, panel])
     box.move = move  # for the sliders' own observers
     return box
 
@@ -168,7 +134,7 @@ def traversal_explorer(
     def make(number: int) -> TraversalPicture:
         return TraversalPicture(vaes, images[number], orders, stops=stops, reach=reach)
 
-    box = _of_one_image(images, make, widgets.VBox([rank, _played(slider, stops)]), place)
+    box = _of_one_image(images, make, widgets.VBox([rank, played(slider, stops)]), place, TRAVERSED)
     for one in (rank, slider):
         one.observe(box.move, "value")
     return box
@@ -207,32 +173,49 @@ def attack_explorer(
     def place() -> tuple[int, int]:
         return round(delta.value / radius * (radii - 1)), count.value // every
 
-    box = _of_one_image(images, make, widgets.HBox([_played(delta, radii, 400), count]), place)
+    box = _of_one_image(images, make, widgets.HBox([played(delta, radii, 400), count]), place, ATTACKED)
     for slider in (delta, count):
         slider.observe(box.move, "value")
     return box
 
 
-def _labelled(found: Iterable[tuple[VAERun, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
-    """Return curves under names that a reader tells apart; the method stays in ``attrs``."""
-    curves, order = {}, list(LABELS)
+def _told(vae: VAERun) -> tuple[str, str]:
+    """Return a run's list (what it shares with others that may be compared) and its name there, for a reader."""
+    network, data = vae.network, vae.data
+    kind = "residual" if network.architecture == "residual" else "fully connected"
+    group = f"{setting(data.name, network.likelihood)} · {kind} network"
+    group += f" · N = {data.n_train:,} · {vae.epochs:,} epochs"
+    method = vae.method if vae.mollify == "none" else f"{vae.method}_mollify"
+    name = f"{LABELS.get(method, LABELS[vae.method])} · seed {vae.seed}"
+    name += f" · nc = {network.nc}, mz = {network.mz}" if network.architecture == "residual" else ""
+    name += f" · k = {vae.k}" if vae.k else ""
+    return group, name + (f" · {vae.real_share:.0%} real images" if vae.real_share is not None else "")
 
-    def place(one: tuple[VAERun, pd.DataFrame]) -> tuple:
-        vae = one[0]
-        return vae.data.name, vae.network.likelihood, vae.epochs, vae.seed, order.index(vae.method), vae.key
 
-    for vae, curve in sorted(found, key=place):
-        network = vae.network
-        size = f" nc{network.nc} mz{network.mz}" if network.architecture == "residual" else ""
-        name = f"{LABELS[vae.method]} · seed {vae.seed} · {Path(vae.data.name).stem} "
-        name += f"{network.likelihood}{size} · N = {vae.data.n_train:,} · {vae.epochs} epochs"
-        curves[f"{name} · {vae.key[:6]}" if name in curves else name] = curve
-        curve.attrs["method"] = vae.method
-    return curves
+def _lists(found: Iterable[tuple[VAERun, pd.DataFrame]]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return curves by list and name, the list that shows most methods (of the most training) first, all runs last.
+
+    The method stays in ``attrs``.
+    """
+    order, lists, every = list(LABELS), {}, {}
+    found = sorted(found, key=lambda one: (order.index(one[0].method), one[0].seed, one[0].key))
+    cost = {_told(vae)[0]: vae.epochs * vae.data.n_train for vae, _ in found}
+    methods = {group: {vae.method for vae, _ in found if _told(vae)[0] == group} for group in cost}
+    for group in sorted(cost, key=lambda group: (-len(methods[group]), -cost[group], group)):
+        curves = lists[group] = {}
+        for vae, curve in found:
+            if _told(vae)[0] == group:
+                name = _told(vae)[1]
+                name = f"{name} · {vae.key[:6]}" if name in curves else name
+                curves[name] = every[f"{name} · {group}"] = with_gap(curve)
+                curves[name].attrs["method"] = vae.method
+    return lists | ({"all runs in the store": every} if len(lists) > 1 else {})
 
 
 def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", chosen: int = 4) -> widgets.VBox:
-    """Return a panel of the training curves in the store: pick runs and a quantity, smooth, take a logarithmic axis.
+    """Return a panel of the training curves in the store: pick a list, runs and a quantity, smooth, take a log axis.
+
+    Runs of one data set, network, N and number of epochs form a list; so runs of another profile have one of their own.
 
     Arguments:
         quantity: shown first; nats per image.
@@ -241,33 +224,46 @@ def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", c
     Raises:
         VaelibError: the store holds no trained VAE.
     """
-    curves = _labelled(stored_curves(store or Store()))
-    if not curves:
+    lists = _lists(stored_curves(store or Store()))
+    if not lists:
         raise VaelibError(
             "no VAE has been trained yet: run `make`, or `vaelib run three_gaps --profile smoke` (seconds)"
         )
-    names = list(curves)
-    alike: dict[str, list[str]] = {}  # runs that differ in their method alone
-    for name in names:
-        alike.setdefault(name.partition(" · ")[2], []).append(name)
-    most = max(alike.values(), key=len)
-    runs = widgets.SelectMultiple(options=names, value=most[:chosen], rows=min(10, len(names)))
-    runs.layout.width = "36em"
-    known = sorted({one for curve in curves.values() for one in curve["quantity"]})
-    which = widgets.Dropdown(options=known, value=quantity if quantity in known else known[0], description="quantity")
-    smooth = widgets.FloatSlider(value=0, min=0, max=0.95, step=0.05, description="smooth")
+    known = known_quantities(curve for curves in lists.values() for curve in curves.values())
+    wide = {"width": "max-content", "max_width": "100%"}  # no name is cut
+    which_list = widgets.Dropdown(options=list(lists), description="runs of", layout=wide)
+    runs = widgets.SelectMultiple(description="runs", layout=wide)
+    which = widgets.Dropdown(options=[(told(name)[0], name) for name in known], description="quantity", layout=wide)
+    which.value = quantity if quantity in known else known[0]
+    smooth = widgets.FloatSlider(value=0, min=0, max=0.95, step=STEP, description="smooth")
     log = widgets.Checkbox(value=False, description="logarithmic epochs")
-    panel, shown = _picture(), []
+    panel, shown = picture(), []
 
     def move(_=None) -> None:
-        panel.value = shown[0].png(round(smooth.value / 0.05))
+        panel.value = shown[0].png(round(smooth.value / STEP))
 
     def choose(_=None) -> None:
+        curves = lists[which_list.value]
         shown[:] = [CurvePicture({name: curves[name] for name in runs.value}, which.value, log=log.value)]
+        panel.tooltip = f"{told(which.value)[0]} over effective epochs: {'; '.join(runs.value) or 'no run'}"
         move()
 
+    def change_list(_=None) -> None:
+        curves = lists[which_list.value]
+        epochs = [curve["effective_epoch"].unique() for curve in curves.values()]
+        smooth.max = heaviest(map(np.sort, epochs))
+        alike: dict[str, list[str]] = {}  # runs that differ in their method alone
+        for name in curves:
+            alike.setdefault(name.partition(" · ")[2], []).append(name)
+        runs.unobserve(choose, "value")
+        runs.options, runs.rows = list(curves), min(10, len(curves))
+        runs.value = max(alike.values(), key=len)[:chosen]
+        runs.observe(choose, "value")
+        choose()
+
+    which_list.observe(change_list, "value")
     smooth.observe(move, "value")
     for one in (runs, which, log):
         one.observe(choose, "value")
-    choose()
-    return widgets.VBox([widgets.HBox([runs, widgets.VBox([which, smooth, log])]), panel])
+    change_list()
+    return widgets.VBox([which_list, widgets.HBox([runs, widgets.VBox([which, smooth, log])], layout=WRAPPED), panel])

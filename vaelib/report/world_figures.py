@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from .canvas import COLOURS, GREY, STYLE, ReportFigure, sheet_legend
+from .canvas import COLOURS, GREY, MARKERS, STYLE, ReportFigure, series_handles, sheet_legend
 from .claims import number
 
 DARK = "#333333"
@@ -110,7 +110,9 @@ def accuracy_figure(plane: pd.DataFrame, *, footer: str = "", stamp: str | None 
                 rows = plane[plane["method"] == name]
                 means = rows.groupby("n_train")[quantity].mean()
                 ax.plot(means.index, means, color=COLOURS[name])
-                ax.scatter(rows["n_train"], rows[quantity], s=12, color=COLOURS[name], lw=0, zorder=3)
+                ax.scatter(
+                    rows["n_train"], rows[quantity], s=14, marker=MARKERS[name], color=COLOURS[name], lw=0, zorder=3
+                )
             if quantity == "copies":
                 fresh = plane[plane["method"] == "p_data"].groupby("n_train")["copies"].mean()
                 ax.plot(fresh.index, fresh, ":", color=DARK)
@@ -128,7 +130,7 @@ def accuracy_figure(plane: pd.DataFrame, *, footer: str = "", stamp: str | None 
             ax.xaxis.set_minor_formatter(NullFormatter())
             ax.set(xlabel="N, points in $D_{\\rm train}$", ylabel=label)
             ax.set_title(title)
-        handles = [Line2D([], [], color=COLOURS[name], lw=3, label=PANELS[name]) for name in SHOWN[1:4]]
+        handles = series_handles(SHOWN[1:4], PANELS)
         handles.append(Line2D([], [], color=DARK, ls=":", label="fresh samples of $p_{\\rm data}$"))
         sheet_legend(figure, handles, 4)
     return figure
