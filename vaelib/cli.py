@@ -177,11 +177,21 @@ def notebook_run(
 
 @notebook.command("sync")
 def notebook_sync() -> None:
-    """Write every .ipynb from its .py (always in this direction)."""
+    """Write every .ipynb from its .py (always in this direction); an edit in the .ipynb alone is kept beside it."""
     from .report import notebooks
 
     changed = notebooks.sync()
     print("\n".join(f"wrote {name}" for name in changed) or "all pairs are in step")
+
+
+@notebook.command("copy")
+def notebook_copy() -> None:
+    """Put copies of the notebooks into build/lab, where they can be run and saved; edited copies stay as they are."""
+    from .report import notebooks
+
+    folder = paths.build_root() / "lab"
+    for name in notebooks.copies(folder):
+        print(f"{paths.shown(folder / name)} is your own version; delete it for a fresh copy")
 
 
 @notebook.command("check")
@@ -190,7 +200,7 @@ def notebook_check() -> None:
     from .report import notebooks
 
     wrong = [f"{name} is out of step with its .py: run `make sync`" for name in notebooks.sync(check=True)]
-    for path in sorted((paths.project_root() / "notebooks").glob("[0-9]*.py")):
+    for path in notebooks.sources():
         wrong += notebooks.lint(path)
     if wrong:
         raise VaelibError("\n  ".join(["the notebooks need mending:", *wrong]))
