@@ -198,7 +198,9 @@ def test_ledger_on_disk_is_strict_json_and_the_terminal_text_fits(tmp_path):
     text = format_claims(rows)
     assert max(map(len, text.splitlines())) <= 120
     assert "not run, or in part: binary_mnist bernoulli, cifar10 mol, fashion_mnist mol" in text
+    assert "gap-g" not in text
     assert "Where its text and its figures disagree" in text
+    assert all(row["claim"] in " ".join(text.split()) for row in rows if row["note"] != "not run" and row["our_value"])
     assert "no setting of the paper has been run" in format_claims(judge_build(tmp_path / "empty", "laptop"))
 
 

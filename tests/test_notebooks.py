@@ -8,7 +8,8 @@ import nbformat
 import pytest
 
 from vaelib.errors import VaelibError
-from vaelib.report.notebooks import clean_text, copies, lint, run, sync, to_html
+from vaelib.report.notebooks import lint, run, to_html
+from vaelib.report.pairs import clean_text, copies, sync
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))

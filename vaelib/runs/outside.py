@@ -73,4 +73,4 @@ def source_of_samples(profile: Profile) -> str:
     if profile.teacher_from:
         name = Path(profile.teacher_from).name if Path(profile.teacher_from).is_dir() else profile.teacher_from
         return f"teacher of others, {name} (it may have seen images that are not in D_train), k = {profile.k}, {heun}"
-    return f"teacher `{profile.teacher}`, {profile.teacher_images:,} training images, k = {profile.k}, {heun}"
+    return f"teacher {profile.teacher}, {profile.teacher_images:,} training images, k = {profile.k}, {heun}"
