@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 8. Make the network larger, in two directions
 #
-# **You will see** that a VAE has two kinds of parameters, and that more of them does two different things (Secs. 5.5–5.7).
+# **You will see** what each of the two kinds of parameters of a VAE does when there are more of them (Secs. 5.5–5.7).
 # The paper says that more latents shrink all three gaps (Fig. 6), that more internal channels alone make overfitting
 # worse unless there are latents enough (Fig. 7), and that whoever walks first along one axis and then along the other sees
 # a double descent (Fig. 8). The last table judges it.

@@ -523,7 +523,7 @@ def test_counts_add_up_by_section_and_in_the_table():
     assert sum(sum(found.values()) for found in counts.values()) == len(run)
     assert next(iter(counts)) == "Abstract"
     assert f"| FashionMNIST, Gaussian | {len(run)} | 0 | 0 |" in claim_tables.counted(rows)
-    assert '`03_three_gaps` with `dataset = "cifar10"`' in claim_tables.to_be_run(rows)
+    assert '`03_three_gaps` with <code>dataset = "cifar10"</code>' in claim_tables.to_be_run(rows)
 
 
 def test_an_empty_build_has_the_papers_counts_and_no_margins(build_folder):

@@ -5,11 +5,13 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 GREY = "#666666"
@@ -47,6 +49,10 @@ LABELS = {
 
 class ReportFigure(Figure):
     """A figure that shows itself in a notebook under any matplotlib backend."""
+
+    def text(self, *place: Any, **look: Any) -> Text:
+        """Write a text beside the panels: titles and footers have users' names in them, whose $ is no formula."""
+        return super().text(*place, **{"parse_math": False} | look)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

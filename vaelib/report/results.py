@@ -43,7 +43,7 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
-    """Return what the runs of one setting found: DMaaPx beside normal training, then the best of all methods."""
+    """Return what the runs of one setting found: DMaaPx beside normal training, then who leads among all methods."""
     runs = three_gaps[(three_gaps[SETTING] == [dataset, likelihood]).all(axis=1)]
     found = evidence(our_values({"three_gaps": runs}), dataset, likelihood)
     known = {q: [m for m in METHODS if (m, q) in found.values] for q in QUANTITIES}
@@ -65,8 +65,9 @@ def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
     for quantity, methods in known.items():
         choose = max if QUANTITIES[quantity][1] == "higher" else min
         winner = choose(methods, key=lambda method, q=quantity: found.mean(method, q))
-        best.setdefault(winner, []).append(QUANTITIES[quantity][0])
-    who = "; ".join(f"{LABELS[method]} has the best {listed(names)}" for method, names in best.items())
+        most = "highest" if choose is max else "smallest"
+        best.setdefault(winner, []).append(f"the {most} {QUANTITIES[quantity][0]}")
+    who = "; ".join(f"{LABELS[method]} has {listed(names)}" for method, names in best.items())
     return f"{text} Of all methods, on average, {who}."
 
 
