@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,10 @@ def test_ledger_on_disk_is_strict_json_and_the_terminal_text_fits(tmp_path):
     assert "Where its text and its figures disagree" in text
     assert all(row["claim"] in " ".join(text.split()) for row in rows if row["note"] != "not run" and row["our_value"])
     assert "no setting of the paper has been run" in format_claims(judge_build(tmp_path / "empty", "laptop"))
+
+
+def test_every_claim_is_a_sentence_that_stands_alone():
+    assert [one.claim for one in ledger() if re.match(r"(They|It|Its|That|This) |.* that gap", one.claim)] == []
 
 
 def test_numbers_read_well():
