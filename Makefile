@@ -106,8 +106,9 @@ docs: $(READY)  ## the API reference from the docstrings, in build/api
 doctor: $(READY)  ## what this machine has, and what each missing thing costs
 	@$(VAELIB) doctor
 
-lab: $(READY)  ## open the notebooks in JupyterLab
-	@$(PYTHON) -m jupyter lab notebooks
+lab: $(READY)  ## open copies of the notebooks, in build/lab, in JupyterLab
+	@$(VAELIB) notebook copy
+	@$(PYTHON) -m jupyter lab "$$VAELIB_BUILD/lab"
 
 sync: $(READY)  ## write each notebooks/*.ipynb from its .py
 	@$(VAELIB) notebook sync

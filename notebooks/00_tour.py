@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 0. Watch a VAE overfit, and measure it
 #
-# **You will see**, in about two minutes: a variational autoencoder that fits its training images ever better and
+# **You will see**, in about two minutes: whether a variational autoencoder that fits its training images ever better
 # leaves the test images behind; the three gaps of Sec. 2 that measure this; and what more data would do about it. That is the
 # question of the paper: *can synthetic data stand in for the data we do not have?* (Notebook 03 answers it.)
 
@@ -68,7 +68,7 @@ for title, images in {f"N = {len(few.train):,}": few.train, f"10 N = {len(many.t
 # ## Gap one: generalization
 #
 # Dashed is the ELBO on the N training images, solid the ELBO on test images; their distance is *G*<sub>g</sub> of
-# Eq. (3). With N images it widens as training goes on: the model is overfitting.
+# Eq. (3). Where it widens as training goes on, the model is overfitting.
 
 # %%
 pages.saved(pictures.elbo_curves(runs, tour.colours(runs), few.source), profile, dataset, "tour_overfitting")
@@ -87,8 +87,8 @@ pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.
 # %% [markdown]
 # ## Gap three: robustness
 #
-# A change to the input that is hardly visible, chosen to move *q*<sub>φ</sub>(z|x) as far as possible (Eq. 10), and the
-# reconstruction becomes another thing. The similarity (MS-SSIM) lost on the way is *G*<sub>r</sub> of Eq. (5).
+# A change to the input that is hardly visible, chosen to move *q*<sub>φ</sub>(z|x) as far as possible (Eq. 10): does the
+# reconstruction become another thing? The similarity (MS-SSIM) lost on the way is *G*<sub>r</sub> of Eq. (5).
 
 # %%
 shown = few.test[:8].float() / 255
@@ -98,7 +98,8 @@ pages.saved(
 )
 
 # %%
-pages.means(tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), budget, seed))
+attack = tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), budget, seed)
+pages.means(attack)
 
 # %% [markdown]
 # Attack yourself: choose an image, then move the radius δ and the number of steps. (Without a kernel: the first image, below.)
@@ -112,8 +113,14 @@ twins.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{Path(dataset).stem}
 # %% [markdown]
 # ## What this means
 #
-# More real data shrinks all three gaps, but there is no more real data. The paper's proposal is to *make* it: fit a
-# diffusion model to the N images, draw as many samples as needed, and train the VAE on those (DMaaPx).
+# What ten times as many real images did to the three gaps (judged for one seed, as notebook 10 explains):
+
+# %%
+Markdown(tour.conclusion(runs, best, attack))
+
+# %% [markdown]
+# But there is no more real data. The paper's proposal is to *make* it: fit a diffusion model to the N images, draw as many
+# samples as needed, and train the VAE on those (DMaaPx).
 #
 # **What to try next.** Notebook 03 runs that comparison, with augmentation as the rival. Here: another `seed`, or
 # `dataset = "binary_mnist"`.

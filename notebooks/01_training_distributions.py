@@ -77,9 +77,13 @@ laboratory.draw_accuracy(lab, tables)
 
 # %% [markdown]
 # So the marks of Table 1 depend on N, on the augmentation, and on how long the diffusion model is trained: the perfect denoiser
-# of N points generates nothing but those N. At laptop size *p*<sub>DM</sub> is far more accurate than a naive augmentation once
-# there are enough points, about as accurate as a well tuned one, and from few points worse than either. What these numbers say
-# about the paper's sentences:
+# of N points generates nothing but those N.
+
+# %%
+Markdown(laboratory.accuracy(tables))
+
+# %% [markdown]
+# What these numbers say about the paper's sentences:
 
 # %%
 pages.verdicts([row for row in claims.evaluate_claims(tables, profile) if row["notebook"].startswith("01")])
@@ -111,8 +115,8 @@ laboratory.draw_calibration_of(lab, tables)
 laboratory.coverage(tables)
 
 # %% [markdown]
-# The stated error of *G*<sub>g</sub> is wider than its scatter: it counts *D*<sub>train</sub> as a sample, too, which here stays
-# the same. That of *G*<sub>a</sub> leaves out what the optimiser leaves behind, a little.
+# The stated error of *G*<sub>g</sub> counts *D*<sub>train</sub> as a sample, too, which here stays the same: it should be wider
+# than the scatter. That of *G*<sub>a</sub> leaves out what the optimiser leaves behind.
 #
 # ## Brackets: ELBO ≤ ELBO\* ≤ log *p*(x) ≤ BDMC
 #
@@ -124,9 +128,9 @@ laboratory.coverage(tables)
 laboratory.bounds_table(tables["world_bounds"], ["likelihood", "starts"])
 
 # %% [markdown]
-# The random decoders' encoders are blind, a hard case: from their far too wide posterior the optimiser ends in the wrong place
-# for some images, and *says* that it has converged. The lower bounds, which start from the same place, cannot see it. The
-# upper bound can, and so can the stationarity test; a second start from the prior mends it.
+# The random decoders' encoders are blind, a hard case: from their far too wide posterior the optimiser can end in the wrong
+# place and *say* that it has converged. The lower bounds, which start from the same place, could not see it. The upper bound
+# could, and so could the stationarity test; the rows with a second start, from the prior, show whether it mends that.
 
 # %%
 laboratory.draw_missed_modes(lab, tables)

@@ -37,7 +37,7 @@ overrides = {}  # settings of the profile by name, for example {"epochs": 50, "s
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import claims, figures, numbers, pages, twins, widgets
+from vaelib.report import claims, escape, figures, numbers, pages, results, twins, widgets
 from vaelib.runs import run, three_gaps, write_tables
 
 # %% [markdown]
@@ -100,6 +100,9 @@ figures.draw_own_distributions(experiment, tables)
 
 # %%
 pages.compared(figures.write_table_07(experiment))
+
+# %%
+Markdown(escape.in_markdown(results.sentences(tables["three_gaps"], experiment.dataset, experiment.likelihood)))
 
 # %% [markdown]
 # ## Numbers, not only orders

@@ -88,7 +88,7 @@ task_figures.draw_corruptions(experiment, tables)
 # ## What is left of an image
 #
 # The posterior's mean goes through the decoder. The paper shows one *sample* of p(x|z), which carries the likelihood's own
-# noise; the *mean* is what a viewer would rather have, and a few dB better.
+# noise; the *mean* is what a viewer would rather have, and is usually better by some dB.
 
 # %%
 vaes = smoothness.trained_vaes(experiment)

@@ -60,10 +60,10 @@ run([*samples.runs, *mixtures.runs, *teachers.runs], title=f"how much synthetic 
 tables = {one.name: write_tables(one) for one in (samples, mixtures, teachers)}
 
 # %% [markdown]
-# ## About ten samples for each real image
+# ## How many samples for each real image?
 #
-# With k = 1 DMaaPx is no better than normal training (blue lines): both see N images. From there it climbs, and the paper
-# finds that k ≈ 10 suffices. Orange is a control that the paper does not have: the same number of *real* images, taken
+# With k = 1 DMaaPx and normal training (blue lines) both see N images. The paper finds the two alike there, a climb from
+# there on, and that k ≈ 10 suffices. Orange is a control that the paper does not have: the same number of *real* images, taken
 # from those beside D<sub>train</sub>. What separates orange and green is the quality of the samples, not their number.
 
 # %%

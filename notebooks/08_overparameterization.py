@@ -16,9 +16,10 @@
 # %% [markdown]
 # # 8. Make the network larger, in two directions
 #
-# **You will see** that a VAE has two kinds of parameters, and that more of them does two different things (Secs. 5.5–5.7).
-# More latents shrink all three gaps (Fig. 6). More internal channels alone make overfitting worse, unless there are
-# latents enough (Fig. 7). And whoever walks first along one axis and then along the other sees a double descent (Fig. 8).
+# **You will see** what each of the two kinds of parameters of a VAE does when there are more of them (Secs. 5.5–5.7).
+# The paper says that more latents shrink all three gaps (Fig. 6), that more internal channels alone make overfitting
+# worse unless there are latents enough (Fig. 7), and that whoever walks first along one axis and then along the other sees
+# a double descent (Fig. 8). The last table judges it.
 #
 # | symbol | meaning |
 # | --- | --- |
@@ -55,7 +56,7 @@ run([*few_and_many.runs, *grid.runs], title=f"network sizes, {dataset}")
 tables = {one.name: write_tables(one) for one in (few_and_many, grid)}
 
 # %% [markdown]
-# ## More latents, smaller gaps
+# ## More latents: smaller gaps?
 #
 # Normal training twice, with the same nc. Left: dashed is the training set, solid the test set. Middle: dash-dotted is the
 # best posterior *q*\*, solid the encoder. Right: dotted is the similarity of attacked and clean inputs, solid that of their
@@ -74,8 +75,8 @@ pages.compared_sweep(tables["latents"]["rows"])
 # ## Along either axis
 #
 # (a), (b): mz grows at a fixed nc. The paper finds gains up to mz = 16, and a gap that is always smaller with DMaaPx.
-# (c), (d): nc grows at several mz (light: few latents, dark: many). At mz = 1 the test ELBO of normal training rises and
-# falls again, the classical U-shape; with more latents the fall is gone.
+# (c), (d): nc grows at several mz (light: few latents, dark: many). In the paper the test ELBO of normal training rises and
+# falls again at mz = 1, the classical U-shape; with more latents the fall is gone.
 
 # %%
 sweep_figures.draw_sweep(grid, tables["sizes"])
@@ -84,7 +85,7 @@ sweep_figures.draw_sweep(grid, tables["sizes"])
 # ## A double descent, made by hand
 #
 # The same runs over the number of parameters, upside down. The path of Sec. 5.7 is yellow: nc grows at mz = 1 (1), then mz
-# at that nc (2), which costs hardly any parameters, then nc again (3). Seen over |Θ| alone the loss goes down, up and down.
+# at that nc (2), which costs hardly any parameters, then nc again (3). In the paper the loss over |Θ| goes down, up and down.
 
 # %%
 sweep_figures.draw_path(grid, tables["sizes"], axis)

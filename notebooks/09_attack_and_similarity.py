@@ -40,7 +40,18 @@ overrides = {}  # settings of the profile by name, for example {"sensitivity_see
 # %%
 from IPython.display import Markdown, display
 
-from vaelib.report import attack_figures, attack_plots, attacks, pages, panel, protocols, smoothness, twins, widgets
+from vaelib.report import (
+    attack_figures,
+    attack_plots,
+    attacks,
+    escape,
+    pages,
+    panel,
+    protocols,
+    smoothness,
+    twins,
+    widgets,
+)
 from vaelib.report.figures import stem
 from vaelib.runs import calibrate_protocol, run, sensitivity, write_tables
 from vaelib.runs.protocol import CANDIDATES
@@ -111,7 +122,7 @@ pairs = attacks.similarity_pairs(experiment, vaes)
 attack_figures.draw_spread(experiment, pairs)
 
 # %%
-attack_plots.spread_table(pairs).style.format("{:.3f}")
+escape.styled(attack_plots.spread_table(pairs)).format("{:.3f}")
 
 # %% [markdown]
 # *Spread* is the largest minus the smallest of the three numbers for one and the same pair. Compare it with the robustness
@@ -141,8 +152,8 @@ attack_figures.draw_sensitivity(experiment, table)
 panel.changed_orders(table)
 
 # %% [markdown]
-# Ten short steps of Adam (Zhang et al. 2022) find only a part of what the encoder leaves behind: *G*<sub>a</sub> measured so
-# is a lower bound, and not one that is equally tight for all methods.
+# *G*<sub>a</sub> from ten short steps of Adam (Zhang et al. 2022) is a lower bound on what the encoder leaves behind, and need
+# not be equally tight for all methods.
 #
 # What the panel does not show, and why:
 
@@ -164,7 +175,7 @@ if (dataset, experiment.likelihood) in CANDIDATES:
     display(protocols.draw_protocols(candidates, calibrated))
 
 # %% [markdown]
-# **What to try next.** `dataset = "binary_mnist"`: pixels of 0 and 1 make the floor large. `overrides = {"attack_radius": 0.2}`
+# **What to try next.** `dataset = "binary_mnist"`: do pixels of 0 and 1 make the floor larger? `overrides = {"attack_radius": 0.2}`
 # moves the whole panel to another first row. On a GPU, `profile = "gpu"` with CIFAR-10 adds the residual network's variants.
 
 # %%

@@ -13,8 +13,10 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import jupytext
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,11 +26,14 @@ from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import judge_build
 from vaelib.report.curve_picture import heaviest, settled, smoothed
 from vaelib.report.html import write_report
-from vaelib.report.notebooks import sync
+from vaelib.report.notebooks import run as run_notebook
+from vaelib.report.notebooks import to_html
+from vaelib.report.pairs import sync
 from vaelib.report.plotting import save_figure, three_gaps_figure
 from vaelib.report.twins import attack_twin
 
 from .test_report import tables
+from .test_safety import NAME, hostile_outputs
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -74,6 +79,36 @@ def report(tmp_path, monkeypatch):
     attack_twin(vaes, torch.rand(1, 1, 32, 32), 0, "laptop", "fig11_fashion_mnist", steps=10)
     judge_build(build, "laptop")
     return write_report(build)
+
+
+def test_names_like_markup_run_nothing_in_pages(browser, report, tmp_path):
+    """Every kind of output that shows a name, the report, and a whole notebook, on data called like a script."""
+    build = report.parent
+    outputs = [nbformat.v4.new_output("display_data", {kind: text}) for kind, text in hostile_outputs(tmp_path)]
+    cells = [nbformat.v4.new_code_cell("shown", outputs=outputs, execution_count=1)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "shown.ipynb")
+    gaps = pd.read_csv(build / "tables/three_gaps.csv").assign(dataset=f"/data/{NAME}", source=NAME)
+    gaps.to_csv(build / "tables/three_gaps.csv", index=False)
+    series = pd.DataFrame({"series": ["dmaapx", "normal"], "x": [1.0, np.nan], "elbo_test": [1.0, 0.0], "seed": 0})
+    series.assign(dataset=f"/data/{NAME}", likelihood="gaussian", n_train=3, source=NAME, elbo_train=2.0).assign(
+        elbo_test_se=0.1, elbo_train_se=0.1, experiment="limited_k"
+    ).to_csv(build / "tables/limited_k.csv", index=False)
+    figure = next((build / "figures").glob("fig11*.png"))
+    figure.rename(figure.with_name(f"fig02_{NAME.replace('/', ':')}.png"))
+    (build / "build.json").write_text(json.dumps({NAME: {NAME: NAME}}))
+    judge_build(build, "laptop")
+    run_notebook(ROOT / "notebooks/10_claims.py", tmp_path / "10.ipynb", {"dataset": f"/data/{NAME}"}, log=False)
+    pages = [to_html(tmp_path / name, tmp_path / f"{name}.html") for name in ("shown.ipynb", "10.ipynb")]
+    page, asked = browser.new_page(), []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url))
+    for path in (*pages, write_report(build)):
+        page.goto(path.as_uri())
+        page.wait_for_timeout(200)
+        assert "onerror=alert(1)" in page.inner_text("body")
+        assert [url for url in asked if not url.startswith(("data:", f"file://{quote(str(tmp_path))}"))] == []
+        assert [url for url in asked if url.startswith("file:") and not url.endswith((".html", ".html#"))] == []
+    page.close()
 
 
 def shown(page):
@@ -166,6 +201,24 @@ def test_the_report_works_from_a_file_with_the_network_cut(browser, report):
     context.close()
 
 
+def test_on_a_telephone_the_headline_opens_at_full_size_and_the_page_stays_in_place(browser, report):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(report.as_uri())
+    picture, drawn_at = page.locator("figure img").first, int(page.locator("figure img").first.get_attribute("width"))
+    width = "one => one.getBoundingClientRect().width"
+    assert picture.evaluate(width) < 390 < drawn_at
+    page.screenshot(path=PICTURES / "report_telephone.png")
+    picture.click()
+    assert picture.evaluate(width) == drawn_at
+    page.screenshot(path=PICTURES / "report_telephone_full.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_text("fit to the page").first.click()
+    assert picture.evaluate(width) < 390
+    links = page.eval_on_selector_all("a[href]", "all => all.map(one => one.getAttribute('href'))")
+    assert all(link == "#" or page.locator(f"[id='{unquote(link[1:])}']").count() == 1 for link in links)
+    page.close()
+
+
 @pytest.fixture
 def tour(tmp_path):
     """Return a folder with notebook 00 and its pair at smoke size, and the environment to serve it in."""
@@ -194,7 +247,7 @@ def serving(module, options, environment, log):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", module, *options, "--no-browser", f"--port={port}"]
     with open(log, "w") as output:
-        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=ROOT)
         try:
             for _ in range(150):
                 try:
@@ -273,14 +326,19 @@ def test_jupyterlab_runs_a_paired_notebook_and_its_slider_changes_the_picture(br
     saved = jupytext.read(folder / "00_tour.py")
     assert [cell.source for cell in saved.cells] == [cell.source for cell in jupytext.reads(before, "py:percent").cells]
     assert any(cell.get("outputs") for cell in jupytext.read(folder / "00_tour.ipynb").cells)
+    assert sync(check=True, folder=folder) == []  # outputs and all that Jupyter noted do not count
 
 
 def test_voila_shows_a_paired_notebook_without_code_and_its_slider_changes_the_picture(browser, voila):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page, asked = browser.new_page(viewport={"width": 1280, "height": 900}), []
     page.set_default_timeout(PATIENCE)
+    # Voila's template names fonts of another host; voila.json lets the browser ask nobody else ("csp": it did not).
+    page.on("requestfailed", lambda request: asked.remove(request.url) if request.failure == "csp" else None)
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(voila)
     page.get_by_role("heading", name="Gap three: robustness").wait_for()
     slider_changes_the_picture(page)
     page.screenshot(path=PICTURES / "voila_attack.png")
     assert "attack_explorer" not in page.inner_text("body")
+    assert [url for url in asked if not url.startswith(("data:", "blob:", voila))] == []
     page.close()

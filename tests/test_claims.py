@@ -200,8 +200,14 @@ def test_ledger_on_disk_is_strict_json_and_the_terminal_text_fits(tmp_path):
     text = format_claims(rows)
     assert max(map(len, text.splitlines())) <= 120
     assert "not run, or in part: binary_mnist bernoulli, cifar10 mol, fashion_mnist mol" in text
+    assert "gap-g" not in text
     assert "Where its text and its figures disagree" in text
+    assert all(row["claim"] in " ".join(text.split()) for row in rows if row["note"] != "not run" and row["our_value"])
     assert "no setting of the paper has been run" in format_claims(judge_build(tmp_path / "empty", "laptop"))
+
+
+def test_every_claim_is_a_sentence_that_stands_alone():
+    assert [one.claim for one in ledger() if re.match(r"(They|It|Its|That|This) |.* that gap", one.claim)] == []
 
 
 def test_numbers_read_well():
@@ -557,7 +563,7 @@ def test_counts_add_up_by_section_and_in_the_table():
     assert sum(sum(found.values()) for found in counts.values()) == len(run)
     assert next(iter(counts)) == "Abstract"
     assert f"| FashionMNIST, Gaussian | {len(run)} | 0 | 0 |" in claim_tables.counted(rows)
-    assert '`03_three_gaps` with `dataset = "cifar10"`' in claim_tables.to_be_run(rows)
+    assert '`03_three_gaps` with <code>dataset = "cifar10"</code>' in claim_tables.to_be_run(rows)
 
 
 def test_an_empty_build_has_the_papers_counts_and_no_margins(build_folder):

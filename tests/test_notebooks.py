@@ -1,6 +1,7 @@
 """Notebooks: pairs in step, house rules, and a runner that is strict and leaves all or nothing."""
 
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -9,7 +10,8 @@ import pytest
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report.notebooks import clean_text, lint, run, sync, to_html
+from vaelib.report.notebooks import lint, run, to_html
+from vaelib.report.pairs import clean_text, copies, sync
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
@@ -52,6 +54,114 @@ def test_sync_writes_one_way_the_same_bytes(tmp_path):
     assert len({cell.id for cell in cells}) == len(cells) == 3  # two equal cells, two ids
     source.write_text(source.read_text() + "\n# %%\nprint(2)\n")
     assert sync(check=True, folder=tmp_path) == ["01_x.ipynb"]
+
+
+def run_and_saved(pair):
+    """Do to a notebook what Run All and a save in JupyterLab do: outputs, counts, metadata, an empty cell at the end."""
+    found = nbformat.read(pair, 4)
+    for number, cell in enumerate(found.cells):
+        cell.metadata |= {"trusted": True, "execution": {"iopub.status.busy": "2026-01-01"}, "scrolled": False}
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = number, [nbformat.v4.new_output("stream", text="1\n")]
+    found.metadata |= {"language_info": {"name": "python", "version": "3.12.1"}, "widgets": {"state": {}}}
+    found.cells.append(nbformat.v4.new_code_cell(""))
+    nbformat.write(found, pair)
+
+
+def edited(pair, how):
+    """Change a notebook as a person would, keeping the ids as JupyterLab does."""
+    if how == "a merge's conflict":
+        return pair.write_text("<<<<<<< HEAD\n" + pair.read_text())
+    found = nbformat.read(pair, 4)
+    if how == "text":
+        found.cells[1].source += "  # mine"
+    elif how == "new cell":
+        found.cells.insert(1, nbformat.v4.new_code_cell("mine = 1"))
+    elif how == "cell gone":
+        del found.cells[1]
+    elif how == "tag":
+        found.cells[1].metadata["tags"] = ["interactive"]
+    return nbformat.write(found, pair)
+
+
+EDITS = ["text", "new cell", "cell gone", "tag", "a merge's conflict"]
+
+
+def in_step(folder):
+    """Return a notebook and its pair, the .py an hour old."""
+    source = notebook(folder, "# %%\nprint(1)\n\n# %%\nprint(2)\n")
+    os.utime(source, (source.stat().st_atime, source.stat().st_mtime - 3600))
+    sync(folder=folder)
+    return source, source.with_suffix(".ipynb")
+
+
+def test_run_all_and_save_leave_a_pair_in_step(tmp_path, capsys):
+    source, pair = in_step(tmp_path)
+    clean = pair.read_bytes()
+    run_and_saved(pair)
+    assert pair.read_bytes() != clean
+    assert sync(check=True, folder=tmp_path) == []
+    assert sync(folder=tmp_path) == ["01_x.ipynb"]  # clean again
+    assert pair.read_bytes() == clean
+    source.write_text(source.read_text() + "\n# %%\nprint(3)\n")  # an edit in the .py alone is what sync is for
+    assert sync(folder=tmp_path) == ["01_x.ipynb"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["01_x.ipynb", "01_x.py"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("how", EDITS)
+def test_sync_keeps_an_edit_of_the_ipynb_alone(tmp_path, capsys, how):
+    _, pair = in_step(tmp_path)
+    for copy in ("01_x.edited.ipynb", "01_x.edited-2.ipynb"):
+        run_and_saved(pair)
+        edited(pair, how)
+        mine = pair.read_bytes()
+        assert sync(check=True, folder=tmp_path) == ["01_x.ipynb"]
+        assert sync(folder=tmp_path) == ["01_x.ipynb"]
+        assert f"01_x.ipynb had an edit that 01_x.py has not: kept as {copy}" in capsys.readouterr().err
+        assert (tmp_path / copy).read_bytes() == mine
+    assert sync(folder=tmp_path) == []
+
+
+def test_copies_are_ignored_by_git():
+    assert re.search(r"^/notebooks/\*\.edited\*\.ipynb$", (ROOT / ".gitignore").read_text(), re.MULTILINE)
+
+
+@kernel
+def test_run_says_that_an_edit_of_the_ipynb_alone_does_not_run(tmp_path, capsys):
+    _, pair = in_step(tmp_path)
+    run_and_saved(pair)
+    run(tmp_path / "01_x.py", tmp_path / "out.ipynb", {}, log=False)
+    assert "edit" not in capsys.readouterr().err
+    edited(pair, "text")
+    run(tmp_path / "01_x.py", tmp_path / "out.ipynb", {}, log=False)
+    assert "01_x.ipynb has an edit that 01_x.py has not: the .py is what runs" in capsys.readouterr().err
+
+
+def test_lab_opens_copies_that_keep_outputs_and_edits_and_follow_the_source(tmp_path):
+    source, pair = in_step(tmp_path)
+    clean, lab = pair.read_bytes(), tmp_path / "lab"
+    copy = lab / "01_x.ipynb"
+    assert copies(lab, tmp_path) == []
+    assert copy.read_bytes() == clean
+    run_and_saved(copy)
+    saved = copy.read_bytes()
+    assert copies(lab, tmp_path) == []
+    assert copy.read_bytes() == saved != clean
+    source.write_text(source.read_text().replace("print(2)", "print(3)"))
+    assert copies(lab, tmp_path) == []
+    assert copy.read_bytes() == clean_text(source).encode()
+    edited(copy, "text")
+    mine = copy.read_bytes()
+    assert copies(lab, tmp_path) == ["01_x.ipynb"]
+    assert copy.read_bytes() == mine
+    assert pair.read_bytes() == clean
+
+
+def test_make_lab_opens_copies():
+    recipe = re.search(r"^lab:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1)
+    assert "notebook copy" in recipe
+    assert "jupyter lab notebooks" not in recipe
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,18 @@ import io
 import itertools
 import json
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from matplotlib.text import Text
 
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report import pages
+from vaelib.report import laboratory, pages, pictures
 from vaelib.report.claims import format_claims, judge_build
 from vaelib.report.html import write_report
 from vaelib.report.plotting import (
@@ -25,7 +29,11 @@ from vaelib.report.plotting import (
     three_gaps_figure,
 )
 from vaelib.report.reference import METHODS, digitised, paper_curves, table_07
+from vaelib.report.results import sentences
 from vaelib.report.sources import source_of
+from vaelib.report.tour import conclusion
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # method -> train, test, ELBO*, MS-SSIM of inputs and reconstructions, own ELBO
 FINAL = {
@@ -54,6 +62,8 @@ def tables(seeds=2, points=20, epochs=300):
                 "generalization_gap": train - test,
                 "amortization_gap": star - test,
                 "robustness_gap": inputs - outputs,
+                "elbo_train": train,
+                "elbo_test": test - 10 * seed,
             }
             about = {"n_train": 2000, "n_test": 1000, "unconverged": 0.0, "source": "FashionMNIST <bit-exact>"}
             gaps.append(run | gap | about)
@@ -141,6 +151,20 @@ def test_own_distribution_figure_shows_the_sign():
     assert "smoke: no claim" in texts
 
 
+def test_a_name_with_dollars_is_no_formula():
+    name, (gaps, curves) = r"$\nothing$ and $_$", tables(1, 4)
+    footer = provenance_line(gaps.assign(source=name), profile="laptop")
+    made = [
+        three_gaps_figure(curves, gaps, title_note=name, footer=footer),
+        own_distribution_figure(curves, title_note=name),
+    ]
+    made += [pictures.image_rows({"x": torch.zeros(2, 1, 32, 32)}, name)]
+    made += [pictures.elbo_curves({"N": [(1, 0.0, -1.0), (2, 0.0, -2.0)]}, {"N": "black"}, name)]
+    for figure in made:
+        figure.draw_without_rendering()
+        assert any(name in text.get_text() for text in figure.findobj(Text))
+
+
 def test_saved_figures_are_the_same_bytes_twice_and_show_themselves(tmp_path):
     gaps, curves = tables(1, 4)
     made = []
@@ -192,11 +216,124 @@ def test_report_is_one_escaped_self_contained_page(tmp_path):
     assert "&lt;script&gt;cpu" in page
     assert page.count("<script") == 2  # the ledger's and the curves'
     assert not re.search(r"(src|href)=\"(https?:)?//", page)
-    assert 'href="html/03_three_gaps.html"' in page
+    assert set(re.findall(r'href="([^"]*)"', page)) == {
+        "#",
+        "#fig11_fashion_mnist",
+    }  # sent alone, nothing lies beside it
+    assert "<code>html/03_three_gaps.html</code>" in page
     assert page.count("data:image/webp;base64,") == 1
     assert "contradicted" in page  # robustness: the augmentations' gaps are smaller than DMaaPx's
     assert '<td class="num paper best">137</td>' in page
     assert '<td class="num ours best">184 ± 0</td>' in page
+
+
+def own(frame):
+    return frame.assign(dataset="/data/my photos.v2", source="my photos.v2, split 80/20")
+
+
+def filled(build, *frames):
+    """Write the tables of a build and its ledger, and return the page's text."""
+    (build / "tables").mkdir(parents=True)
+    for number, name in enumerate(("three_gaps", "curves")):
+        pd.concat([pair[number] for pair in frames]).to_csv(build / f"tables/{name}.csv", index=False)
+    table_07(pd.concat([pair[0] for pair in frames])).to_csv(build / "tables/table_07.csv", index=False)
+    judge_build(build, "laptop")
+    return re.sub(r"(?s)<(style|script).*?</\1>", "", write_report(build).read_text())
+
+
+def test_report_of_ones_own_images_begins_with_their_gaps_and_folds_the_papers_claims(tmp_path):
+    gaps, curves = tables(3)
+    page = filled(tmp_path / "laptop", (own(gaps), own(curves)))
+    body = page.partition("<body>")[2]
+    assert body.index("184") < body.index("The paper's claims") < body.index("<details><summary>Show them</summary>")
+    assert body.index("Show them") < body.index("not run") < body.index('table class="ledger"')
+    assert "Three gaps on my photos" in body
+    assert "Table 7: the gaps" not in body
+    assert "They claim" not in body
+    assert "smaller generalization gap (184 against 4,358)" in body
+
+
+def test_report_with_both_keeps_the_papers_claims_first(tmp_path):
+    gaps, curves = tables(3)
+    page = filled(tmp_path / "laptop", (gaps, curves), (own(gaps), own(curves)))
+    assert (
+        page.index('<div class="counts">')
+        < page.index("Other images: the three gaps")
+        < page.index("Table 7: the gaps")
+    )
+    assert page.count('<p class="result">') == 2
+    assert "Show them" not in page
+
+
+def change(gaps, **columns):
+    """Return the table with other values for DMaaPx, by column, normal training's plus so much."""
+    gaps = gaps.copy()
+    for column, more in columns.items():
+        normal = gaps.loc[gaps["method"] == "normal", column].to_numpy()
+        gaps.loc[gaps["method"] == "dmaapx", column] = normal + np.array(more)
+    return gaps
+
+
+def test_the_sentence_of_results_says_what_the_table_says():
+    gaps, _ = tables(3)
+    found = sentences(gaps, "fashion_mnist", "gaussian")
+    assert found.startswith(
+        "FashionMNIST, Gaussian (2,000 training images, 3 seeds): compared with normal training, DMaaPx has"
+    )
+    assert "a higher test ELBO (−3,200 against −4,620)" in found
+    assert "a smaller amortization gap" in found
+    leads = "DMaaPx has the highest test ELBO, the smallest generalization gap and the smallest amortization gap; Aug.Naive has"
+    assert f"{leads} the smallest robustness gap." in found
+    other = change(gaps, robustness_gap=[0.1, 0.11, 0.12], amortization_gap=[-5, 0, 6], elbo_test=[-9, -10, -12])
+    found = sentences(other, "fashion_mnist", "gaussian")
+    assert "a larger robustness gap (0.50 against 0.39)" in found
+    assert "a amortization gap" not in found
+    assert "an amortization gap that is not clearly different" in found
+    assert "a lower test ELBO" in found
+    alone = sentences(gaps[gaps["seed"] == 0], "fashion_mnist", "gaussian")
+    assert "One seed cannot tell" in alone
+    assert alone.count("not clearly different") == 4
+    assert sentences(gaps[gaps["method"] != "normal"], "fashion_mnist", "gaussian") == ""
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "word"), [(9.0, 3.0, "shrinks"), (3.0, 9.0, "grows"), (3.0, 3.1, "is not clearly")]
+)
+def test_the_tour_concludes_what_its_numbers_say(few, many, word):
+    gap = {"few": few, "many": many}
+    runs = {name: [(1, 0.0, 0.0), (2, -10.0, -10.0 - value)] for name, value in gap.items()}
+    noise = torch.linspace(-0.1, 0.1, 50)
+    best = {name: SimpleNamespace(gap=value + noise) for name, value in gap.items()}
+    attack = {name: {"gap": value / 10 + noise / 10} for name, value in gap.items()}
+    lines = conclusion(runs, best, attack).splitlines()
+    assert len(lines) == 3
+    assert all(f"gap {word}" in line for line in lines)
+    assert lines[0].endswith(f"{few:.2f} with few, {many:.2f} with many.")
+
+
+def test_the_laboratory_concludes_what_its_numbers_say():
+    kl = {"dmaapx": (0.9, 0.2), "aug_tuned": (0.5, 0.21), "aug_naive": (0.6, 0.7)}
+    rows = [{"n_train": n, "method": m, "kl": two[i]} for m, two in kl.items() for i, n in enumerate((30, 1000))]
+    text = laboratory.accuracy({"plane": pd.DataFrame(rows)})
+    assert (
+        "30 points: KL(p_data ‖ p_DM) = 0.90 nats, farther than the tuned augmentation (0.50) and farther than the"
+        in text
+    )
+    assert "as far as the tuned augmentation (0.21) and nearer than the naive augmentation (0.70)" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9]*.py")), ids=lambda path: path.stem)
+def test_no_notebook_knows_its_results_beforehand(path):
+    """Sentences that were right of one machine's numbers and printed below everybody's."""
+    prose = " ".join(line[2:] for line in path.read_text().splitlines() if line.startswith("# "))
+    known = (
+        "More real data shrinks", "With N images it widens", "is far more accurate", "is wider than its scatter",
+        "the optimiser ends in", "mends it", "is no better than normal training (blue", "From there it climbs",
+        "You will see** that", "the fall is gone", "Seen over |Θ| alone the loss", "find only a part", "make the floor large.",
+        "a few dB better",
+    )  # fmt: skip
+    claimed = [words for words in known if words in prose]
+    assert [words for words in claimed if "paper" not in prose.partition(words)[0][-200:]] == []
 
 
 def test_report_of_an_empty_build_says_so_and_of_no_build_is_an_error(tmp_path):
@@ -227,10 +364,32 @@ def test_a_report_of_nothing_is_refused_and_leaves_no_folder(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_columns_of_the_printed_ledger_never_meet():
-    row = {"id": "t1-unique-aug/x", "evidence": "our runs", "note": "", "verdict": "supported", "quantity": "share"}
-    row |= {"interval": None, "dataset": "letter S", "likelihood": "known", "paper_value": None, "our_value": 0.5}
-    assert " t1-unique-aug share " in format_claims([row])
+def test_the_printed_ledger_is_sentences_below_their_setting():
+    row = {
+        "id": "t1-unique-aug/x",
+        "evidence": "our runs",
+        "note": "one seed",
+        "verdict": "not_testable",
+        "quantity": "share",
+    }
+    row |= {
+        "interval": [-1.0, 2.0],
+        "dataset": "letter S",
+        "likelihood": "known",
+        "paper_value": None,
+        "our_value": 0.5,
+    }
+    row |= {"claim": f"Augmentation gives {'ever ' * 30}new samples", "paper_location": "Table 1"}
+    lines = format_claims(
+        [row, row | {"dataset": "fashion_mnist", "verdict": "supported", "claim": "It holds"}]
+    ).splitlines()
+    assert max(map(len, lines)) <= 120
+    place = lines.index("letter S known")
+    assert lines[place + 1].startswith("  not testable  Augmentation gives ever")
+    assert lines[place + 2].endswith("new samples (Table 1)")
+    assert lines[place + 3] == f"{'':16}share: ours +0.50 [−1.00, +2.00]; one seed"
+    assert lines[lines.index("fashion_mnist known") + 1] == "  supported     It holds (Table 1)"
+    assert "t1-unique" not in "".join(lines)
 
 
 def test_the_laboratorys_figures_link_to_any_rendering_of_its_notebook(tmp_path):

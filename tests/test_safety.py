@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from vaelib.data import download, own, sources
@@ -254,6 +255,68 @@ def test_an_archive_of_images_is_read_in_memory_only(tmp_path):
     with pytest.raises(VaelibError):
         sources.cifar10([tmp_path], "jpeg", may_download=False)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [archive.name]
+
+
+# --- names in pages -----------------------------------------------------------------------------------------------
+
+NAME = "<img src=x onerror=alert(1)> *a* |b| `c` $d$ ![e](http://host.invalid/e.png)"
+
+
+def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
+    """Return what notebooks show of a data set, teacher and sample set called like markup: (MIME type, text) each."""
+    from vaelib.report import claim_tables, escape, pages, sheet_figures
+    from vaelib.report.claims import OURS, evaluate_claims
+    from vaelib.report.twins import Twin
+    from vaelib.runs import (
+        downstream,
+        limited_k,
+        mixing,
+        rha,
+        sensitivity,
+        sizes,
+        smoothness,
+        teacher_sheet,
+        three_gaps,
+    )
+
+    path = folder / f"{NAME.replace('/', ':')}.npz"
+    images = np.random.default_rng(0).integers(0, 255, (4000, 28, 28), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(4000) % 10)
+    settings = "smoke", str(path)
+    table = pd.DataFrame(
+        {"series": ["dmaapx", "normal"], "x": [1.0, np.nan], "elbo_test": [1.0, 0.0], "elbo_train": 2.0}
+    )
+    table = table.assign(
+        dataset=str(path), likelihood="bernoulli", seed=0, n_train=3, elbo_test_se=0.1, elbo_train_se=0.1
+    )
+    rows = evaluate_claims({"limited_k": table.assign(source=path.name, experiment="limited_k")}, "laptop")
+    rows = [row for row in rows if row["dataset"] == str(path)]
+    assert {row["evidence"] for row in rows} == {OURS}
+    words = [pages.describe(one(*settings)) for one in (three_gaps, downstream, sensitivity)]
+    words += [pages.describe_sweeps(*(one(*settings) for one in (smoothness, limited_k, mixing, rha, sizes)))]
+    words += [sheet_figures.describe_sheet(teacher_sheet(*settings)), claim_tables.counted(rows)]
+    words += [claim_tables.to_be_run([row | {"note": "not run"} for row in rows])]
+    tables = [pages.verdicts([row | {"note": NAME} for row in rows]), escape.styled(pd.DataFrame({NAME: {NAME: NAME}}))]
+    pictures = [Twin([(NAME, [NAME])], [0], [""], 9, NAME)._repr_html_()]
+    shown = [("text/html", text) for text in (*(table.to_html() for table in tables), *pictures)]
+    return [("text/markdown", text) for text in words] + shown
+
+
+def test_names_are_text_in_every_notebooks_outputs(tmp_path):
+    for kind, text in hostile_outputs(tmp_path):
+        assert "onerror=alert" in text
+        assert "<img src=x" not in text
+        assert kind == "text/html" or not {"![e]", "*a*", "|b|"} & set(re.findall(r"\S+", text))
+
+
+def test_tables_and_markdown_go_through_the_escape():
+    """So that no table of a later day forgets it: pandas escapes nothing by itself."""
+    styles = {str(path.relative_to(ROOT)) for path in SOURCES if re.search(r"\.style\b(?!=)", path.read_text())}
+    assert styles == {"vaelib/report/escape.py"}
+    made_here = re.compile(
+        r"Markdown\((?!\w+\.(describe\w*|machine_note|provenance_note|NOT_THERE|counted|to_be_run|sentences|conclusion|accuracy|in_markdown))"
+    )
+    assert [path.name for path in SOURCES if "notebooks" in path.parts and made_here.search(path.read_text())] == []
 
 
 # --- servers ------------------------------------------------------------------------------------------------------

@@ -191,21 +191,31 @@ def notebook_run(
 
 @notebook.command("sync")
 def notebook_sync() -> None:
-    """Write every .ipynb from its .py (always in this direction)."""
-    from .report import notebooks
+    """Write every .ipynb from its .py (always in this direction); an edit in the .ipynb alone is kept beside it."""
+    from .report import pairs
 
     _notebooks()
-    changed = notebooks.sync()
+    changed = pairs.sync()
     print("\n".join(f"wrote {name}" for name in changed) or "all pairs are in step")
+
+
+@notebook.command("copy")
+def notebook_copy() -> None:
+    """Put copies of the notebooks into build/lab, where they can be run and saved; edited copies stay as they are."""
+    from .report import pairs
+
+    folder = paths.build_root() / "lab"
+    for name in pairs.copies(folder):
+        print(f"{paths.shown(folder / name)} is your own version; delete it for a fresh copy")
 
 
 @notebook.command("check")
 def notebook_check() -> None:
     """Fail if a pair is out of step or a notebook breaks the house rules."""
-    from .report import notebooks
+    from .report import notebooks, pairs
 
     sources = _notebooks().values()
-    wrong = [f"{name} is out of step with its .py: run `make sync`" for name in notebooks.sync(check=True)]
+    wrong = [f"{name} is out of step with its .py: run `make sync`" for name in pairs.sync(check=True)]
     for path in sources:
         wrong += notebooks.lint(path)
     if wrong:

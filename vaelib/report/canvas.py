@@ -8,12 +8,14 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import LayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 
 STYLE = Path(__file__).with_name("style.mplstyle")
@@ -110,6 +112,10 @@ class ReportFigure(Figure):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **{"layout": MeasuredMargins()} | options)
+
+    def text(self, *place: Any, **look: Any) -> Text:
+        """Write a text beside the panels: titles and footers have users' names in them, whose $ is no formula."""
+        return super().text(*place, **{"parse_math": False} | look)
 
     def words(self) -> str:
         """Return what the figure shows, for those who do not see it: its title, panels with their axes, and series."""

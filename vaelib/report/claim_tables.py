@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from .claims import NOT_RUN, OURS, PAPER, number
+from .escape import in_markdown, styled
 from .sources import setting
 
 
@@ -19,7 +20,7 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> str:
     groups["the paper's own numbers"] = [row["verdict"] for row in rows if row["evidence"] == PAPER]
     for name, found in groups.items():
         counts = (found.count(verdict) for verdict in ("supported", "contradicted", "not_testable"))
-        lines.append(f"| {name} | {' | '.join(map(str, counts))} |")
+        lines.append(f"| {in_markdown(name)} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines)
 
 
@@ -36,7 +37,7 @@ def audit(rows: Sequence[Mapping[str, Any]]) -> Any:
         }
         for row in papers
     ]
-    style = pd.DataFrame(shown).style.format(number, subset=["paper's margin"], na_rep="–")
+    style = styled(pd.DataFrame(shown)).format(number, subset=["paper's margin"], na_rep="–")
     return style.set_properties(subset=["claim", "where", "quantity", "note"], **{"text-align": "left"}).hide(
         axis="index"
     )
@@ -50,7 +51,7 @@ def to_be_run(rows: Sequence[Mapping[str, Any]]) -> str:
             place = row["dataset"], row["likelihood"], row["notebook"]
             absent[place] = absent.get(place, 0) + 1
     lines = [
-        f'- `{notebook}` with `dataset = "{dataset}"`, `likelihood = "{likelihood}"`: {count} claims'
+        f'- `{notebook}` with <code>dataset = "{in_markdown(dataset)}"</code>, `likelihood = "{likelihood}"`: {count} claims'
         for (dataset, likelihood, notebook), count in sorted(absent.items())
     ]
     return "\n".join(lines) or "Every claim of the ledger has a number of ours."

@@ -23,7 +23,7 @@ from . import ledger as three_gaps
 from .audit import findings
 from .entries import Part, Tables, settings_in
 from .reference import SETTING, SWEEP_SETTING
-from .rules import MEASURED, ONE_SEED, Evidence, Rule, Verdict, judge
+from .rules import Evidence, Rule, Verdict, judge
 
 DECIMALS = 6  # at most; what needs more is written as 4e−08
 ROUNDING = 1e-9  # of a mean: an error below is that of its own arithmetic
@@ -238,37 +238,49 @@ def how_many(count: int, what: str) -> str:
 
 
 def format_claims(rows: Iterable[dict]) -> str:
-    """Return the ledger as aligned text of at most 120 columns: our runs, then where the paper's numbers disagree."""
+    """Return the ledger as sentences of at most 120 columns: our runs, then where the paper's numbers disagree."""
     rows = list(rows)
     ours = [row for row in rows if row["evidence"] == OURS]
     texts = [row for row in rows if row["id"].startswith(AUDIT)]
     audit = [row for row in rows if row["evidence"] == PAPER and row not in texts]
     run = [row for row in ours if row["note"] != NOT_RUN]
-    lines = ["Our runs: the margin by which a claim holds and its 95 % interval; below 0 speaks against it", ""]
-    lines += _lines(run) if run else ["no setting of the paper has been run"]
-    absent = sorted({f"{row['dataset']} {row['likelihood']}" for row in ours if row["note"] == NOT_RUN})
-    lines += [f"not run, or in part: {', '.join(absent)}"] if absent else []
+    lines = ["Our runs: the margin by which a claim holds and its 95 % interval; below 0 speaks against it"]
+    lines += _lines(run) if run else ["", "no setting of the paper has been run"]
+    absent = sorted({_setting(row) for row in ours if row["note"] == NOT_RUN})
+    lines += ["", *_wrapped(f"not run, or in part: {', '.join(absent)}", 2)] if absent else []
     agree = sum(row["verdict"] == "supported" for row in audit)
     told = (
         f"The same rules on the paper's own numbers (no intervals: the sign decides): {agree} of {len(audit)} hold, but"
     )
-    lines += ["", told, "", *_lines([row for row in audit if row["verdict"] != "supported"])]
+    lines += ["", told, *_lines([row for row in audit if row["verdict"] != "supported"])]
     lines += ["", "Where its text and its figures disagree", ""] if texts else []
     for row in texts:
-        text = f"{row['paper_location']}: {row['claim']}; but {row['note']}"
-        lines += textwrap.wrap(text, 118, subsequent_indent="    ")
+        lines += _wrapped(f"{row['paper_location']}: {row['claim']}; but {row['note']}", 4)
     return "\n".join(lines)
 
 
+def _setting(row: dict) -> str:
+    return f"{row['dataset']} {row['likelihood']}"
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, 118, subsequent_indent=" " * indent)
+
+
 def _lines(rows: list[dict]) -> list[str]:
-    """Return a header and one line for each row."""
-    width = 1 + max([11, *(len(row["id"].split("/")[0]) for row in rows)])
-    form = f"{{:<13}}{{:<23}}{{:<{width}}}{{:<17}}{{:>8}}{{:>9}}  {{}}"
-    lines = [form.format("verdict", "setting", "claim", "quantity", "paper", "ours", "interval, note")]
-    for row in rows:
-        ends, name = row["interval"], f"{row['dataset']} {row['likelihood']}"[:22]
-        tail = f"[{number(ends[0], True)}, {number(ends[1], True)}] " if ends else ""
-        tail += row["note"].replace(MEASURED, "one seed").replace(ONE_SEED, "one seed")
-        values = number(row["paper_value"], True), number(row["our_value"], True)
-        lines.append(form.format(row["verdict"], name, row["id"].split("/")[0], row["quantity"], *values, tail)[:120])
-    return [line.rstrip() for line in lines]
+    """Return two lines or more for each row below its setting: verdict, claim and place; then the numbers and the note."""
+    lines: list[str] = []
+    for setting in dict.fromkeys(map(_setting, rows)):
+        lines += ["", setting]
+        for row in (row for row in rows if _setting(row) == setting):
+            word = row["verdict"].replace("_", " ")
+            lines += _wrapped(f"  {word:<14}{row['claim']} ({row['paper_location']})", 16)
+            ends, paper, own = row["interval"], row["paper_value"], row["our_value"]
+            facts = [f"paper {number(paper, True)}"] if paper is not None else []
+            facts += [f"ours {number(own, True)}"] if own is not None else []
+            facts = [
+                ", ".join(facts) + (f" [{number(ends[0], True)}, {number(ends[1], True)}]" if ends else ""),
+                row["note"],
+            ]
+            lines += _wrapped(f"{'':16}{row['quantity']}: {'; '.join(filter(None, facts))}", 16)
+    return lines

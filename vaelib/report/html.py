@@ -1,7 +1,8 @@
 """One self-contained page per build: what the paper claims, what came out, every figure, and where it came from.
 
 The page reads what lies in ``build/<profile>``: ``claims.json``, ``tables/*.csv``, ``figures/*.png``, ``twins/*.json``,
-``build.json`` and the notebooks' HTML. What is missing is said in a line; nothing is fetched, all text is escaped.
+``build.json``, and the names of the notebooks' HTML. What is missing is said in a line; nothing is fetched, all text is
+escaped. The page is sent alone, so it links to nothing beside it.
 """
 
 import base64
@@ -18,8 +19,9 @@ from ..runs.tables import read_table
 from .claims import NOT_RUN, OURS, PAPER, how_many, number, require_build, with_error
 from .pages import compared_tasks
 from .plotting import LABELS
-from .reference import GAPS, METHODS, SETTING
-from .sources import curves_of, rendered, setting, source_of
+from .reference import FIGURES, GAPS, METHODS, NAMES, SETTING
+from .results import own_gaps, sentences, settings_of
+from .sources import curves_of, setting, source_of
 from .twins import TEMPLATES, TRAVERSAL, curve_twin, read_twin
 
 LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
@@ -89,26 +91,33 @@ def write_report(build: Path, out: Path | None = None) -> Path:
     drawn = sorted((build / "figures").glob("*.png"), key=lambda path: (not path.stem.startswith("fig"), path.stem))
     figures = [_figure(path, record) for path in drawn]
     _add_twins(figures, build)
+    gaps = build / "tables" / "three_gaps.csv"
+    three_gaps = read_table(gaps) if gaps.exists() else None
     headline = next((f for prefix in HEADLINES for f in figures if f["name"].startswith(prefix)), None)
     ours = [row for row in claims if row["evidence"] == OURS]
-    run = [_claim(build, row) for row in ours if row["note"] != NOT_RUN]
+    run = [_claim(row) for row in ours if row["note"] != NOT_RUN]
+    own = [] if three_gaps is None else own_gaps(three_gaps)
+    told = [] if three_gaps is None else [sentences(three_gaps, *one) for one in settings_of(three_gaps)]
     pages = sorted(path for path in build.rglob("*.html") if path != out and path.name != "report.html")
     text = TEMPLATES.get_template("report.html").render(
         profile=build.name,
         headline=headline,
+        results=list(filter(None, told)) if build.name != "smoke" else [],
+        own=own,
+        # The paper speaks of other images: its claims come last where nothing of it was run.
+        aside=bool(own) and not any(row["dataset"] in NAMES for row in run),
         figures=[figure for figure in figures if figure is not headline],
         judged=bool(claims),
         claims=run,
         not_run=len(ours) - len(run),
-        audit=[_claim(build, row) for row in claims if row["evidence"] == PAPER and row["verdict"] != "supported"],
+        audit=[_claim(row) for row in claims if row["evidence"] == PAPER and row["verdict"] != "supported"],
         counts=Counter(row["verdict"] for row in run),
         audit_counts=Counter(row["verdict"] for row in claims if row["evidence"] == PAPER),
         verdicts=VERDICTS,
         table=_table_07(build / "tables" / "table_07.csv"),
         tasks=_table_11(build / "tables" / "table_11.csv"),
         provenance=_flatten(record),
-        links=[{"href": path.relative_to(build).as_posix(), "name": path.stem} for path in pages],
-        beside=out.parent == build,  # else links into the build would lead nowhere
+        pages=[path.relative_to(build).as_posix() for path in pages],
     )
     write_atomic(out, lambda part: part.write_text(text, encoding="utf-8"))
     return out
@@ -148,8 +157,8 @@ def _add_twins(figures: list[dict[str, Any]], build: Path) -> None:
                 size += path.stat().st_size
 
 
-def _claim(build: Path, row: dict) -> dict[str, Any]:
-    """Return a row of the ledger with its numbers as text, and the address of its rendered notebook."""
+def _claim(row: dict) -> dict[str, Any]:
+    """Return a row of the ledger with its numbers as text."""
     ends = row["interval"]
     return {
         "runs": [],
@@ -160,7 +169,6 @@ def _claim(build: Path, row: dict) -> dict[str, Any]:
         "paper_value": number(row["paper_value"], signed=True),
         "our_value": number(row["our_value"], signed=True),
         "interval": f"[{number(ends[0], True)}, {number(ends[1], True)}]" if ends else "",
-        "href": rendered(build, row.get("notebook", ""), row["dataset"], row["likelihood"]),
     }
 
 
@@ -171,6 +179,8 @@ def _table_07(path: Path) -> list[dict[str, Any]]:
     table = read_table(path)
     blocks = []
     for (dataset, likelihood), rows in table[table["seeds"] > 0].groupby(["dataset", "likelihood"], sort=False):
+        if (dataset, likelihood) not in FIGURES:
+            continue  # no number of the paper: own_gaps has its own table
         smallest = rows.groupby("gap")[["paper", "ours"]].min()
         cells = rows.set_index(["method", "gap"])
         lines = []

@@ -40,9 +40,9 @@ ALL = [*THREE, ("fashion_mnist", "mol")]
 LINES: list[tuple[str, str, str, str, list[tuple[str, str]], list[Quantity]]] = [
     ("helps-g", "Synthetic data from a diffusion model improve generalization over normal training", "Abstract", "G_g", ALL,
      smaller("generalization_gap", "dmaapx", "normal")),
-    ("helps-a", "They improve amortized inference over normal training", "Abstract", "G_a", THREE,
+    ("helps-a", "Synthetic data from a diffusion model improve amortized inference over normal training", "Abstract", "G_a", THREE,
      smaller("amortization_gap", "dmaapx", "normal")),
-    ("helps-r", "They improve robustness over normal training", "Abstract", "G_r", THREE,
+    ("helps-r", "Synthetic data from a diffusion model improve robustness over normal training", "Abstract", "G_r", THREE,
      smaller("robustness_gap", "dmaapx", "normal")),
     ("overfit", "Normal training overfits: its ELBO is higher on the training than on the test set", "5.2",
      "train - test ELBO", ALL, [overfits("normal")]),

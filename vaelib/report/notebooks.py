@@ -1,13 +1,11 @@
-"""Notebooks: the ``.py`` is the source, the ``.ipynb`` its clean pair, an executed copy is a build product.
+"""Notebooks are executed from their ``.py`` and rendered; what a source may hold (how the pairs are kept: :mod:`.pairs`).
 
-``sync`` writes pairs in one direction only and the same text always gives the same bytes (stable cell ids).
 ``run`` executes a source through papermill: a misspelt parameter is fatal (papermill alone warns and runs the full
 budget), the target appears by rename after every cell has run, and a failed run stays beside it as a hidden part file.
 """
 
 import ast
 import difflib
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -18,38 +16,12 @@ from typing import Any
 import jupytext
 import nbformat
 
-from .. import paths
 from ..errors import VaelibError
 from ..files import write_atomic
+from .pairs import KERNEL, compare, write_text
 
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 FIRST = {"profile": "laptop", "dataset": "fashion_mnist"}  # so that Run All is affordable
 CELL_LINES, IMPORT_LINES, DEFINITION_LINES = 10, 15, 5
-
-
-def clean_text(source: Path) -> str:
-    """Return the ``.ipynb`` text of a py:percent notebook: no outputs, cell ids made from the cells' own text."""
-    notebook, seen = jupytext.read(source), {}
-    for cell in notebook.cells:
-        digest = hashlib.sha256((cell.cell_type + cell.source).encode()).hexdigest()[:8]
-        seen[digest] = seen.get(digest, 0) + 1
-        cell["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
-    notebook.metadata["kernelspec"] = nbformat.from_dict(KERNEL)
-    notebook.metadata.get("jupytext", {}).pop("text_representation", None)  # as jupytext itself does in an .ipynb
-    nbformat.validate(notebook)
-    return nbformat.writes(notebook) + "\n"
-
-
-def sync(check: bool = False, folder: Path | None = None) -> list[str]:
-    """Write each ``.ipynb`` from its ``.py``; return the names out of step. With ``check`` nothing is written."""
-    changed = []
-    for source in sorted((folder or paths.project_root() / "notebooks").glob("[0-9]*.py")):
-        pair, text = source.with_suffix(".ipynb"), clean_text(source)
-        if not pair.exists() or pair.read_text(encoding="utf-8") != text:
-            changed.append(pair.name)
-            if not check:
-                write_atomic(pair, lambda part, text=text: part.write_text(text, encoding="utf-8"))
-    return changed
 
 
 def lint(path: Path) -> list[str]:
@@ -139,6 +111,10 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     _refuse_unknown(source.stem, parameters, list(papermill.inspect_notebook(notebook)))
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.stem}.part.ipynb")
+    pair = source.with_suffix(".ipynb")
+    if pair.exists() and compare(source, pair) == "edited":
+        told = f"{pair.name} has an edit that {source.name} has not: the .py is what runs"
+        print(f"{told} (`jupytext --to py:percent` takes the edit over, `make sync` puts it aside)", file=sys.stderr)
     streams = {"stdout_file": sys.stdout, "stderr_file": sys.stderr} if log else {}
     # "auto" silences ipykernel's warning about plain TCP; KernelManager's IPC paths collide between parallel runs.
     config = Config({"KernelManager": {"transport_encryption": "auto"}})
@@ -215,5 +191,5 @@ def to_html(executed: Path, out: Path) -> Path:
     exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
     exporter.log.setLevel(logging.ERROR)  # else a warning about alternative texts for each figure
     body, _ = exporter.from_notebook_node(nbformat.read(executed, 4), {"metadata": {"name": Path(executed).stem}})
-    write_atomic(Path(out), lambda part: part.write_text(body, encoding="utf-8"))
+    write_text(Path(out), body)
     return Path(out)

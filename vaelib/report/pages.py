@@ -14,6 +14,7 @@ from ..runs.outside import source_of_samples
 from ..tasks import CLASSIFIERS
 from .canvas import LABELS, ReportFigure
 from .claims import NOT_RUN, OURS, how_many, number, with_error
+from .escape import in_markdown, styled
 from .figures import figures_folder, title
 from .plotting import save_figure
 from .reference import paper_sweep
@@ -31,11 +32,16 @@ def describe(experiment: Experiment) -> str:
     """Return what an experiment consists of, as Markdown."""
     profile, data = experiment.profile, experiment.data
     todo = missing(experiment.runs, Store())
-    return (
-        f"**{title(experiment)}** · {data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
-        f"{profile.epochs} effective epochs · {how_many(profile.seeds, 'seed')} · {source_of_samples(profile)}. "
-        + ("Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts.")
+    about = (
+        f"{data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · {profile.epochs} effective epochs · "
+        f"{how_many(profile.seeds, 'seed')} · {source_of_samples(profile)}"
     )
+    return f"**{in_markdown(title(experiment))}** · {in_markdown(about)}. {to_be_made(todo)}"
+
+
+def to_be_made(todo: Sequence[Any]) -> str:
+    """Return whether anything is left to be made, as a sentence."""
+    return f"To be made now: {len(todo)} artifacts." if todo else "Everything is in the store already."
 
 
 def compared(table: pd.DataFrame) -> Any:
@@ -48,7 +54,7 @@ def compared(table: pd.DataFrame) -> Any:
     wide = wide.swaplevel(axis=1).reindex(columns=[c for c in columns if c in wide.swaplevel(axis=1).columns])
     wide = wide.rename(columns={"ours_se": "± s.e. over seeds"})
     smallest = [column for column in wide.columns if "s.e." not in column[1]]
-    return wide.style.format(number, na_rep="–").highlight_min(subset=smallest, props="font-weight: bold")
+    return styled(wide).format(number, na_rep="–").highlight_min(subset=smallest, props="font-weight: bold")
 
 
 # A verdict brings its own background, so that it can be read in a dark JupyterLab too.
@@ -65,7 +71,8 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         .rename(columns=lambda name: name.replace("_", " "))
     )
     return (
-        table.style.format(number, subset=["paper value", "our value"], na_rep="–")
+        styled(table)
+        .format(number, subset=["paper value", "our value"], na_rep="–")
         .format(
             lambda pair: "–" if not isinstance(pair, list | tuple) else " … ".join(map(number, pair)),
             subset=["interval"],
@@ -94,12 +101,13 @@ def describe_sweeps(*experiments: Experiment) -> str:
     """Return what sweeps over one data set consist of, as Markdown: what they share, then a line each."""
     profile, data = experiments[0].profile, experiments[0].data
     lines = [
-        f"**{title(experiments[0])}** · {data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
+        f"**{in_markdown(title(experiments[0]))}** · {in_markdown(data.label)} · "
+        f"N = {data.n_train:,} training and {data.n_test:,} test images · "
         f"residual VAE, nc = {profile.nc} and mz = {profile.mz} unless varied · {profile.epochs} effective epochs · "
         f"{how_many(profile.sweep_seeds, 'seed')}. ",
     ]
     todo = missing([run for one in experiments for run in one.runs], Store())
-    lines[0] += "Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts."
+    lines[0] += to_be_made(todo)
     for one in experiments:
         line = f"- {SWEEP_FIGURES[one.name]}: {len(one.runs)} VAEs"
         if one.name == "limited_k" and not any(point.series == "held_out" for point in one.points):
@@ -152,7 +160,7 @@ def compared_sweep(rows: pd.DataFrame) -> Any:
     table = sweep_table(rows)
     shown = [column for column in table.columns if column[0] in SWEEP_COLUMNS.values()]
     places = [column for column in table.columns if column not in shown and column[0] != "series"]
-    style = table.style.format(number, subset=shown, na_rep="–")
+    style = styled(table).format(number, subset=shown, na_rep="–")
     return style.format("{:,.0f}", subset=places, na_rep="–").hide(axis="index")
 
 
@@ -170,7 +178,7 @@ def early_stopping(rows: pd.DataFrame) -> Any:
             means["elbo_test"].get("dmaapx", math.nan) - means["best_elbo_test"]
         )
     table = pd.DataFrame(columns).reindex([series for series in LABELS if series in set(rows["series"])])
-    style = table.rename(index=SWEEP_LABELS).style.format(number, na_rep="–")
+    style = styled(table.rename(index=SWEEP_LABELS)).format(number, na_rep="–")
     return style.format("{:.0f}", subset=[column for column in table if column[1] == "at epoch"], na_rep="–")
 
 
@@ -205,7 +213,7 @@ def compared_tasks(table: pd.DataFrame) -> Any:
             bold[line] = {LABELS[m]: "font-weight: bold" if values[m] == best else "" for m in methods}
     shown, marks = (pd.DataFrame(what).T.fillna("") for what in (cells, bold))
     caption = f"samples: {int(table['samples'].max()):,} generated images against as many test images"
-    style = shown.style.apply(lambda _: marks, axis=None).set_properties(**{"white-space": "nowrap"})
+    style = styled(shown).apply(lambda _: marks, axis=None).set_properties(**{"white-space": "nowrap"})
     return style.set_caption(caption)
 
 
@@ -231,14 +239,14 @@ def changes_on_corruptions(corruptions: pd.DataFrame) -> Any:
         best = means.loc[classifier].idxmax(axis=1) == "dmaapx"
         line["DMaaPx best", "on"] = f"{best.sum()} of {len(best)} corruptions"
         lines[classifier] = line
-    return pd.DataFrame(lines).T.style
+    return styled(pd.DataFrame(lines).T)
 
 
 def fine_print(three_gaps: pd.DataFrame) -> Any:
     """Return what qualifies the gaps, as means over seeds: unconverged q*, clean floor, similarities."""
     columns = ["unconverged", "input_similarity", "reconstruction_similarity", "clean_floor", "robustness_gap"]
     means = three_gaps.groupby("method", sort=False)[columns].mean()
-    return means.rename(index=LABELS, columns=lambda name: name.replace("_", " ")).style.format(number)
+    return styled(means.rename(index=LABELS, columns=lambda name: name.replace("_", " "))).format(number)
 
 
 def means(table: Mapping[str, Mapping[str, Tensor]]) -> Any:
@@ -247,13 +255,13 @@ def means(table: Mapping[str, Mapping[str, Tensor]]) -> Any:
         row: {name: with_error(float(v.mean()), float(v.std() / math.sqrt(len(v)))) for name, v in columns.items()}
         for row, columns in table.items()
     }
-    return pd.DataFrame(cells).T.style
+    return styled(pd.DataFrame(cells).T)
 
 
 def facts(record: Mapping[str, float]) -> Any:
     """Return a record of numbers as a table of one row."""
     row = pd.DataFrame([record]).rename(columns=lambda name: name.replace("_", " "))
-    return row.style.format(number).hide(axis="index")
+    return styled(row).format(number).hide(axis="index")
 
 
 def saved(figure: ReportFigure, profile: str, dataset: str, name: str) -> ReportFigure:

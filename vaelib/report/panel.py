@@ -15,6 +15,7 @@ from ..runs import Experiment
 from ..runs.sensitivity import PROTOCOL, left_out
 from .canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, frame_sheet, series_handles
 from .claims import number
+from .escape import styled
 from .plotting import known_methods
 from .reference import GAPS
 from .sweeps import one_setting
@@ -179,7 +180,7 @@ def floors_table(table: pd.DataFrame) -> Any:
     means = table.groupby(["method", "kind"])[list(names)].mean().unstack()
     order = [(gap, kind) for kind in ("sample", "mean") for gap in names]
     means = means.reindex(columns=order, index=known_methods(table)).rename(columns=names, index=LABELS)
-    return means.swaplevel(axis=1).style.format(number)
+    return styled(means.swaplevel(axis=1)).format(number)
 
 
 def changed_orders(table: pd.DataFrame) -> Any:
@@ -189,10 +190,10 @@ def changed_orders(table: pd.DataFrame) -> Any:
     words = np.where(shown["variant"] == PROTOCOL, "", np.where(shown["clear"], "yes", "within the scatter"))
     shown = shown.assign(**{"order changes": words})[["gap", "variant", "seeds", "order", "order changes"]]
     left = {"text-align": "left"}
-    return shown.style.hide(axis="index").set_properties(subset=["gap", "variant", "order"], **left)
+    return styled(shown).hide(axis="index").set_properties(subset=["gap", "variant", "order"], **left)
 
 
 def not_run(experiment: Experiment) -> Any:
     """Return the named choices that have no row, with the reason."""
     rows = pd.DataFrame(left_out(experiment).items(), columns=["choice", "why it is not in the panel"])
-    return rows.style.hide(axis="index").set_properties(**{"text-align": "left"})
+    return styled(rows).hide(axis="index").set_properties(**{"text-align": "left"})

@@ -47,7 +47,8 @@ def elbo_curves(runs: Mapping[str, Sequence[tuple[int, float, float]]], colours:
             ax.plot(epochs, test, "-", color=colours[name], label=f"{name}: $G_g$ = {train[-1] - test[-1]:,.0f}")
         late = [value for points in runs.values() for _, *pair in points[len(points) // 6 :] for value in pair]
         span = max(late) - min(late)
-        ax.set(xlabel="effective epochs", ylabel=ELBO_LABEL, title=title)
+        ax.set(xlabel="effective epochs", ylabel=ELBO_LABEL)
+        ax.set_title(title, parse_math=False)
         ax.set_ylim(min(late) - 0.1 * span, max(late) + 0.1 * span)
         ax.margins(x=0.01)
         ax.yaxis.set_major_formatter("{x:,.0f}")

@@ -15,7 +15,9 @@ from ..runs.store import load_array, load_tensors
 from ..samplers.bank import Bank as BankImages
 from .canvas import ReportFigure
 from .claims import number, with_error
+from .escape import in_markdown, styled
 from .figures import figures_folder, stamp, stem, title
+from .pages import to_be_made
 from .plotting import provenance_line, save_figure
 from .reference import SWEEP_SETTING
 from .sheet_plots import STRIP, audit_figure, c2st_figure, samples_figure
@@ -40,8 +42,8 @@ def _split(experiment: Experiment, name: str) -> Tensor:
 
 def _about(experiment: Experiment) -> str:
     data, profile = experiment.data, experiment.profile
-    samples = source_of_samples(profile).replace("`", "")  # a footer knows no Markdown
-    return f"profile {profile.name} · {data.label} · {data.n_train:,} training images · {samples}"
+    facts = f"profile {profile.name} · {data.label} · {data.n_train:,} training images"
+    return f"{facts} · {source_of_samples(profile)}"
 
 
 def describe_sheet(experiment: Experiment) -> str:
@@ -49,11 +51,12 @@ def describe_sheet(experiment: Experiment) -> str:
     profile, audit = experiment.profile, audit_of(experiment)
     shares = sorted({point.x for point in experiment.points if point.series == "teacher"})
     todo = missing(experiment.runs, Store())
-    return (
-        f"**{title(experiment).partition(',')[0]}** · {_about(experiment)} · {audit.bank.size:,} samples of each · teachers "
-        f"of {', '.join(f'{x:.0f}' for x in shares)} % of the training images · {profile.c2st_seeds} two-sample tests each. "
-        + ("Everything is in the store already." if not todo else f"To be made now: {len(todo)} artifacts.")
+    about = (
+        f"{_about(experiment)} · {audit.bank.size:,} samples of each · teachers "
+        f"of {', '.join(f'{x:.0f}' for x in shares)} % of the training images · {profile.c2st_seeds} two-sample tests each"
     )
+    name = title(experiment).rpartition(",")[0]
+    return f"**{in_markdown(name)}** · {in_markdown(about)}. {to_be_made(todo)}"
 
 
 def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> ReportFigure:
@@ -146,7 +149,7 @@ def scores_table(tables: Tables) -> Any:
     rows = tables["teacher_sheet"]
     table = rows[rows["quantity"].isin(SCORES)].pivot(index="quantity", columns="images", values="value")
     table = table.reindex(index=list(SCORES), columns=list(KINDS)).rename(index=SCORES, columns=KINDS)
-    return table.rename_axis(index=None, columns=None).style.format(number, na_rep="–")
+    return styled(table.rename_axis(index=None, columns=None)).format(number, na_rep="–")
 
 
 def audit_table(tables: Tables) -> Any:
@@ -157,7 +160,7 @@ def audit_table(tables: Tables) -> Any:
         label: number(values[name]) if name.startswith("distance") else f"{values[name]:.2%}"
         for name, label in AUDIT.items()
     }
-    return pd.DataFrame({"samples": texts}).style.set_properties(**{"text-align": "right"})
+    return styled(pd.DataFrame({"samples": texts})).set_properties(**{"text-align": "right"})
 
 
 def c2st_summary(tables: Tables) -> Any:
@@ -172,14 +175,14 @@ def c2st_summary(tables: Tables) -> Any:
             "largest p": f"{p:.2g}" if (p := own["p_value"].max()) > 0 else "< 1e-300",
             "seeds": len(own),
         }
-    return pd.DataFrame(lines).T.style
+    return styled(pd.DataFrame(lines).T)
 
 
 def cost_table(experiment: Experiment, tables: Tables) -> Any:
     """Return Appendix D.2 for this teacher: time and bytes of k·N samples, as measured here and forecast for an A100."""
     rows, bank = tables["sampling_cost"], audit_of(experiment).bank
     if not isinstance(bank, Bank):
-        return pd.DataFrame({"cost": {bank.name: "samples of others: nothing was computed here"}}).style
+        return styled(pd.DataFrame({"cost": {bank.name: "samples of others: nothing was computed here"}}))
     lines = {}
     for row in rows.to_dict("records"):
         name = f"k = {row['k']:,}" if row["k"] else "training the diffusion model"
@@ -190,4 +193,4 @@ def cost_table(experiment: Experiment, tables: Tables) -> Any:
             f"here ({row['device']}), one process": duration(row["seconds"]),
             "forecast, one A100": duration(row["seconds_a100"]),
         }
-    return pd.DataFrame(lines).T.style
+    return styled(pd.DataFrame(lines).T)

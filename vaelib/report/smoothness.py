@@ -26,6 +26,7 @@ from ..runs.tables import merge_table
 from ..tasks.interpolation import Interpolation, different_pairs, interpolate, path_statistics
 from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
 from .claims import number, with_error
+from .escape import styled
 from .figures import figures_folder, stamp, stem, title
 from .pictures import image_rows
 from .plotting import save_figure
@@ -207,7 +208,7 @@ def compared(found: pd.DataFrame) -> Any:
         }
         for _, row in found.iterrows()
     }
-    return pd.DataFrame(rows).T.style
+    return styled(pd.DataFrame(rows).T)
 
 
 def sentences(found: pd.DataFrame, table: pd.DataFrame) -> str:

@@ -76,4 +76,4 @@ def source_of_samples(profile: Profile) -> str:
         if folder.is_dir():
             name = folder.name + (f", its {AVERAGE}" if network_folder(folder) == folder / AVERAGE else "")
         return f"teacher of others, {name} (it may have seen images that are not in D_train), k = {profile.k}, {steps}"
-    return f"teacher `{profile.teacher}`, {profile.teacher_images:,} training images, k = {profile.k}, {steps}"
+    return f"teacher {profile.teacher}, {profile.teacher_images:,} training images, k = {profile.k}, {steps}"

@@ -1,0 +1,100 @@
+"""What came out, in sentences and tables made of the numbers alone; which way it went is never known beforehand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from .canvas import LABELS
+from .claims import how_many, number
+from .ledger import evidence, our_values
+from .reference import FIGURES, METHODS, SETTING
+from .rules import Evidence, estimate, value
+from .sources import setting
+
+# quantity -> its name, and the word for more of it
+QUANTITIES = {
+    "elbo_test": ("test ELBO", "higher", "lower"),
+    "generalization_gap": ("generalization gap", "larger", "smaller"),
+    "amortization_gap": ("amortization gap", "larger", "smaller"),
+    "robustness_gap": ("robustness gap", "larger", "smaller"),
+}
+COLUMNS = {
+    "elbo_train": "ELBO on training images",
+    "elbo_test": "ELBO on test images",
+    "generalization_gap": "generalization gap",
+    "amortization_gap": "amortization gap",
+    "robustness_gap": "robustness gap (MS-SSIM)",
+}
+UNCLEAR = "not clearly different"
+
+
+def direction(found: Evidence, quantity: str, first: str, second: str) -> int:
+    """Return 1 if ``first`` has clearly more of a quantity than ``second`` (95 % interval), -1 if less, else 0."""
+    difference = estimate(value(first, quantity) - value(second, quantity), found)
+    if difference is None:
+        return 0
+    return (difference.low > 0) - (difference.high < 0)
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
+    """Return what the runs of one setting found: DMaaPx beside normal training, then who leads among all methods."""
+    runs = three_gaps[(three_gaps[SETTING] == [dataset, likelihood]).all(axis=1)]
+    found = evidence(our_values({"three_gaps": runs}), dataset, likelihood)
+    known = {q: [m for m in METHODS if (m, q) in found.values] for q in QUANTITIES}
+    known = {q: methods for q, methods in known.items() if {"normal", "dmaapx"} <= set(methods)}
+    if not known:
+        return ""
+    parts = []
+    for quantity in known:
+        name, more, less = QUANTITIES[quantity]
+        article = "an" if name[0] == "a" else "a"
+        word = {1: f"a {more} {name}", -1: f"a {less} {name}"}.get(direction(found, quantity, "dmaapx", "normal"))
+        ours, theirs = (number(found.mean(method, quantity)) for method in ("dmaapx", "normal"))
+        parts.append(f"{word or f'{article} {name} that is {UNCLEAR}'} ({ours} against {theirs})")
+    seeds = int(runs["seed"].nunique())
+    about = f"{int(runs['n_train'].max()):,} training images, {how_many(seeds, 'seed')}"
+    text = f"{setting(dataset, likelihood)} ({about}): compared with normal training, DMaaPx has {listed(parts)}."
+    text += " One seed cannot tell a difference from chance." if seeds == 1 else ""
+    best: dict[str, list[str]] = {}
+    for quantity, methods in known.items():
+        choose = max if QUANTITIES[quantity][1] == "higher" else min
+        winner = choose(methods, key=lambda method, q=quantity: found.mean(method, q))
+        most = "highest" if choose is max else "smallest"
+        best.setdefault(winner, []).append(f"the {most} {QUANTITIES[quantity][0]}")
+    who = "; ".join(f"{LABELS[method]} has {listed(names)}" for method, names in best.items())
+    return f"{text} Of all methods, on average, {who}."
+
+
+def settings_of(three_gaps: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the settings that a table holds, those that the paper does not speak of first."""
+    found = dict.fromkeys(map(tuple, three_gaps[SETTING].to_numpy()))
+    return sorted(found, key=lambda one: one in FIGURES)
+
+
+def own_gaps(three_gaps: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the gaps on images of one's own as blocks of one setting: headings, and a line of cells for each method."""
+    blocks = []
+    for dataset, likelihood in (one for one in settings_of(three_gaps) if one not in FIGURES):
+        runs = three_gaps[(three_gaps[SETTING] == [dataset, likelihood]).all(axis=1)]
+        columns = [column for column in COLUMNS if column in runs and runs[column].notna().any()]
+        groups = runs.groupby("method")[columns]
+        means, errors, seeds = groups.mean(), groups.sem(), int(runs["seed"].nunique())
+        best = {c: means[c].max() if c.startswith("elbo") else means[c].min() for c in columns}
+        lines = []
+        for method in (one for one in METHODS if one in means.index):
+            cells = []
+            for column in columns:
+                mean, error = means.loc[method, column], errors.loc[method, column]
+                text = number(float(mean)) + (f" ± {number(float(error))}" if pd.notna(error) else "")
+                cells.append({"text": text, "best": column != "elbo_train" and mean == best[column]})
+            lines.append({"method": LABELS[method], "cells": cells})
+        about = f"{int(runs['n_train'].max()):,} training images, {how_many(seeds, 'seed')}"
+        names = [COLUMNS[column] for column in columns]
+        blocks.append({"setting": setting(dataset, likelihood), "about": about, "names": names, "lines": lines})
+    return blocks
