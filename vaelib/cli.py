@@ -227,7 +227,7 @@ def report(profile: ProfileOption = "laptop") -> None:
 def notebook_run(
     name: Annotated[str, typer.Argument(help="the notebook's name, for example 03_three_gaps")],
     out: Annotated[Path, typer.Option(help="where the executed notebook goes")],
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="a parameter of the notebook: name=value")] = None,
     overrides: SetOption = None,
     html: Annotated[Path | None, typer.Option(help="also render it here")] = None,
 ) -> None:
