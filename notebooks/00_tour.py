@@ -25,16 +25,15 @@ profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is comput
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
 seed = 0  # of the network, the order of the images and the noise
+overrides = {}  # settings of the profile by name, for example {"n_train": 100, "epochs": 50}
 
 # %%
-from pathlib import Path
-
 from IPython.display import Markdown
 
 from vaelib import gaps
-from vaelib.data import load_dataset
+from vaelib.data.identity import dataset_tag
 from vaelib.report import pages, pictures, tour, twins, widgets
-from vaelib.runs import protocol
+from vaelib.runs import likelihood_of, protocol
 from vaelib.training.distributions import TrainingDistribution
 
 # %% [markdown]
@@ -45,10 +44,8 @@ from vaelib.training.distributions import TrainingDistribution
 # E<sub>q</sub>[log *p*<sub>θ</sub>(x|z)] − KL(*q*<sub>φ</sub>(z|x) ‖ *p*(z)), here on only a few hundred images.
 
 # %%
-name = protocol(dataset).likelihood if likelihood == "default" else likelihood
-budget = tour.budget(profile, dataset, name)
-many = load_dataset(dataset, n_train=10 * budget.n_train, n_test=budget.n_test, seed=seed)
-few = load_dataset(dataset, n_train=budget.n_train, n_test=budget.n_test, seed=seed)
+name = likelihood_of(dataset, likelihood)
+few, many, budget = tour.few_and_many(dataset, tour.budget(profile, dataset, name, overrides), seed)
 pictures.image_rows({"training": few.train[:10], "test": few.test[:10]}, few.source)
 
 # %% [markdown]
@@ -58,8 +55,9 @@ pictures.image_rows({"training": few.train[:10], "test": few.test[:10]}, few.sou
 # everybody would like to have and nobody has: more real data.
 
 # %%
-runs, vaes = {}, {}
-for title, images in {f"N = {len(few.train):,}": few.train, f"10 N = {len(many.train):,}": many.train}.items():
+runs, vaes, times = {}, {}, len(many.train) / len(few.train)
+sets = {f"N = {len(few.train):,}": few.train, f"{times:g} N = {len(many.train):,}": many.train}
+for title, images in sets.items():
     vaes[title] = tour.untrained(dataset, name, budget, images.shape[1], seed)
     stream = TrainingDistribution(images, len(few.train), seed=seed)
     runs[title] = tour.fit(vaes[title], stream, few.train, few.test, budget, seed, title)
@@ -108,7 +106,7 @@ pages.means(attack)
 widgets.attack_explorer(vaes, few.test[:12])
 
 # %%
-twins.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{Path(dataset).stem}")
+twins.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{dataset_tag(dataset)}")
 
 # %% [markdown]
 # ## What this means

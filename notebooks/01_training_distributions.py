@@ -145,7 +145,7 @@ laboratory.draw_missed_modes(lab, tables)
 # %%
 certified = runs.brackets(profile, dataset, likelihood, overrides)
 runs.run(list(certified.values()), title="brackets")
-bounds = runs.write_brackets(profile, dataset, certified) if certified else None
+bounds = runs.write_brackets(profile, certified) if certified else None
 laboratory.bounds_table(bounds, ["method", "images"]) if certified else Markdown(laboratory.NOT_THERE)
 
 # %%

@@ -59,7 +59,7 @@ Markdown(sheet_figures.describe_sheet(experiment))
 # interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"data sheet, {dataset}")
+run(experiment.runs, title=f"data sheet, {experiment.dataset}")
 tables = write_tables(experiment)
 
 # %% [markdown]

@@ -60,7 +60,7 @@ Markdown(pages.describe(experiment))
 # It can be interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"three gaps, {dataset}")
+run(experiment.runs, title=f"three gaps, {experiment.dataset}")
 tables = write_tables(experiment)
 
 # %% [markdown]

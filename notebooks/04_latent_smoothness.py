@@ -51,7 +51,7 @@ Markdown(pages.describe_sweeps(experiment))
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
 
 # %%
-runs.run(experiment.runs, title=f"latent smoothness, {dataset}")
+runs.run(experiment.runs, title=f"latent smoothness, {experiment.dataset}")
 runs.write_tables(experiment)
 vaes = smoothness.trained_vaes(experiment)
 images, labels = smoothness.load_test_set(experiment)

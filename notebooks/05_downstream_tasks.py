@@ -56,7 +56,7 @@ Markdown(pages.describe(experiment))
 # what is missing. It can be interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"downstream tasks, {dataset}")
+run(experiment.runs, title=f"downstream tasks, {experiment.dataset}")
 tables = write_tables(experiment)
 
 # %% [markdown]

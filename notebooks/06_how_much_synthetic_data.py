@@ -56,7 +56,7 @@ Markdown(pages.describe_sweeps(samples, mixtures, teachers))
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
 
 # %%
-run([*samples.runs, *mixtures.runs, *teachers.runs], title=f"how much synthetic data, {dataset}")
+run([*samples.runs, *mixtures.runs, *teachers.runs], title=f"how much synthetic data, {samples.dataset}")
 tables = {one.name: write_tables(one) for one in (samples, mixtures, teachers)}
 
 # %% [markdown]

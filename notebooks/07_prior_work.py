@@ -50,7 +50,7 @@ Markdown(pages.describe_sweeps(asleep, noisy))
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
 
 # %%
-run([*asleep.runs, *noisy.runs], title=f"prior work, {dataset}")
+run([*asleep.runs, *noisy.runs], title=f"prior work, {asleep.dataset}")
 tables = {one.name: write_tables(one) for one in (asleep, noisy)}
 
 # %% [markdown]

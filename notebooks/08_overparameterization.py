@@ -52,7 +52,7 @@ Markdown(pages.describe_sweeps(few_and_many, grid))
 # any time; the next run goes on from there.
 
 # %%
-run([*few_and_many.runs, *grid.runs], title=f"network sizes, {dataset}")
+run([*few_and_many.runs, *grid.runs], title=f"network sizes, {grid.dataset}")
 tables = {one.name: write_tables(one) for one in (few_and_many, grid)}
 
 # %% [markdown]

@@ -70,7 +70,7 @@ Markdown(pages.describe(experiment))
 # The next cell makes what is missing, the VAEs included. It can be interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"sensitivity, {dataset}")
+run(experiment.runs, title=f"sensitivity, {experiment.dataset}")
 table = write_tables(experiment)["sensitivity"]
 vaes = smoothness.trained_vaes(experiment)
 

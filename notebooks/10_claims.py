@@ -40,11 +40,12 @@ likelihood = "default"  # not used here: every likelihood of the data set is sho
 from IPython.display import Markdown
 
 from vaelib import paths
+from vaelib.data.identity import dataset_tag
 from vaelib.report import claim_figures, claim_tables, claims, pages
 
 # %%
-rows = claims.judge_build(paths.build_root() / profile, profile)
-ours = [row for row in rows if row["evidence"] == claims.OURS and row["dataset"] == dataset]
+rows, tag = claims.judge_build(paths.build_root() / profile, profile), dataset_tag(dataset)
+ours = [row for row in rows if row["evidence"] == claims.OURS and row["dataset"] == tag]
 Markdown(claim_tables.counted(rows))
 
 # %% [markdown]
@@ -65,7 +66,7 @@ claim_figures.draw_counts(rows, profile)
 # belong to the paper's data set and size.
 
 # %%
-claim_figures.draw_margins(rows, dataset, profile)
+claim_figures.draw_margins(rows, tag, profile)
 
 # %% [markdown]
 # ## Contradicted

@@ -203,7 +203,7 @@ def test_the_vaes_are_those_of_the_three_gaps(tmp_path):
     ("options", "message"),
     [
         ({"classes": 1}, "all test images are of one class"),
-        ({"overrides": {"n_test": 40}}, "40 test images are too few for classifiers; raise n_test to at least 50"),
+        ({"overrides": {"n_test": 9}}, "9 test images are too few for classifiers; raise n_test to at least 10"),
         ({"overrides": {"inception_sha256": "0"}}, "80 samples are too few for FID"),
         ({"overrides": {"task_images": 10}}, "task_images = 10"),
         ({"overrides": {"corruption_severity": 6}}, "corruption_severity = 6"),

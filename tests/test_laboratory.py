@@ -59,7 +59,7 @@ def test_brackets_of_a_trained_vae_are_read_from_the_store():
     assert rows.loc[rows["images"] == "test images", "BDMC"].isna().all()
     assert (rows["ELBO*"] >= rows["ELBO"]).all()
     assert not rows["impossible"].any()
-    table = runs.write_brackets("smoke", "fashion_mnist", {"normal": one})
+    table = runs.write_brackets("smoke", {"normal": one})
     lab = runs.laboratory("smoke", TINY)
     assert len(report.draw_brackets(lab, table).axes) == 2
     assert runs.brackets("smoke", "fashion_mnist") == {}

@@ -2,6 +2,10 @@
 
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -10,7 +14,7 @@ import pytest
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report.notebooks import lint, run, to_html
+from vaelib.report.notebooks import lint, read_parameters, run, to_html
 from vaelib.report.pairs import clean_text, copies, sync
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -261,3 +265,89 @@ def test_outside_a_checkout_the_notebook_verbs_say_that_they_need_one(tmp_path, 
         app(["notebook", *verb], standalone_mode=False)
     assert "\n" not in str(error.value)
     assert capsys.readouterr().out == ""
+
+
+TYPED = PARAMETERS + "amp = True  # x\nlr = 0.1  # x\noverrides = {}  # x\npair = None  # x\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("dataset=2024-01-01", "2024-01-01"),
+        ("dataset=2024", "2024"),
+        ("dataset=photos #1: 'a' $b", "photos #1: 'a' $b"),
+        ("profile=null", "null"),
+        ("epochs=010", 10),
+        ("lr=1e-3", 1e-3),
+        ("amp=false", False),
+        ("pair=[3, 17]", [3, 17]),
+        ('overrides={"epochs": 20}', {"epochs": 20}),
+        ("overrides={'epochs': 20, 'amp': True}", {"epochs": 20, "amp": True}),
+    ],
+)
+def test_a_parameter_is_read_by_the_type_of_its_default(tmp_path, text, value):
+    (read,) = read_parameters(notebook(tmp_path, "", TYPED), [text]).values()
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    "text", ["epochs=true", "epochs=1:30", "amp=3", "lr=low", "overrides=20", "overrides={", "epochs"]
+)
+def test_a_parameter_of_another_type_is_refused(tmp_path, text):
+    with pytest.raises(VaelibError, match=r"is wanted|name=value"):
+        read_parameters(notebook(tmp_path, "", TYPED), [text])
+
+
+def test_a_path_is_as_seen_from_where_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.npz").touch()
+    source = notebook(tmp_path, "", TYPED)
+    assert read_parameters(source, ["dataset=mine.npz"]) == {"dataset": str(tmp_path / "mine.npz")}
+    assert read_parameters(source, ["dataset=cifar10"]) == {"dataset": "cifar10"}
+
+
+def test_settings_reach_the_notebooks_that_take_some(tmp_path):
+    with_overrides, without = notebook(tmp_path, "", TYPED), notebook(tmp_path, "", name="02_y.py")
+    settings = ["n_train=40 epochs=20"]
+    assert read_parameters(with_overrides, [], settings) == {"overrides": {"n_train": 40, "epochs": 20}}
+    assert read_parameters(without, [], settings) == {}
+    assert read_parameters(with_overrides, [], [""]) == {}
+    taking = [path.stem for path in NOTEBOOKS if read_parameters(path, [], settings)]
+    assert taking == [path.stem for path in NOTEBOOKS if path.stem != "10_claims"]  # which only reads tables
+
+
+@kernel
+def test_what_a_worker_prints_is_in_the_log_once_and_the_kernels_end_is_no_error(tmp_path, monkeypatch, capfd):
+    """A worker prints to the kernel's own file; an interrupt is how a kernel is asked to end."""
+    body = """# %%
+import os, sys
+print(os.path.isabs(os.environ["VAELIB_BUILD"]))
+_ = os.system("echo printed by a worker")
+
+# %%
+get_ipython().kernel.log.error("KeyboardInterrupt caught in kernel.")
+"""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VAELIB_BUILD", "build")
+    run(notebook(tmp_path, body), tmp_path / "out.ipynb", {})
+    said = "".join(capfd.readouterr())
+    assert "True\n" in said
+    assert said.count("printed by a worker") == 1
+    assert "KeyboardInterrupt" not in said
+
+
+def test_an_interrupted_notebook_ends_without_a_word_of_its_cells(tmp_path):
+    source = notebook(tmp_path, "# %%\nimport pathlib, time\npathlib.Path('started').touch()\ntime.sleep(60)\n")
+    code = f"from vaelib.report.notebooks import run; run({str(source)!r}, {str(tmp_path / 'out.ipynb')!r}, {{}})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys; sys.tracebacklimit = 0; {code}"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert said.strip() == "KeyboardInterrupt"
+    assert not (tmp_path / "out.ipynb").exists()

@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from vaelib import progress, runs
+from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
 from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
 from vaelib.runs import board as board_module
@@ -99,11 +100,50 @@ def test_profiles_form_a_ladder_and_the_last_is_the_papers():
         load_profile("phone")
 
 
-def test_overrides_are_parsed_as_yaml():
-    assert parse_overrides(["epochs=20", "amp=false", "lr=2e-3"]) == {"epochs": 20, "amp": False, "lr": "2e-3"}
-    with pytest.raises(VaelibError, match="name=value"):
-        parse_overrides(["epochs"])
-    assert load_profile("smoke", overrides=parse_overrides(["lr=2e-3"])).lr == 2e-3
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("epochs=20", 20),
+        ("epochs=010", 10),  # eight in YAML 1.1
+        ("n_train=1_000", 1000),
+        ("amp=false", False),
+        ("amp=no", False),
+        ("lr=1e-3", 1e-3),  # a string in YAML 1.1
+        ("n_test=null", None),
+        ("source=null", "null"),
+        ("source=2024-01-01", "2024-01-01"),
+        ("teacher_revision=2024", "2024"),
+        ("bank_from=my photos #1.npz", "my photos #1.npz"),
+        ("k_grid=[1, 2,5]", [1, 2, 5]),
+        ("k_grid=3", [3]),
+        ("training_variants=[augment_probability, 'skip']", ["augment_probability", "skip"]),
+        ("training_variants=[]", []),
+    ],
+)
+def test_an_override_is_read_by_the_type_of_its_setting(text, value):
+    (read,) = parse_overrides([text]).values()
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    "text", ["n_test=100:30", "epochs=true", "epochs=1.5", "amp=010", "k_grid=[a]", "epoch=3", "epochs"]
+)
+def test_an_override_of_another_type_is_refused(text):
+    with pytest.raises(VaelibError):
+        parse_overrides([text])
+
+
+def test_several_overrides_in_one_text_are_several():
+    assert parse_overrides(["", "epochs=20  mz_grid=[1, 2] source=a b", "k=2"]) == {
+        "epochs": 20, "mz_grid": [1, 2], "source": "a b", "k": 2
+    }  # fmt: skip
+
+
+def test_a_path_among_the_overrides_becomes_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples.npz").touch()
+    read = parse_overrides(["bank_from=samples.npz", "teacher_from=google/ddpm-cifar10-32"])
+    assert read == {"bank_from": str(tmp_path / "samples.npz"), "teacher_from": "google/ddpm-cifar10-32"}
 
 
 @pytest.mark.parametrize(("last", "points"), [(200, 4), (3, 10), (1, 1), (1000, 7)])
@@ -165,6 +205,19 @@ def test_the_board_tells_the_speed_of_what_is_under_way(board):
     assert told[-1][1] == "1 of 2 made, vae 70% at 8 epochs/s ELBO -9"
 
 
+def test_shares_that_are_rounding_noise_tell_no_time(board):
+    make, clock, told = board
+    vaes = [VAERun(data=data(), seed=seed) for seed in range(9)]
+    shown = make({vae: [] for vae in vaes})
+    for second, share in enumerate((0.1, 0.1 + 1e-16, 0.3 - 0.2 + 1e-12)):
+        clock[0] = float(second)
+        shown.tell(vaes[0].key, "vae", share, "")
+    assert told[-1][2] is None
+    clock[0] = 20.0
+    shown.tell(vaes[0].key, "vae", 0.2, "")
+    assert 0 < told[-1][2] < 3600
+
+
 def test_the_time_left_counts_the_workers_and_the_longest_chain(board):
     make, clock, told = board
     vaes = [VAERun(data=data(), seed=seed) for seed in range(6)]
@@ -185,11 +238,39 @@ def test_the_time_left_counts_the_workers_and_the_longest_chain(board):
     assert sum(n for n, _, _ in told[-1:]) == 166
 
 
+@pytest.mark.parametrize("name", runs.EXPERIMENTS)
+def test_of_images_of_ones_own_no_more_are_asked_for_than_there_are(name, toy, capsys):
+    chosen = runs.EXPERIMENTS[name]("laptop", toy)
+    again = runs.EXPERIMENTS[name]("laptop", toy)
+    assert (chosen.data.n_train, chosen.data.n_test) == (64, 16)
+    assert [run.key for run in chosen.runs] == [run.key for run in again.runs]
+    assert {run.batch_size for run in all_artifacts(chosen.runs) if isinstance(run, VAERun)} <= {50, 64}
+    said = capsys.readouterr().out
+    assert said.count("is lowered to 64, for there are no more images") <= 1  # once in a process
+
+
+def test_what_is_lowered_is_told_once(tmp_path, capsys):
+    path = tmp_path / "few.npz"
+    np.savez(path, images=np.random.default_rng(1).integers(0, 256, (50, 20, 20), dtype=np.uint8))
+    three_gaps("laptop", str(path))
+    three_gaps("laptop", str(path))
+    tag = dataset_tag(str(path))
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tag}: n_train = 1,000 is lowered to 40, for there are no more images",
+        f"{tag}: batch_size = 64 is lowered to 40, for there are no more images",
+    ]
+
+
+def test_a_negative_number_of_workers_is_refused(toy):
+    with pytest.raises(VaelibError, match="workers = -1 must be 0"):
+        runs.run(three_gaps("smoke", toy, overrides=TINY).runs, workers=-1)
+
+
 def test_mistakes_in_an_experiment_are_named_before_anything_is_made(toy):
-    with pytest.raises(VaelibError, match="n_train = 999"):
-        three_gaps("smoke", toy, overrides={"n_train": 999})
     with pytest.raises(VaelibError, match="choose default, bernoulli, gaussian, mol"):
         three_gaps("smoke", toy, "poisson")
+    with pytest.raises(VaelibError, match="did you mean gaussian"):
+        three_gaps("smoke", toy, "gauss")
     with pytest.raises(VaelibError, match="fashion_mnist"):
         three_gaps("smoke", "fashion_minst")
 

@@ -193,7 +193,7 @@ def test_overall_takes_each_image_from_one_set():
     ("change", "words"),
     [
         (lambda x, y: (x, y, "SVM"), "choose one of LR, SVM-L, SVM-RBF, kNN"),
-        (lambda x, y: (x[:49], y[:49], "kNN"), "at least 50; raise n_test"),
+        (lambda x, y: (x[:9], y[:9], "kNN"), "at least 10; raise n_test"),
         (lambda x, y: (x, y[:-1], "kNN"), "600 features and 599 labels"),
         (lambda x, y: (np.where(x > 4, np.nan, x), y, "LR"), "NaN or infinity"),
         (lambda x, y: (x, 0 * y, "LR"), "all of one class"),

@@ -1,24 +1,70 @@
 """The command line: every verb is a few lines over a library function."""
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from . import paths
+from .data.identity import dataset_from_here, dataset_tag
 from .errors import VaelibError
+from .version import __version__
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+class Verbs(typer.core.TyperGroup):
+    """The verbs; Ctrl-C is no mistake, and exits as a shell reports it."""
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run a verb."""
+        try:
+            super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from there", file=sys.stderr)
+            sys.exit(130)
+
+
+app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 notebook = typer.Typer(no_args_is_help=True, help="Run the notebooks headlessly; keep each .ipynb equal to its .py.")
 app.add_typer(notebook, name="notebook")
 
-ExperimentArgument = Annotated[str, typer.Argument(help="which experiment")]
+EXPERIMENTS = (
+    "three_gaps, downstream, sensitivity, calibrate_protocol, teacher_sheet, smoothness, limited_k, rha, latents, sizes, "
+    "mollify, mixing or teacher_fractions"
+)
+ExperimentArgument = Annotated[str, typer.Argument(help=EXPERIMENTS)]
 ProfileOption = Annotated[str, typer.Option(help="smoke, laptop, overnight, gpu or paper: how much is computed")]
-DatasetOption = Annotated[str, typer.Option(help="fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz")]
+DatasetOption = Annotated[
+    str,
+    typer.Option(
+        help="fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz", callback=dataset_from_here
+    ),
+]
 LikelihoodOption = Annotated[
     str, typer.Option(help="bernoulli, gaussian, mol, or default: the paper's for the data set")
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="override a profile's setting: name=value")]
+SourceOption = Annotated[
+    str, typer.Option(help="which copy: auto; binary_mnist: full, mnist-5k; cifar10: original, lossless_4k, jpeg")
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto: a GPU where there is one")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"vaelib {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train VAEs on real and on synthetic images, measure their three gaps, and draw the paper's figures and tables."""
 
 
 def _experiment(name: str, profile: str, dataset: str, likelihood: str, overrides: list[str] | None):
@@ -29,10 +75,18 @@ def _experiment(name: str, profile: str, dataset: str, likelihood: str, override
     return EXPERIMENTS[name](profile, dataset, likelihood, parse_overrides(overrides or []))
 
 
+def _tag(profile: str, dataset: str, likelihood: str, overrides: list[str] | None) -> str:
+    from .runs import likelihood_of, load_profile, parse_overrides
+
+    load_profile(profile, overrides=parse_overrides(overrides or []))
+    likelihood_of(dataset, likelihood)
+    return dataset_tag(dataset) + (f"-{likelihood}" if likelihood != "default" else "")
+
+
 @app.command()
 def fetch(
     dataset: DatasetOption = "fashion_mnist",
-    source: str = "auto",
+    source: SourceOption = "auto",
     strict: Annotated[bool, typer.Option("--strict", help="stop at an image of a folder that cannot be read")] = False,
 ) -> None:
     """Get a data set, check it, and say what it is."""
@@ -44,13 +98,13 @@ def fetch(
 
 @app.command()
 def plan(
-    experiment: Annotated[str | None, typer.Argument(help="one experiment; default: all of the data set")] = None,
+    experiment: Annotated[str | None, typer.Argument(help=f"{EXPERIMENTS}; default: all of the data set")] = None,
     profile: ProfileOption = "laptop",
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
     hardware: Annotated[str | None, typer.Option(help="a100, h100 or rtx2080ti in place of this machine")] = None,
-    count: Annotated[int, typer.Option(help="how many of them")] = 1,
+    count: Annotated[int, typer.Option(help="how many of them", min=1)] = 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="do not calibrate: take the reference machine's rates")
     ] = False,
@@ -67,12 +121,14 @@ def plan(
 
     if experiment is not None and experiment not in EXPERIMENTS:
         raise VaelibError(f"experiment {experiment!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
+    _tag(profile, dataset, likelihood, overrides)  # mistakes are told before this machine is timed
     names = [experiment] if experiment else planning.chosen_experiments(dataset, likelihood, EXPERIMENTS)
     if hardware is None and not quick and measured() is None:
         calibrate()
     machine = known_hardware(hardware, count) if hardware else this_machine(quick)
     chosen = {name: EXPERIMENTS[name] for name in names}
-    made = planning.make_plan(chosen, machine, profile, dataset, likelihood, parse_overrides(overrides or []))
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what is said of the data is no JSON
+        made = planning.make_plan(chosen, machine, profile, dataset, likelihood, parse_overrides(overrides or []))
     print(json.dumps(planning.as_json(made), indent=1) if as_json else planning.format_plan(made))
 
 
@@ -83,16 +139,18 @@ def run(
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
-    workers: Annotated[int | None, typer.Option(help="processes; default one a core or GPU; 0: none but this")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="processes; default one a core or GPU; 0: none but this", min=0)
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(help="tcp://host:port of a running Dask scheduler")] = None,
-    device: str = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Make every run of an experiment and write its tables; what is there already is kept."""
     from .runs import run as run_graph
     from .runs import tables_folder, write_tables
 
     chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
-    title = f"{experiment} {dataset}"
+    title = f"{experiment} {chosen.dataset}"
     run_graph(chosen.runs, workers=workers, scheduler=scheduler, device=device, title=title)
     write_tables(chosen)
     print(f"{title}: {len(chosen.runs)} runs are in; tables are in {paths.shown(tables_folder(profile))}")
@@ -113,6 +171,17 @@ def teacher(
     count = train_teachers(_experiment(experiment, profile, dataset, "default", overrides).runs)
     if os.environ.get("RANK", "0") == "0":
         print(f"{count} teachers are in the store")
+
+
+@app.command()
+def tag(
+    profile: ProfileOption = "laptop",
+    dataset: DatasetOption = "fashion_mnist",
+    likelihood: LikelihoodOption = "default",
+    overrides: SetOption = None,
+) -> None:
+    """Check settings before anything is made, and print what the files of the data set and likelihood are called by."""
+    print(_tag(profile, dataset, likelihood, overrides))
 
 
 @app.command()
@@ -173,17 +242,18 @@ def _notebooks() -> dict[str, Path]:
 def notebook_run(
     name: Annotated[str, typer.Argument(help="the notebook's name, for example 03_three_gaps")],
     out: Annotated[Path, typer.Option(help="where the executed notebook goes")],
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="a parameter of the notebook: name=value")] = None,
+    overrides: SetOption = None,
     html: Annotated[Path | None, typer.Option(help="also render it here")] = None,
 ) -> None:
     """Execute a notebook with parameters; its output lands only if every cell ran."""
     from .report import notebooks
-    from .runs import parse_overrides
 
     sources = _notebooks()
     if name not in sources:
         raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}")
-    done = notebooks.run(sources[name], out.resolve(), parse_overrides(parameter or []))
+    parameters = notebooks.read_parameters(sources[name], parameter or [], overrides or [])
+    done = notebooks.run(sources[name], out.resolve(), parameters)
     if html:
         notebooks.to_html(done, html.resolve())
     print(f"notebook: {paths.shown(done)}")

@@ -21,6 +21,15 @@ def data_roots() -> list[Path]:
     return ([Path(given).expanduser().resolve()] if given else []) + [build_root() / "data"]
 
 
+def from_here(name: str) -> str:
+    """Return the absolute path of what lies at ``name`` as seen from this folder; a name of nothing stays as it is.
+
+    A kernel works in the notebooks' folder and workers anywhere, so paths are made absolute where they are given.
+    """
+    path = Path(name).expanduser()
+    return os.path.abspath(path) if name and path.exists() else name
+
+
 def shown(path: Path) -> str:
     """Return a path as a person in this folder would type it."""
     try:

@@ -97,11 +97,15 @@ def _read(name: str, source: str, roots: list[Path], download: bool, strict: boo
         return sources.mnist(roots, source, download)
     if name == "cifar10":
         return sources.cifar10(roots, source, download)
+    path = own_path(name)
+    return folder.image_folder(path, strict) if path.is_dir() else own.npz(path)
+
+
+def own_path(name: str) -> Path:
+    """Return the folder or .npz of images of one's own at ``name``; raises VaelibError: there is none."""
     path = Path(name).expanduser()
-    if path.is_dir():
-        return folder.image_folder(path, strict)
-    if path.suffix == ".npz" and path.is_file():
-        return own.npz(path)
+    if name and (path.is_dir() or (path.suffix == ".npz" and path.is_file())):
+        return path
     close = difflib.get_close_matches(name, DATASETS, n=1)
     hint = f"did you mean {close[0]}?" if close else "check the spelling"
     raise VaelibError(
@@ -116,6 +120,7 @@ def load_dataset(
     n_train: int | None = None,
     n_test: int | None = None,
     held_out: int = 0,
+    at_most: bool = False,
     seed: int = 0,
     source: str = "auto",
     roots: list[Path] | None = None,
@@ -125,10 +130,11 @@ def load_dataset(
     """Return a data set, fetched if need be: train and test are disjoint, subsets stratified and nested per class.
 
     Arguments: ``name`` one of :func:`dataset_names`, or the path of an ImageFolder or an .npz; ``n_train``,
-    ``n_test`` sizes (None: all); ``held_out`` how many training images beside ``train`` to give; ``seed`` of the
-    subsets; ``source`` binary_mnist: auto | full | mnist-5k, cifar10: auto | original | lossless_4k | jpeg;
-    ``roots`` folders searched (the last is the cache that downloads go to); ``strict`` refuses a folder with an image
-    that cannot be read (else it is left out, and printed and said in ``source``; more than half are always refused).
+    ``n_test`` sizes (None: all); ``held_out`` how many training images beside ``train`` to give; ``at_most`` take all
+    where a size is beyond what there is, which else is an error; ``seed`` of the subsets; ``source`` binary_mnist:
+    auto | full | mnist-5k, cifar10: auto | original | lossless_4k | jpeg; ``roots`` folders searched (the last is the
+    cache that downloads go to); ``strict`` refuses a folder with an image that cannot be read (else it is left out, and
+    printed and said in ``source``; more than half are always refused).
     Raises VaelibError: unknown name or source, n too large, damaged or missing files.
     """
     if roots is None:
@@ -137,6 +143,8 @@ def load_dataset(
             raise VaelibError(f"VAELIB_DATA = {roots[0]} is no folder; correct it or unset it")
     raw = _read(name, source, roots, download, strict)
     known = name in DATASETS
+    if at_most:
+        n_train, n_test = (n and min(n, len(there)) for n, there in ((n_train, raw.train), (n_test, raw.test)))
     pick = subset(raw.train_labels, n_train, seed, "n_train"), subset(raw.test_labels, n_test, seed, "n_test")
     beside = _beside(raw.train_labels, pick[0], held_out, seed)
     chosen = ((raw.train, pick[0]), (raw.test, pick[1]), (raw.train, beside))

@@ -6,9 +6,11 @@ budget), the target appears by rename after every cell has run, and a failed run
 
 import ast
 import difflib
+import json
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from typing import Any
 import jupytext
 import nbformat
 
+from ..data.identity import dataset_from_here
 from ..errors import VaelibError
 from ..files import write_atomic
+from ..runs.profiles import parse_overrides, parse_pairs
 from .pairs import KERNEL, compare, write_text
 
 FIRST = {"profile": "laptop", "dataset": "fashion_mnist"}  # so that Run All is affordable
@@ -85,6 +89,8 @@ def _kernel_environment() -> Iterator[None]:
     """
     before = dict(os.environ)
     os.environ.pop("MPLBACKEND", None)
+    for name in {"VAELIB_BUILD", "VAELIB_DATA"} & set(before):  # a kernel works in its notebook's folder
+        os.environ[name] = os.path.abspath(Path(before[name]).expanduser()) if before[name] else ""
     os.environ.update(VAELIB_HEADLESS="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
     try:
         yield
@@ -118,12 +124,20 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     streams = {"stdout_file": sys.stdout, "stderr_file": sys.stderr} if log else {}
     # "auto" silences ipykernel's warning about plain TCP; KernelManager's IPC paths collide between parallel runs.
     config = Config({"KernelManager": {"transport_encryption": "auto"}})
+    # Else the kernel sends on what its workers print, which the log has already, and tells of the interrupt by which it is
+    # asked to end after the last cell as of an error.
+    quiet = ["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=CRITICAL"]
     try:
         with _kernel_environment():
             done = papermill.execute_notebook(
                 notebook, str(part), parameters=parameters, kernel_name=KERNEL["name"], cwd=str(source.parent),
-                progress_bar=False, execution_timeout=timeout, config=config, **streams,
+                progress_bar=False, execution_timeout=timeout, config=config, extra_arguments=quiet, **streams,
             )  # fmt: skip
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(
+            logging.CRITICAL
+        )  # else it tells of the cell that nobody waits for any more
+        raise
     except (papermill.PapermillExecutionError, DeadKernelError, TimeoutError) as error:
         _tidy(part, source.name, out.name)
         last = str(error).strip().splitlines()[-1:]
@@ -136,6 +150,49 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
         raise VaelibError(f"{source.name} stopped early: {len(skipped)} cells did not run; see {part.name}")
     os.replace(part, out)
     return out
+
+
+def read_parameters(source: Path, pairs: Iterable[str], settings: Iterable[str] = ()) -> dict[str, Any]:
+    """Return parameters given as ``name=value``, each read by the type of its default in ``source``.
+
+    A text stays the text that it is, a data set's path becomes absolute. ``settings`` of a profile, ``name=value`` as well,
+    become the parameter ``overrides`` of a notebook that has one.
+
+    Raises:
+        VaelibError: an item without ``=``, a value of another type, an unknown setting.
+    """
+    import papermill
+
+    known = {name: about["default"] for name, about in papermill.inspect_notebook(jupytext.read(source)).items()}
+    parameters = {
+        name: _value(name, ast.literal_eval(known.get(name, "''")), text)
+        for name, text in parse_pairs(pairs, "-p", "profile=smoke").items()
+    }
+    if "dataset" in parameters:
+        parameters["dataset"] = dataset_from_here(parameters["dataset"])
+    overrides = parse_overrides(settings)
+    if overrides and "overrides" in known:
+        parameters["overrides"] = parameters.get("overrides", {}) | overrides
+    return parameters
+
+
+def _value(name: str, default: Any, text: str) -> Any:
+    """Return ``text`` as a value of the default's type; any literal where that is None."""
+    kind = type(default)
+    try:
+        if kind is str:
+            return text
+        if kind in (int, float):
+            return kind(text)
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = ast.literal_eval(text)
+        if default is None or type(value) is kind:
+            return value
+    except (ValueError, SyntaxError):
+        pass
+    raise VaelibError(f"-p {name}={text}: a value like {default!r} is wanted")
 
 
 def _refuse_unknown(name: str, parameters: dict[str, Any], known: list[str]) -> None:
@@ -176,8 +233,6 @@ def to_html(executed: Path, out: Path) -> Path:
 
     Cells tagged ``interactive`` are left out: they need a kernel.
     """
-    import logging
-
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
     from traitlets.config import Config

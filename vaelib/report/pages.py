@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
+from ..data.identity import dataset_tag
 from ..runs import Experiment, Store, missing, provenance
 from ..runs.engine import all_artifacts
 from ..runs.outside import source_of_samples
@@ -265,8 +265,8 @@ def facts(record: Mapping[str, float]) -> Any:
 
 
 def saved(figure: ReportFigure, profile: str, dataset: str, name: str) -> ReportFigure:
-    """Save a figure as ``build/<profile>/figures/<name>_<dataset>`` and return it."""
-    save_figure(figure, figures_folder(profile), f"{name}_{Path(dataset).stem}")
+    """Save a figure as ``build/<profile>/figures/<name>_<the data set's tag>`` and return it."""
+    save_figure(figure, figures_folder(profile), f"{name}_{dataset_tag(dataset)}")
     return figure
 
 

@@ -5,6 +5,7 @@ is drawn beside its average over reconstructions, and "higher" and "smoother" ar
 of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by seed.
 """
 
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,7 +63,7 @@ def trained_vaes(
         if point.vae.seed == seed and (methods is None or point.series in methods):
             if not store.has_manifest(point.vae):
                 command = f"vaelib run {experiment.name} --profile {experiment.profile.name}"
-                command += f" --dataset {experiment.dataset} --likelihood {experiment.likelihood}"
+                command += f" --dataset {shlex.quote(experiment.data.place)} --likelihood {experiment.likelihood}"
                 raise VaelibError(
                     f"{LABELS.get(point.series, point.series)}, seed {seed}, is not in the store: run `{command}` (with your "
                     "overrides as --set name=value), or the notebook's own cells above"

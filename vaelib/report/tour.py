@@ -1,17 +1,20 @@
 """The small experiment of notebook 00: one VAE in this process, trained and measured through the library's own API."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import gaps, rng
+from ..data import ImageData, load_dataset
+from ..data.identity import dataset_tag
 from ..models import VAE
 from ..progress import Progress
 from ..runs import Profile, load_profile
 from ..runs.experiments import network_for, spaced
 from ..runs.profiles import Protocol, architecture
-from ..runs.stages import build_vae
+from ..runs.stages import build_vae, lowered
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
 from .canvas import COLOURS
@@ -20,10 +23,21 @@ from .results import QUANTITIES, UNCLEAR, direction
 from .rules import Evidence
 
 
-def budget(profile: str, dataset: str, likelihood: str) -> Profile:
+def budget(profile: str, dataset: str, likelihood: str, overrides: Mapping[str, Any] | None = None) -> Profile:
     """Return the profile as it applies to the tour of a data set."""
     residual = architecture(dataset, likelihood) == "residual"
-    return load_profile(profile, "tour_residual" if residual else f"tour_{likelihood}")
+    return load_profile(profile, "tour_residual" if residual else f"tour_{likelihood}", overrides)
+
+
+def few_and_many(dataset: str, budget: Profile, seed: int) -> tuple[ImageData, ImageData, Profile]:
+    """Return N training images, ten times as many, and the budget: where there are too few images, N is a tenth of them."""
+    tag, n_test = dataset_tag(dataset), budget.n_test
+    there = load_dataset(dataset, n_train=10 * budget.n_train, n_test=n_test, at_most=True, seed=seed)
+    n = lowered(tag, "n_train of the tour", budget.n_train, max(2, len(there.train) // 10))
+    sizes = {"n_train": n, "n_test": lowered(tag, "n_test", n_test, len(there.test))}
+    sizes["batch_size"] = lowered(tag, "batch_size of the tour", budget.batch_size, n)
+    few, many = (load_dataset(dataset, n_train=m, n_test=n_test, at_most=True, seed=seed) for m in (n, 10 * n))
+    return few, many, budget.model_copy(update=sizes)
 
 
 def untrained(dataset: str, likelihood: str, budget: Profile, channels: int, seed: int) -> VAE:

@@ -15,7 +15,7 @@ from .evaluations import (
     SampleElbo,
     WorldBounds,
 )
-from .experiments import Experiment, Point, classifier_for, three_gaps
+from .experiments import Experiment, Point, classifier_for, likelihood_of, three_gaps
 from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoothness, teacher_fractions
 from .laboratory import Laboratory, brackets, laboratory, write_brackets, write_laboratory
 from .origin import provenance
@@ -72,6 +72,7 @@ __all__ = [
     "downstream",
     "laboratory",
     "latents",
+    "likelihood_of",
     "limited_k",
     "load_classifier",
     "load_profile",

@@ -20,6 +20,8 @@ def chain_lengths(needs: Mapping[str, Sequence[str]], prices: Mapping[str, float
 
 
 WIDTH = 70  # of the note: a line of a log should not wrap
+# The share of the work that has to be done before it can tell how long the rest takes: first shares may be rounding noise.
+FIRST = 1e-4
 
 
 class Board:
@@ -87,8 +89,9 @@ class Board:
         ``done``: each artifact's share. Prices are worth the seconds that they were worth so far; None: nothing to judge by.
         """
         rest = {key: (1 - done[key]) * price for key, price in self.prices.items()}
-        made = sum(self.prices.values()) - sum(rest.values()) - self.given
-        if made <= 0 or not self.busy:
+        whole = sum(self.prices.values())
+        made = whole - sum(rest.values()) - self.given
+        if made < FIRST * whole or not self.busy:
             return None
         alone = {key: price / min(self.shards.get(key, 1), self.workers) for key, price in rest.items()}
         chain = max(chain_lengths(self.needs, alone).values())

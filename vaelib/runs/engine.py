@@ -61,8 +61,12 @@ def run(
         scheduler: address of a running Dask scheduler (``tcp://host:8786``) whose workers see the same store.
 
     Raises:
-        VaelibError: runs failed; the independent rest has been finished.
+        VaelibError: a negative number of workers; runs failed, and the independent rest has been finished.
     """
+    if workers is not None and workers < 0:
+        raise VaelibError(
+            f"workers = {workers} must be 0 (none but this process) or more; leave it out for one a core or GPU"
+        )
     store = store or Store()
     todo = missing(wanted, store)
     if not todo:

@@ -1,5 +1,6 @@
 """The headline experiment as data, and how a profile becomes settings; the sweeps are in :mod:`vaelib.runs.grids`."""
 
+import difflib
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args
@@ -10,7 +11,7 @@ from .evaluations import C2ST, Audit, Classifier, Downstream, SampleElbo
 from .outside import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
 from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
-from .stages import resolve_data, spare_images
+from .stages import lowered, resolve_data, spare_images
 
 
 class Point(NamedTuple):
@@ -178,30 +179,43 @@ def three_gaps(
 
     Arguments:
         profile: ``smoke``, ``laptop``, ``gpu`` or ``paper``.
-        dataset: a name or path that :func:`vaelib.data.load_dataset` knows.
+        dataset: a name or path that :func:`vaelib.data.load_dataset` knows; the experiment has its tag
+            (:func:`~vaelib.data.identity.dataset_tag`).
         likelihood: ``bernoulli``, ``gaussian``, ``mol`` or ``default`` (the paper's for the data set).
         overrides: settings of :class:`~vaelib.runs.profiles.Profile` by name.
 
     Raises:
         VaelibError: an unknown name or a value out of range; the data set is not to be had.
     """
-    chosen = protocol(dataset).likelihood if likelihood == "default" else likelihood
-    known_likelihood(chosen)
+    chosen = likelihood_of(dataset, likelihood)
     residual = architecture(dataset, chosen) == "residual"
     budget = load_profile(profile, f"residual_{dataset}" if residual else chosen, overrides)
-    data = resolve_data(dataset, budget.n_train, budget.n_test, source=budget.source)
+    data, budget = prepared(dataset, budget)
     points = [
         Point(method, math.nan, gaps_for(vae_for(data, budget, chosen, method, seed), budget))
         for seed in range(budget.seeds)
-        for method in methods_for(dataset)
+        for method in methods_for(data.name)
     ]
-    return Experiment("three_gaps", budget, dataset, chosen, points)
+    return Experiment("three_gaps", budget, data.name, chosen, points)
 
 
-def known_likelihood(name: str) -> None:
-    """Raise VaelibError unless ``name`` is a likelihood."""
-    if name not in get_args(LikelihoodName):
-        raise VaelibError(f"likelihood = {name!r} is unknown; choose default, {', '.join(get_args(LikelihoodName))}")
+def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:
+    """Return the data set under a profile, and the profile with no batch larger than an epoch of images of one's own."""
+    data = resolve_data(dataset, budget.n_train, budget.n_test, source=budget.source)
+    if data.path is None:
+        return data, budget
+    batch_size = lowered(data.name, "batch_size", budget.batch_size, data.n_train)
+    return data, budget.model_copy(update={"batch_size": batch_size})
+
+
+def likelihood_of(dataset: str, name: str) -> LikelihoodName:
+    """Return the likelihood ``name``, the paper's for the data set if it is ``default``; raises VaelibError: unknown."""
+    known = get_args(LikelihoodName)
+    if name not in ("default", *known):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise VaelibError(f"likelihood = {name!r} is unknown; choose default, {', '.join(known)}{hint}")
+    return protocol(dataset).likelihood if name == "default" else name
 
 
 def methods_for(dataset: str) -> list[str]:

@@ -22,10 +22,10 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import VaelibError
-from .experiments import Experiment, Point, bank_for, gaps_for, known_likelihood, methods_for, vae_for
-from .profiles import Profile, load_profile, protocol
+from .experiments import Experiment, Point, bank_for, gaps_for, likelihood_of, methods_for, prepared, vae_for
+from .profiles import Profile, load_profile
 from .settings import RHA, Data, HeldOut, Network, VAERun, checked
-from .stages import resolve_data, spare_images
+from .stages import spare_images
 
 GRIDS: dict[str, Callable[..., Experiment]] = {}
 
@@ -37,12 +37,12 @@ class Base:
     """
 
     def __init__(self, profile: str, dataset: str, likelihood: str, overrides: Mapping[str, Any] | None):
-        self.dataset = dataset
-        self.likelihood = protocol(dataset).likelihood if likelihood == "default" else likelihood
-        known_likelihood(self.likelihood)
+        self.likelihood = likelihood_of(dataset, likelihood)
         asked = {"architecture": "residual"} | dict(overrides or {})
-        self.budget: Profile = load_profile(profile, f"residual_{dataset}", asked)
-        self.data: Data = resolve_data(dataset, self.budget.n_train, self.budget.n_test, source=self.budget.source)
+        self.data: Data
+        self.budget: Profile
+        self.data, self.budget = prepared(dataset, load_profile(profile, f"residual_{dataset}", asked))
+        self.dataset = self.data.name
 
     def vae(self, method: str, seed: int, **changes: Any) -> VAERun:
         """Return one VAE; ``changes`` are fields of VAERun."""

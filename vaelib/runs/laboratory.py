@@ -108,10 +108,12 @@ def write_laboratory(lab: Laboratory) -> Tables:
     return tables
 
 
-def write_brackets(profile: str, dataset: str, runs: Mapping[str, Brackets]) -> pd.DataFrame:
+def write_brackets(profile: str, runs: Mapping[str, Brackets]) -> pd.DataFrame:
     """Write ``brackets`` from finished runs, one row an image, and return those of this setting."""
     pieces = [
-        _joined([run], (dataset, run.vae.network.likelihood), "seed", method=method, source=run.vae.data.label)
+        _joined(
+            [run], (run.vae.data.name, run.vae.network.likelihood), "seed", method=method, source=run.vae.data.label
+        )
         for method, run in runs.items()
     ]
     table = pd.concat(pieces, ignore_index=True)

@@ -128,7 +128,7 @@ def make_plan(
         for kind in dict.fromkeys(artifact.kind for artifact in everything)
     }
     total = price(everything, store, machine)
-    return Plan(profile, dataset, chosen.data.label, likelihood, machine, figures, skipped, kinds, total)
+    return Plan(profile, chosen.dataset, chosen.data.label, likelihood, machine, figures, skipped, kinds, total)
 
 
 def _amount(value: float, unit: str) -> str:

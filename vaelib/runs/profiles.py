@@ -1,6 +1,7 @@
 """Profiles: one ladder of budgets over the same code, from CI to a cluster, and what each data set fixes."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -9,6 +10,7 @@ import yaml
 from pydantic import Field
 
 from ..errors import VaelibError
+from ..paths import from_here
 from .settings import LikelihoodName, Settings, checked
 
 
@@ -40,6 +42,9 @@ TrainingVariant = Literal["mean", "augment_probability", "residual_variant", "sk
 # The grids that the paper ran (read off Figs. 7 and 8).
 MZ_GRID = (1, *range(2, 33, 2), *range(36, 65, 4))
 NC_GRID = (1, 2, 4, 6, 8, 10, 16, 22, 32, 64, 128, 192, 256, 384, 448, 512)
+
+
+PATHS = ("teacher_from", "bank_from")  # of the settings below
 
 
 class Profile(Settings):
@@ -203,16 +208,33 @@ def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str
     return checked(Profile, {"name": name} | values | dict(overrides or {}), "a profile")
 
 
-def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """Return ``["epochs=20", "amp=false"]`` as ``{"epochs": 20, "amp": False}``.
+def parse_pairs(pairs: Iterable[str], option: str, example: str) -> dict[str, str]:
+    """Return ``["a=1", "b=x y"]`` as ``{"a": "1", "b": "x y"}``; raises VaelibError: an item without ``=``."""
+    split = {pair: pair.partition("=") for pair in pairs}
+    for pair, (name, equals, _) in split.items():
+        if not (name.strip() and equals):
+            raise VaelibError(f"{option} {pair}: write name=value, for example {option} {example}")
+    return {name.strip(): value.strip() for name, _, value in split.values()}
+
+
+def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+    """Return ``["epochs=20", "amp=false", "k_grid=1,2"]`` as ``{"epochs": 20, "amp": False, "k_grid": [1, 2]}``.
+
+    An item may hold several, ``"epochs=20 k=1"``. A value is read by the type of its setting: ``010`` is ten, and a text
+    stays the text that it is. Paths become absolute, because the one who reads them may work in another folder.
 
     Raises:
-        VaelibError: an item without ``=``.
+        VaelibError: an item without ``=``, an unknown setting, a value that is none of its kind or out of range.
     """
-    values = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise VaelibError(f"--set {pair}: write name=value, for example --set epochs=20")
-        values[name.strip()] = yaml.safe_load(value)
-    return values
+    each = [pair for text in pairs for pair in re.split(r"\s+(?=\w+=)", text.strip()) if pair]
+    values: dict[str, Any] = dict(parse_pairs(each, "--set", "epochs=20"))
+    for name, text in values.items():
+        kinds = get_args(field.annotation) if (field := Profile.model_fields.get(name)) else ()
+        if type(None) in kinds and text.lower() in ("null", "none", ""):
+            values[name] = None
+        elif Ellipsis in kinds:
+            values[name] = [item.strip(" \"'") for item in text.strip("[]()").split(",") if item.strip()]
+        elif name in PATHS:
+            values[name] = from_here(text)
+    read = checked(Profile, values, "a profile").model_dump(include=set(values))
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in read.items()}

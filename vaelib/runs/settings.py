@@ -60,7 +60,8 @@ class Data(Artifact):
     """
 
     kind: ClassVar[str] = "data"
-    name: str
+    name: str = Field(description="of one's own images: their tag, see vaelib.data.identity")
+    path: str | None = Field(None, exclude=True, description="where one's own lie; not part of what they are")
     n_train: int = Field(ge=1)
     n_test: int = Field(ge=1)
     seed: int = 0
@@ -68,6 +69,11 @@ class Data(Artifact):
     label: str = Field(description="what the images are, for every figure's footer")
     channels: int = Field(1, ge=1)
     digest: str
+
+    @property
+    def place(self) -> str:
+        """Return what :func:`vaelib.data.load_dataset` knows the images by: a name or a path."""
+        return self.path or self.name
 
 
 class HeldOut(Artifact):

@@ -65,4 +65,4 @@ def teacher_sheet(
     for seed in range(budget.c2st_seeds):
         points.append(Point("real", math.nan, c2st_for(data, budget, None, seed)))
         points += [Point("teacher", x, c2st_for(data, budget, bank, seed)) for x, bank in banks.items()]
-    return Experiment("teacher_sheet", budget, dataset, base.likelihood, points)
+    return Experiment("teacher_sheet", budget, base.dataset, base.likelihood, points)

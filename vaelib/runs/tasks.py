@@ -58,7 +58,7 @@ def downstream(
     """Return the downstream tasks of the VAEs of :func:`~vaelib.runs.experiments.three_gaps`, whose arguments it takes.
 
     Raises:
-        VaelibError: as there; fewer than 50 test images, or own images of one class.
+        VaelibError: as there; fewer than 10 test images, or own images of one class.
     """
     base = three_gaps(profile, dataset, likelihood, overrides)
     if dataset not in PROTOCOLS:

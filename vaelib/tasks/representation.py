@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CLASSIFIERS = ("LR", "SVM-L", "SVM-RBF", "kNN")
 SPLIT_SEED = 42  # the same split for every model, corruption and seed
-FEWEST = 50
+FEWEST = 10
 
 
 def posterior_means(vae: nn.Module, images: Tensor, batch_size: int = 1000) -> np.ndarray:
@@ -78,7 +78,7 @@ def representation_accuracy(features: np.ndarray, labels: np.ndarray | Tensor, c
         classifier: one of :data:`CLASSIFIERS`; trained on a fixed 80 %, tested on the other 20 %.
 
     Raises:
-        VaelibError: unknown classifier; features that are not finite; fewer than 50 images, or labels of another
+        VaelibError: unknown classifier; features that are not finite; fewer than 10 images, or labels of another
             number; a training part of one class.
     """
     model, labels = build_classifier(classifier), np.asarray(labels)

@@ -27,7 +27,7 @@ from ..settings import RHA, Artifact, Bank, Data, Gaps, HeldOut, Pretrained, Sam
 from ..store import SCRATCH, Store
 from .classifier import load_classifier, make_classifier
 from .context import Context, pick_device
-from .data import make_data, make_held_out, resolve_data, spare_images
+from .data import lowered, make_data, make_held_out, resolve_data, spare_images
 from .diffusion import fill_shards, load_teacher, make_bank, make_teacher
 from .gaps import make_gaps, make_remeasured
 from .laboratory import make_brackets, make_calibration, make_plane, make_remark, make_world_bounds
@@ -93,6 +93,7 @@ __all__ = [
     "load_classifier",
     "load_teacher",
     "load_vae",
+    "lowered",
     "make",
     "make_shard",
     "resolve_data",

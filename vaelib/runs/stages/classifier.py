@@ -19,7 +19,7 @@ def labelled_images(data: Data, count: int, context: Context) -> tuple[Tensor, T
     if not count:
         return context.split(data, "train"), context.split(data, "train_labels")
     sizes = {"n_train": data.n_train, "n_test": data.n_test, "held_out": count}
-    loaded = load_dataset(data.name, **sizes, seed=data.seed, source=data.source)
+    loaded = load_dataset(data.place, **sizes, seed=data.seed, source=data.source)
     if not torch.equal(loaded.train, context.split(data, "train").cpu()):
         raise VaelibError(f"dataset = {data.name}: its files are not those it was prepared from; restore them")
     return loaded.held_out, loaded.held_out_labels

@@ -2,8 +2,11 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +14,8 @@ from torch import Tensor
 
 from ... import files
 from ...data import load_dataset
+from ...data.datasets import DATASETS
+from ...data.identity import dataset_tag
 from ...errors import VaelibError
 from ..settings import Data, HeldOut
 from .context import Context
@@ -43,7 +48,10 @@ def _digest(arrays: list[Tensor]) -> str:
 def resolve_data(
     name: str, n_train: int | None = None, n_test: int | None = None, seed: int = 0, source: str = "auto"
 ) -> Data:
-    """Look the data set up and return settings that name exactly these images."""
+    """Look the data set up and return settings that name exactly these images.
+
+    Of images of one's own as many are taken as there are, where more are asked for, and a line says so.
+    """
     asked, known = (name, n_train, n_test, seed, source), _read.get()
     if known is None:
         return _resolve(*asked)
@@ -82,9 +90,14 @@ def _published(name: str, n_train: int | None, n_test: int | None, seed: int, so
 
 
 def _resolve(name: str, n_train: int | None, n_test: int | None, seed: int, source: str, download: bool = True) -> Data:
-    data = load_dataset(name, n_train=n_train, n_test=n_test, seed=seed, source=source, download=download)
+    own, sizes = name not in DATASETS, {"n_train": n_train, "n_test": n_test}
+    data = load_dataset(name, **sizes, at_most=own, seed=seed, source=source, download=download)
+    tag = dataset_tag(name)
+    for (setting, wanted), there in zip(sizes.items(), (data.train, data.test), strict=True):
+        lowered(tag, setting, wanted, len(there))
     return Data(
-        name=name,
+        name=tag,
+        path=os.path.abspath(Path(name).expanduser()) if own else None,
         n_train=len(data.train),
         n_test=len(data.test),
         seed=seed,
@@ -93,6 +106,19 @@ def _resolve(name: str, n_train: int | None, n_test: int | None, seed: int, sour
         channels=data.train.shape[1],
         digest=_digest([data.train, data.test, data.train_labels, data.test_labels]),
     )
+
+
+def lowered(tag: str, setting: str, wanted: int | None, most: int) -> int:
+    """Return ``wanted``, or ``most`` where that is less; then a line says so, once."""
+    if wanted is None or wanted <= most:
+        return most if wanted is None else wanted
+    _tell(f"{tag}: {setting} = {wanted:,} is lowered to {most:,}, for there are no more images")
+    return most
+
+
+@cache
+def _tell(line: str) -> None:
+    print(line, flush=True)
 
 
 def spare_images(data: Data) -> int:
@@ -106,13 +132,13 @@ def spare_images(data: Data) -> int:
 
 
 def _training_images(data: Data, download: bool = True) -> int:
-    return len(load_dataset(data.name, n_test=1, seed=data.seed, source=data.source, download=download).train)
+    return len(load_dataset(data.place, n_test=1, seed=data.seed, source=data.source, download=download).train)
 
 
 def make_data(settings: Data, context: Context) -> None:
     """Write the splits as ``.npy`` files."""
     loaded = load_dataset(
-        settings.name, n_train=settings.n_train, n_test=settings.n_test, seed=settings.seed, source=settings.source
+        settings.place, n_train=settings.n_train, n_test=settings.n_test, seed=settings.seed, source=settings.source
     )
     arrays = {
         "train": loaded.train,
@@ -130,7 +156,7 @@ def make_held_out(settings: HeldOut, context: Context) -> None:
     """Write real training images that D_train does not hold."""
     data = settings.data
     loaded = load_dataset(
-        data.name,
+        data.place,
         n_train=data.n_train,
         n_test=data.n_test,
         held_out=settings.size,

@@ -26,7 +26,7 @@ CLEAN, OVERALL = "clean", "overall"  # beside the corruptions' names: the images
 def _published_order(settings: Corrupted, test: Tensor) -> Tensor:
     """Return where each image of D_test stands in CIFAR-10's test set, the order of the published files."""
     data = settings.data
-    whole = load_dataset(data.name, n_train=2, seed=data.seed, source=data.source)
+    whole = load_dataset(data.place, n_train=2, seed=data.seed, source=data.source)
     order = torch.from_numpy(subset(whole.test_labels.numpy(), data.n_test, data.seed, "n_test"))
     if not whole.exact or not torch.equal(whole.test[order], test.cpu()):
         raise VaelibError("CIFAR-10-C's files go with the original test set; put its files into the data root")

@@ -1,0 +1,75 @@
+"""The command line: what it says of itself, what it refuses at once, and Ctrl-C."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from vaelib import __version__
+from vaelib.cli import EXPERIMENTS, app
+from vaelib.errors import VaelibError
+from vaelib.report import notebooks
+from vaelib.runs import EXPERIMENTS as KNOWN
+
+
+@pytest.fixture
+def vaelib(monkeypatch):
+    """Return a function that runs ``vaelib`` in this process, wide enough that no line is folded."""
+    monkeypatch.setenv("COLUMNS", "300")
+    return lambda *words: CliRunner().invoke(app, list(words))
+
+
+def test_help_begins_with_what_it_is_for(vaelib):
+    text = vaelib("--help").output
+    assert "Train VAEs on real and on synthetic images" in text
+    assert "library function" not in text
+    assert vaelib("--version").output == f"vaelib {__version__}\n"
+
+
+def test_run_names_the_experiments_there_are(vaelib):
+    assert EXPERIMENTS.replace(" or ", ", ").split(", ") == list(KNOWN)
+    for verb in ("run", "plan", "teacher"):
+        assert EXPERIMENTS in vaelib(verb, "--help").output
+
+
+@pytest.mark.parametrize("words", [["fetch"], ["plan"], ["run"], ["teacher"], ["tag"], ["report"], ["notebook", "run"]])
+def test_every_option_is_explained(vaelib, words):
+    lines = [line.strip("│ ") for line in vaelib(*words, "--help").output.splitlines() if line.startswith("│")]
+    options = [line for line in lines if line.startswith(("--", "-p", "*"))]
+    assert options
+    assert [line for line in options if len(line.split(">", 1)[1].split()) < 2] == []
+
+
+@pytest.mark.parametrize("words", [["run", "--workers", "-1"], ["plan", "--count", "0"]])
+def test_a_number_out_of_range_is_refused_at_once(vaelib, words):
+    done = vaelib(*words)
+    assert done.exit_code == 2
+    assert f"Invalid value for '{words[1]}'" in done.output
+
+
+def test_a_tag_is_checked_and_printed(vaelib, toy):
+    assert vaelib("tag").output == "fashion_mnist\n"
+    assert vaelib("tag", "--likelihood", "mol").output == "fashion_mnist-mol\n"
+    assert vaelib("tag", "--dataset", toy, "--set", "n_train=40 epochs=2").output.startswith("toy-")
+    mistakes = {"profile": "smok", "dataset": "cifar11", "likelihood": "gauss", "set": "epoch=3"}
+    for option, value in mistakes.items():
+        told = vaelib("tag", f"--{option}", value).exception
+        assert isinstance(told, VaelibError)
+        assert type(vaelib("run", "three_gaps", f"--{option}", value).exception) is VaelibError
+        assert str(vaelib("run", "three_gaps", f"--{option}", value).exception) == str(told)
+
+
+def test_a_plan_of_images_of_ones_own_is_json(vaelib, toy):
+    done = vaelib("plan", "three_gaps", "--dataset", toy, "--quick", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["dataset"].startswith("toy-")
+
+
+def test_ctrl_c_says_how_to_go_on(vaelib, tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebooks, "run", stopped)
+    done = vaelib("notebook", "run", "00_tour", "--out", str(tmp_path / "out.ipynb"))
+    assert done.exit_code == 130
+    assert done.stderr == "stopped; the same command goes on from there\n"
