@@ -289,9 +289,9 @@ IMAGES = stripes(40)[0]
     [
         (lambda: proxy_quality(SmallClassifier(), IMAGES, IMAGES[:39]), "40 real and 39 generated"),
         (lambda: proxy_quality(SmallClassifier(), IMAGES / 255, IMAGES / 255), r"bytes \(0 to 255\)"),
-        (lambda: proxy_quality(SmallClassifier(3), IMAGES, IMAGES), "1 channels, the classifier was made for 3"),
-        (lambda: proxy_quality(SmallClassifier(), IMAGES[:3], IMAGES[:3]), "k = 3 neighbours asked of 2"),
-        (lambda: logits_of(SmallClassifier(), IMAGES[:0]), r"bytes \(0 to 255\)"),
+        (lambda: proxy_quality(SmallClassifier(3), IMAGES, IMAGES), r"images of 3 channel\(s\)"),
+        (lambda: proxy_quality(SmallClassifier(), IMAGES[:3], IMAGES[:3]), "more than k rows"),
+        (lambda: logits_of(SmallClassifier(), IMAGES[:0]), "empty set"),
         (lambda: frechet_distance(draw(5, 3), draw(5, 4)), "equal width"),
         (lambda: frechet_distance(draw(1, 3), draw(5, 3)), "2 rows or more"),
         (lambda: frechet_distance(draw(5, 3) * torch.nan, draw(5, 3)), "NaN or infinity"),
@@ -303,7 +303,7 @@ IMAGES = stripes(40)[0]
         (lambda: inception_quality(Outputs(), IMAGES.float(), IMAGES), r"bytes \(0 to 255\)"),
         (lambda: build_network("resnet50", 1, 2), "choose small or resnet18"),
         (lambda: next(fit(FitState(SmallClassifier()), IMAGES, torch.zeros(40).long())), "1 class"),
-        (lambda: next(fit(FitState(SmallClassifier()), IMAGES, torch.arange(39))), "40 images with 39 labels"),
+        (lambda: next(fit(FitState(SmallClassifier()), IMAGES, torch.arange(39))), r"labels = \(39,\) for 40 images"),
     ],
 )
 def test_mistakes_are_told_in_one_line(call, words):

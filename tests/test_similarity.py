@@ -139,5 +139,5 @@ def test_mistakes_are_named():
     x = pictures(1)
     with pytest.raises(VaelibError, match="kuzina2022, kuzina2022_fixed, wang2003_upsampled"):
         ms_ssim(x, x, "standard")
-    with pytest.raises(ValueError, match="differ in shape"):
+    with pytest.raises(VaelibError, match="give two batches of one shape"):
         ms_ssim(x, x[..., 1:])

@@ -103,8 +103,10 @@ def test_batches_depend_on_the_step_alone():
 
 
 def test_an_empty_pool_is_refused():
-    with pytest.raises(VaelibError, match="n_train"):
+    with pytest.raises(VaelibError, match="pool = an empty set"):
         TrainingDistribution(images(0), 10)
+    with pytest.raises(VaelibError, match="n_train = 0"):
+        TrainingDistribution(images(9), 0)
 
 
 @pytest.mark.parametrize("amp", [False, True])

@@ -23,7 +23,7 @@ from torch import Tensor
 from traitlets import link
 
 from ..errors import VaelibError
-from ..gaps.bounds import as_float
+from ..images import as_float
 from ..models import VAE
 from ..runs import Store, VAERun
 from ..runs.tables import stored_curves

@@ -15,6 +15,7 @@ from .cluster import client_of, dashboard
 from .price import cost
 from .settings import Artifact, Bank, Data
 from .stages import make
+from .stages.context import pick_device
 from .store import Store
 from .worker import TOPIC, make_task, shard_task
 
@@ -61,8 +62,10 @@ def run(
         scheduler: address of a running Dask scheduler (``tcp://host:8786``) whose workers see the same store.
 
     Raises:
-        VaelibError: runs failed; the independent rest has been finished.
+        VaelibError: no such device, at once; or runs failed, and the independent rest has been finished.
     """
+    if scheduler is None:  # its workers know their own devices
+        pick_device(device)
     store = store or Store()
     todo = missing(wanted, store)
     if not todo:

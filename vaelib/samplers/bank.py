@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import files, rng
 from ..errors import VaelibError
 from ..models.denoiser import EDMDenoiser
+from ..modes import evaluating
 from .heun import heun_sample
 
 IMAGE_SIZE = 32
@@ -40,14 +41,14 @@ def sample_images(
     ``batch_size`` is part of an image's identity, by at most the rounding of the network's kernels.
     """
     device = torch.device(device) if device is not None else next(denoiser.parameters()).device
-    denoiser = denoiser.to(device).eval()
     shape = (channels, IMAGE_SIZE, IMAGE_SIZE)
     batches = []
     for start in range(0, len(indices), batch_size):
         noise = torch.zeros(batch_size, *shape)
         for row, index in enumerate(indices[start : start + batch_size]):
             noise[row] = rng.normal(shape, seed, "bank", int(index))
-        x = heun_sample(denoiser, noise.to(device), steps=steps, sigma_min=sigma_min, sigma_max=sigma_max)
+        with evaluating(denoiser.to(device)):
+            x = heun_sample(denoiser, noise.to(device), steps=steps, sigma_min=sigma_min, sigma_max=sigma_max)
         images = (x * 127.5 + 128).clamp(0, 255).to(torch.uint8)
         batches.append((images >= 128).to(torch.uint8) * 255 if binarize else images)
     images = torch.cat(batches) if batches else torch.empty(0, *shape, dtype=torch.uint8)
