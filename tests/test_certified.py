@@ -283,6 +283,12 @@ def test_the_certificate_has_every_bound_in_order(pairs, log_px):
     assert "BDMC" not in real.bounds()
 
 
+def test_one_weight_tells_no_error(x):
+    assert iwae(WORLD.vae, x[:5], k=1).error.tolist() == [math.inf] * 5
+    assert ais_lower(WORLD.vae, x[:5], chains=1, temperatures=3).error.tolist() == [math.inf] * 5
+    assert iwae(WORLD.vae, x[:5], k=2).error.isfinite().all()
+
+
 def test_an_impossible_bracket_is_reported():
     """Two ends that cross by more than 2 log(2N/δ) cannot both be right; by less they can, by chance."""
     room = 2 * math.log(2 * 3 / 0.01)

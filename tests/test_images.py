@@ -21,10 +21,11 @@ from vaelib import (
 )
 from vaelib.data import NAIVE, ImageData
 from vaelib.data.corruptions import corrupt
-from vaelib.data.worlds import random_decoder
+from vaelib.data.worlds import DecoderWorld, random_decoder
 from vaelib.errors import VaelibError
 from vaelib.models import Posterior
 from vaelib.models.denoiser import build_denoiser
+from vaelib.modes import evaluating
 from vaelib.tasks import audit, c2st
 from vaelib.training import Stream, encoder_state, train_denoiser, train_encoder
 
@@ -258,6 +259,74 @@ def test_the_two_sides_of_a_mixture_have_one_shape():
     grey, colour = TrainingDistribution(BYTES, N), TrainingDistribution(WRONG["3 channels"].contiguous(), N)
     with pytest.raises(VaelibError, match=r"\(1, 32, 32\) and \(3, 32, 32\)"):
         vaelib.MixedDistribution(grey, colour, 0.5)
+
+
+def modes(module):
+    return [part.training for part in module.modules()]
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLS) - {"fit", "inception_quality", "train_denoiser"}))
+def test_whatever_evaluates_gives_every_part_its_mode_back(name):
+    for module in (VAE, CLASSIFIER):
+        module.train()
+        next(iter(module.children())).eval()
+    before = modes(VAE), modes(CLASSIFIER)
+    CALLS[name](BYTES)
+    assert (modes(VAE), modes(CLASSIFIER)) == before
+    with pytest.raises(VaelibError):
+        CALLS[name](BYTES[:0])
+    assert (modes(VAE), modes(CLASSIFIER)) == before
+
+
+def test_what_takes_no_images_gives_modes_back_too():
+    vae = FullyConnectedVAE(d_z=2, hidden=4).train()
+    tasks.generate(vae, 2)
+    DecoderWorld(vae).pairs(2)
+    with evaluating(vae):
+        assert not any(modes(vae))
+    assert all(modes(vae))
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLS) - {"inception_quality"}))
+def test_inference_mode_changes_nothing_or_is_refused(name):
+    """Gradients are had inside all the same, also of images that were made there; what learns says that it cannot."""
+    with torch.inference_mode():
+        if name in ("fit", "train_denoiser"):
+            with pytest.raises(VaelibError, match=r"call it outside torch.no_grad\(\) and torch.inference_mode"):
+                CALLS[name](BYTES)
+            return
+        CALLS[name](BYTES)
+        if name not in ONLY_BYTES:
+            CALLS[name](BYTES.float() / 255)
+
+
+def test_inference_mode_gives_the_same_numbers():
+    with torch.inference_mode():
+        inside = gaps.optimize_posterior(VAE, BYTES[:5].float() / 255, max_steps=40)
+        again = gaps.robustness_gap(VAE, BYTES, LABELS, n_images=2, restarts=1, steps=3)
+        bound = gaps.ais_lower(VAE, BYTES[:5], q=Posterior(inside.mu + 0, inside.sigma + 0), **FEW)
+    assert torch.equal(inside.elbo_star, gaps.optimize_posterior(VAE, BYTES[:5], max_steps=40).elbo_star)
+    assert torch.equal(again.gap, gaps.robustness_gap(VAE, BYTES, LABELS, n_images=2, restarts=1, steps=3).gap)
+    assert torch.equal(bound.value, gaps.ais_lower(VAE, BYTES[:5], q=inside, **FEW).value)
+
+
+def test_a_model_made_in_inference_mode_has_no_gradients_and_says_so():
+    with torch.inference_mode():
+        vae = FullyConnectedVAE(d_z=2, hidden=4)
+    assert gaps.evaluate_elbo(vae, BYTES).isfinite().all()
+    for call in (
+        lambda: gaps.optimize_posterior(vae, BYTES),
+        lambda: gaps.robustness_gap(vae, BYTES, LABELS, n_images=2),
+        lambda: gaps.ais_lower(vae, BYTES, **FEW),
+        lambda: gaps.promised(vae, BYTES, prior(BYTES)),
+    ):
+        with pytest.raises(VaelibError, match=r"made inside torch.inference_mode"):
+            call()
+
+
+def test_training_without_gradients_is_refused():
+    with torch.no_grad(), pytest.raises(VaelibError, match="train_vae needs gradients"):
+        next(train_vae(VAEState(FullyConnectedVAE(d_z=2, hidden=4)), TrainingDistribution(BYTES, N)))
 
 
 WRONG_LABELS = {

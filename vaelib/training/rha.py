@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import rng
 from ..errors import VaelibError
+from ..images import check_form
 from ..models.vae import VAE
 from ..modes import evaluating
 from .distributions import Share, Stream
@@ -51,6 +52,7 @@ class HalfAsleep(Stream):
     def batch(self, step: int, size: int) -> Tensor:
         """Return batch number ``step`` (from 0): real images, then samples x ~ p(x|z), (size, C, 32, 32)."""
         x, reals = self.distribution.batch(step, size), len(self.share.part(step, size))
+        check_form(x, self.vae, name="batch")
         real, replaced = x[:reals], x[reals:]
         if not len(replaced):
             return x
