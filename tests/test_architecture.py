@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
-    **dict.fromkeys(["errors", "files", "paths", "precision", "progress", "rng", "version"], 0),
+    **dict.fromkeys(["errors", "files", "images", "modes", "paths", "precision", "progress", "rng", "version"], 0),
     **dict.fromkeys(["data", "models"], 1),
     "samplers": 2,
     **dict.fromkeys(["training", "gaps", "tasks"], 3),

@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from vaelib import runs
 from vaelib.errors import VaelibError
-from vaelib.runs import Store, cluster
+from vaelib.runs import Store, cluster, run
 from vaelib.runs.settings import Artifact
 from vaelib.runs.stages import STAGES
+from vaelib.runs.stages.context import pick_device
 
 
 class Odd(Artifact):
@@ -42,6 +44,23 @@ def make_odd(settings, context):
 
 
 STAGES[Odd] = make_odd  # a worker imports this module to read the settings, and then knows it too
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu", "meta", "hpu:0", "gpu"])
+def test_only_devices_that_can_run_all_of_it_are_taken(name, tmp_path):
+    with pytest.raises(VaelibError, match=r"use auto, cpu, cuda or cuda:N") as error:
+        pick_device(name)
+    assert "\n" not in str(error.value)
+    with pytest.raises(VaelibError, match="device = "):  # at once, before any process or artifact
+        run([], store=Store(tmp_path), device=name)
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(VaelibError, match=r"cuda:2: this machine has 2 CUDA"):
+        pick_device("cuda:2")
 
 
 def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path):

@@ -8,7 +8,7 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Normal
 
 from vaelib.errors import VaelibError
-from vaelib.models import Bernoulli, Gaussian, build_likelihood
+from vaelib.models import Bernoulli, Gaussian, build_likelihood, likelihoods
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -17,6 +17,15 @@ def test_bernoulli_is_torchs(channels):
     x = torch.randint(0, 2, logits.shape).double()
     expected = TorchBernoulli(logits=logits).log_prob(x).flatten(1).sum(1)
     torch.testing.assert_close(Bernoulli().log_prob(logits, x), expected)
+
+
+def test_what_agrees_is_said_and_a_gaussians_clipped_draws_do_not():
+    draws = Gaussian(0.03).sample(torch.zeros(1, 1, 300, 300), torch.Generator().manual_seed(0))
+    assert 255 * draws.mean().item() == pytest.approx(3.05, abs=0.1)
+    assert Gaussian(0.03).mean(torch.zeros(1)).item() == 0
+    text = " ".join(likelihoods.__doc__.split())
+    assert "agree exactly" not in text
+    assert "0.4 σ on average (3 grey levels at σ = 0.03)" in text
 
 
 def test_bernoulli_scores_a_grey_by_its_expectation():

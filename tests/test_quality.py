@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vaelib import files
+from vaelib import files, rng
 from vaelib.errors import NonFiniteLoss, VaelibError
 from vaelib.tasks import (
     FitState,
@@ -134,6 +134,58 @@ def test_precision_and_recall_on_toy_manifolds():
     wide = precision_recall(real, 10 * draw(800, 2, seed=2))  # everything and much more
     assert wide.precision < 0.2
     assert wide.recall > 0.9
+
+
+@pytest.mark.parametrize("kind", ["distinct", "repeated", "binarised", "all alike"])
+@pytest.mark.parametrize("shift", [0.0, 3.7, 1e3])
+def test_a_set_lies_inside_its_own_manifold(kind, shift):
+    """Whatever repeats, and wherever the features lie: 1 and 1."""
+    x = draw(300, 40, seed=1)
+    x = {"distinct": x, "repeated": x.repeat(2, 1), "binarised": (x > 1.5).float(), "all alike": x[:1].repeat(9, 1)}[
+        kind
+    ]
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    assert precision_recall(x + shift, (x + shift)[order]) == (1, 1)
+
+
+def test_precision_and_recall_do_not_depend_on_a_shift():
+    a, b = (torch.randint(-9, 10, (500, 8), generator=torch.Generator().manual_seed(seed)).float() for seed in (1, 2))
+    assert 0.1 < precision_recall(a, b).precision < 0.999
+    for shift in (7.0, 4096.0, 1e6):  # whole numbers, which float32 holds exactly there
+        assert precision_recall(a + shift, b + shift) == precision_recall(a, b)
+
+
+def test_precision_and_recall_are_those_of_all_pairs(monkeypatch):
+    monkeypatch.setattr("vaelib.tasks.neighbours.BLOCK", 300)  # several blocks
+    real, generated = draw(70, 6, seed=1), 1.3 * draw(90, 6, seed=2)
+
+    def share(points, manifold):
+        exact = {"compute_mode": "donot_use_mm_for_euclid_dist"}
+        reach = torch.cdist(manifold, manifold, **exact).sort(1).values[:, 3]
+        return (torch.cdist(points, manifold, **exact) <= reach).any(1).double().mean().item()
+
+    assert precision_recall(real, generated) == pytest.approx((share(generated, real), share(real, generated)))
+
+
+def test_a_copy_is_found_among_near_copies():
+    """Bright images that differ in one pixel by a grey level: their distance is far below the rounding of |a|²."""
+    image = torch.full((1, 1024), 0.9) + 0.1 * torch.rand(1, 1024, generator=torch.Generator().manual_seed(0))
+    near = image.repeat(300, 1) + torch.eye(1024)[:300] / 255
+    distance, index = nearest(image, torch.cat([near, image]))
+    assert (distance.tolist(), index.tolist()) == ([0.0], [300])
+
+
+@pytest.mark.parametrize("images", [50, 51, 59, 1000])
+def test_every_split_of_the_inception_score_is_made(images):
+    """Ten splits, whose sizes differ by one at most, and the deviation of Salimans et al.'s code (numpy's, over n)."""
+    logits = draw(images, 8)
+    mean, deviation = inception_score(logits, 10)
+    order = torch.randperm(images, generator=rng.generator(0, "inception score"))
+    scores = []
+    for part in np.array_split(logits.double()[order].softmax(1).numpy(), 10):
+        assert len(part) in (images // 10, images // 10 + 1)
+        scores.append(np.exp((part * (np.log(part) - np.log(part.mean(0)))).sum(1).mean()))
+    assert (mean, deviation) == pytest.approx((np.mean(scores), np.std(scores)))
 
 
 def test_neighbours_are_those_of_all_pairs(monkeypatch):
@@ -297,9 +349,9 @@ IMAGES = stripes(40)[0]
     [
         (lambda: proxy_quality(SmallClassifier(), IMAGES, IMAGES[:39]), "40 real and 39 generated"),
         (lambda: proxy_quality(SmallClassifier(), IMAGES / 255, IMAGES / 255), r"bytes \(0 to 255\)"),
-        (lambda: proxy_quality(SmallClassifier(3), IMAGES, IMAGES), "1 channels, the classifier was made for 3"),
-        (lambda: proxy_quality(SmallClassifier(), IMAGES[:3], IMAGES[:3]), "k = 3 neighbours asked of 2"),
-        (lambda: logits_of(SmallClassifier(), IMAGES[:0]), r"bytes \(0 to 255\)"),
+        (lambda: proxy_quality(SmallClassifier(3), IMAGES, IMAGES), r"images of 3 channel\(s\)"),
+        (lambda: proxy_quality(SmallClassifier(), IMAGES[:3], IMAGES[:3]), "more than k rows"),
+        (lambda: logits_of(SmallClassifier(), IMAGES[:0]), "empty set"),
         (lambda: frechet_distance(draw(5, 3), draw(5, 4)), "equal width"),
         (lambda: frechet_distance(draw(1, 3), draw(5, 3)), "2 rows or more"),
         (lambda: frechet_distance(draw(5, 3) * torch.nan, draw(5, 3)), "NaN or infinity"),
@@ -311,7 +363,7 @@ IMAGES = stripes(40)[0]
         (lambda: inception_quality(Outputs(), IMAGES.float(), IMAGES), r"bytes \(0 to 255\)"),
         (lambda: build_network("resnet50", 1, 2), "choose small or resnet18"),
         (lambda: next(fit(FitState(SmallClassifier()), IMAGES, torch.zeros(40).long())), "1 class"),
-        (lambda: next(fit(FitState(SmallClassifier()), IMAGES, torch.arange(39))), "40 images with 39 labels"),
+        (lambda: next(fit(FitState(SmallClassifier()), IMAGES, torch.arange(39))), r"labels = \(39,\) for 40 images"),
     ],
 )
 def test_mistakes_are_told_in_one_line(call, words):

@@ -103,8 +103,26 @@ def test_batches_depend_on_the_step_alone():
 
 
 def test_an_empty_pool_is_refused():
-    with pytest.raises(VaelibError, match="n_train"):
+    with pytest.raises(VaelibError, match="pool = an empty set"):
         TrainingDistribution(images(0), 10)
+    with pytest.raises(VaelibError, match="n_train = 0"):
+        TrainingDistribution(images(9), 0)
+
+
+@pytest.mark.parametrize("n", [1, 40, 63])
+def test_fewer_images_than_a_batch_are_one_batch(n):
+    """Every epoch takes a step over all images, and reports what they scored."""
+    vae, sizes = small(), []
+    vae.register_forward_hook(lambda module, args, output: sizes.append(len(args[0])))
+    found = list(train_vae(VAEState(vae, lr=1e-2), TrainingDistribution(images(n), n), epochs=30, amp=False))
+    assert sizes == [n] * 30
+    assert all(epoch.elbo < -1 for epoch in found)
+    assert found[-1].elbo > found[0].elbo
+
+
+def test_a_batch_of_none_is_refused():
+    with pytest.raises(VaelibError, match="batch_size = 0"):
+        next(train_vae(VAEState(small()), TrainingDistribution(images(9), 9), batch_size=0))
 
 
 @pytest.mark.parametrize("amp", [False, True])

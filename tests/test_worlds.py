@@ -242,4 +242,4 @@ def test_a_trained_vae_is_a_world_too():
     assert z.shape == (3, 2)
     assert x.shape == (3, 1, 32, 32)
     assert not x.requires_grad
-    assert not vae.training
+    assert vae.training

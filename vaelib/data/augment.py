@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import VaelibError
+from ..images import as_float, check_images
 
 SQRT3 = math.sqrt(3.0)
 
@@ -110,10 +111,18 @@ class Augmentation:
         return torch.tensor([math.radians(self.rotate_max), math.pi * self.hue_max, math.pi])
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Return ``x`` (B, C, H, H), floats in [0, 1] on any device, augmented; draws from a CPU ``generator``.
+        """Return ``x`` (B, C, H, H), floats in [0, 1] or uint8, on any device, augmented; draws from a CPU ``generator``.
 
-        Outside the image lies black for one channel (as around MNIST), its reflection for three.
+        Outside the image lies black for one channel (as around MNIST), its reflection for three. Raises VaelibError for
+        what is no batch of images (:mod:`vaelib.images`) or not square, and for other channels than one or three.
         """
+        check_images(x, name="x")
+        if x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3]:
+            raise VaelibError(f"x of shape {tuple(x.shape)} must be square images of one or three channels")
+        return self.apply(as_float(x), generator)
+
+    def apply(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return floats ``x`` augmented, unchecked: for a training's every step."""
         draws = self.draw(len(x), generator)
         inverse = inverse_affine(draws)
         inverse[:, :, 2] *= 2 / x.shape[-1]  # grid_sample's unit is half the side

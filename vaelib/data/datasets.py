@@ -13,6 +13,7 @@ import torch
 
 from .. import paths
 from ..errors import VaelibError
+from ..images import SIDE, check_images
 from . import folder, own, sources
 from .splits import Raw, stratified
 
@@ -43,6 +44,11 @@ class ImageData:
     binary: bool
     held_out: torch.Tensor
     held_out_labels: torch.Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("train", "test", "held_out"):
+            if name != "held_out" or len(self.held_out):
+                check_images(getattr(self, name), side=SIDE, only_bytes=True, name=name)
 
 
 def dataset_names() -> tuple[str, ...]:

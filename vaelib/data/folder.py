@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import VaelibError
+from ..images import SIDE
 from ..progress import track
-from .own import SIDE, SPLITS, eighty_twenty, left_out, to_bytes
+from .own import SPLITS, eighty_twenty, left_out, to_bytes
 from .splits import Raw
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -39,7 +40,7 @@ def _folders(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if child.is_dir() and not _hidden(child.name))
 
 
-def _files(path: Path) -> list[Path]:
+def visible_files(path: Path) -> list[Path]:
     """Return the files at any depth of ``path``, hidden ones and those in hidden folders aside."""
     found = (file for file in path.rglob("*") if not any(map(_hidden, file.relative_to(path).parts)))
     return sorted(file for file in found if file.is_file())
@@ -107,7 +108,7 @@ def _read_image(file: Path) -> tuple[np.ndarray, set[str]]:
 
 def _read_folder(path: Path, folder: Path, classes: list[str], strict: bool) -> Part:
     """Return the images of ``folder``'s classes; raises VaelibError where too many, or with ``strict`` any, are unread."""
-    files = [(file, label) for label, name in enumerate(classes) for file in _files(folder / name)]
+    files = [(file, label) for label, name in enumerate(classes) for file in visible_files(folder / name)]
     _refuse_splits_within(folder, [file for file, _ in files])
     images, labels, done, unread, left = [], [], set(), {}, {}
     for file, label in track(files, f"reading {folder.name}", "images"):

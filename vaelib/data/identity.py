@@ -14,7 +14,7 @@ from ..errors import VaelibError
 from ..files import sha256
 from ..paths import from_here
 from .datasets import DATASETS, own_path
-from .own import SUFFIXES
+from .folder import SUFFIXES, visible_files
 
 LONGEST = 40  # characters of the plain name: file names end somewhere
 
@@ -44,11 +44,10 @@ def dataset_from_here(name: str) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files behind a data set, sorted; nothing hidden, which file managers and notebooks leave anywhere."""
+    """Return the files behind a data set, sorted."""
     if path.is_file():
         return [path]
-    inside = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
-    return sorted(file for file in inside if not any(part[0] == "." for part in file.relative_to(path).parts))
+    return [file for file in visible_files(path) if file.suffix.lower() in SUFFIXES]
 
 
 def _state(path: Path) -> tuple[tuple[Path, int, int], ...]:

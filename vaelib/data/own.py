@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import VaelibError
+from ..images import SIDE
 from .idx import broken
 from .splits import Raw, hold_out
 
-SIDE = 32
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
 IMAGES, LABELS = {"image", "images", "x", "data"}, {"label", "labels", "y", "target", "targets"}

@@ -27,6 +27,7 @@ from ..errors import VaelibError
 from ..models.likelihoods import Gaussian, build_likelihood
 from ..models.linear import LinearGaussianVAE
 from ..models.vae import IMAGE_SIZE, FullyConnectedVAE
+from ..modes import evaluating
 
 
 class Density(Protocol):
@@ -126,19 +127,20 @@ def bars_and_stripes(side: int = 4) -> FiniteWorld:
 class DecoderWorld:
     """The data that a VAE generates, z ~ N(0, I), x ~ p(x|z): a model's own world, where its p_θ is p_data.
 
-    Works for any VAE, a trained one too; its networks are put in eval mode. Since z is an exact sample of p(z|x),
+    Works for any VAE, a trained one too. Since z is an exact sample of p(z|x),
     log p(x) can be bounded from above (:func:`vaelib.gaps.bdmc`).
     """
 
     def __init__(self, vae: nn.Module):
-        self.vae = vae.eval()
+        self.vae = vae
 
     @torch.no_grad()
     def pairs(self, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Draw ``n`` latents (n, d_z) and their images (n, C, H, W), floats; Gaussian pixels are not clipped to [0, 1]."""
         like = next(iter(self.vae.state_dict().values()))
         z = rng.normal((n, self.vae.d_z), seed, "world/latents").to(like)
-        params, pixels = self.vae.decode(z), rng.generator(seed, "world/pixels")
+        with evaluating(self.vae):
+            params, pixels = self.vae.decode(z), rng.generator(seed, "world/pixels")
         if isinstance(self.vae.likelihood, Gaussian):  # its sample() clips, which its density does not
             noise = torch.randn(params.shape, generator=pixels).to(params)
             return z, self.vae.likelihood.centre(params) + self.vae.likelihood.sigma * noise

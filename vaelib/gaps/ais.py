@@ -25,8 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
+from ..images import as_float, check_images
 from ..models.vae import Posterior
-from .bounds import OptimizedPosterior, as_float, block_noise, check_images, evaluating
+from ..modes import evaluating
+from .bounds import OptimizedPosterior, block_noise
 from .iwae import Bound, log_mean, log_weights, rows_of, slack
 from .memory import decodings_at_once
 
@@ -160,7 +162,6 @@ def _log_mean_exp(log_w: Tensor) -> Bound:
 
 
 def _check(images: Tensor, d_z: int, chains: int, leapfrogs: int, **rows: Tensor | None) -> None:
-    check_images(images)
     if chains < 1 or leapfrogs < 1:
         raise VaelibError(f"chains = {chains} and leapfrogs = {leapfrogs} must be at least 1")
     for name, value in rows.items():
@@ -180,11 +181,13 @@ def _anneal(
     schedule: str,
     seed: int,
     memory: int | None,
+    unclipped: bool,
 ) -> tuple[Tensor, ...]:
     """Return AIS's value and error, (N,) each, and the upper bound where ``z`` is given."""
+    check_images(images, vae, unclipped=unclipped)
     _check(images, vae.d_z, chains, leapfrogs, z=z, q=None if q is None else q.mu)
     parts = []
-    with evaluating(vae) as device:
+    with evaluating(vae, gradients=True) as device:
         room = decodings_at_once(vae, as_float(images[:1].to(device)), memory, gradient=True)
         for start in range(0, len(images), chunk := max(room // max(chains, PILOT_CHAINS), 1)):
             x = as_float(images[start : start + chunk].to(device))
@@ -216,6 +219,7 @@ def ais_lower(
     schedule: str = "adaptive",
     seed: int = 0,
     memory: int | None = None,
+    unclipped: bool = False,
 ) -> Bound:
     """Return AIS's stochastic lower bound on log p(x) of every image (Neal 2001), with its standard error.
 
@@ -227,11 +231,13 @@ def ais_lower(
         leapfrogs: steps of one HMC move; at equal cost, few steps and many temperatures are tighter.
         schedule: of β: "adaptive" to the images, or "sigmoid" or "linear" for all.
         memory: bytes to hold at once (:mod:`vaelib.gaps.memory`); never changes the noise.
+        unclipped: as for :func:`~vaelib.gaps.evaluate_elbo`.
 
     Raises:
-        VaelibError: no images, no memory, an unknown schedule, counts below 1, or a ``q`` of another number of images.
+        VaelibError: no batch of images (:mod:`vaelib.images`), no memory, an unknown schedule, counts below 1, or a ``q`` of
+            another number of images.
     """
-    return Bound(*_anneal(vae, None, images, q, chains, temperatures, leapfrogs, schedule, seed, memory))
+    return Bound(*_anneal(vae, None, images, q, chains, temperatures, leapfrogs, schedule, seed, memory, unclipped))
 
 
 def bdmc(
@@ -252,7 +258,7 @@ def bdmc(
     ``z`` (N, d_z) and ``images`` come from :meth:`vaelib.data.worlds.DecoderWorld.pairs`, unclipped and not rounded;
     all else is :func:`ais_lower`'s, at twice the cost.
     """
-    lower, _, upper = _anneal(vae, z, images, q, chains, temperatures, leapfrogs, schedule, seed, memory)
+    lower, _, upper = _anneal(vae, z, images, q, chains, temperatures, leapfrogs, schedule, seed, memory, True)
     return Bracket(lower, upper)
 
 

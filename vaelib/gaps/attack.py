@@ -26,9 +26,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
+from ..images import as_float, check_images
 from ..models.vae import Posterior
+from ..modes import evaluating
 from ..rng import normal
-from .bounds import as_float, evaluating
 
 START_STD = 0.2
 PATIENCE = 20
@@ -108,8 +109,9 @@ def attack_course(
         raise VaelibError(
             f"attack radius = {radius} leaves no room; give a positive number (the paper's: 0.1, CIFAR-10 0.05)"
         )
+    check_images(x, vae, name="x")
     indices = range(len(x)) if indices is None else indices
-    with evaluating(vae) as device:
+    with evaluating(vae, gradients=True) as device:
         x = as_float(x.to(device))
         noise = torch.stack(
             [
@@ -139,7 +141,8 @@ def attack_encoder(vae: nn.Module, x: Tensor, *, steps: int = 50, **options: Any
             :func:`attack_course`.
 
     Raises:
-        VaelibError: unknown ``gradient`` or ``start``, or a ``radius`` that is not positive.
+        VaelibError: unknown ``gradient`` or ``start``, a ``radius`` that is not positive, or no batch of images
+            (:mod:`vaelib.images`).
     """
     return attack_course(vae, x, (steps,), **options)[0]
 
@@ -164,7 +167,8 @@ def attack_path(
     :func:`attack_encoder`; ``x`` is one image.
     """
     _check(gradient, start)
-    with evaluating(vae) as device:
+    check_images(x[None], vae, name="x[None]")
+    with evaluating(vae, gradients=True) as device:
         x = as_float(x.to(device)).expand(len(radii), *x.shape)
         eps = normal(tuple(x.shape[1:]), seed, "attack/0", index).to(device)
         radius = torch.tensor(radii, dtype=x.dtype, device=device).view(-1, 1, 1, 1)

@@ -15,9 +15,7 @@ the Monte Carlo error of the images whose gap is about 0; such images are flagge
 dropped. A climb from the encoder's posterior ends at the top of *its* hill: further ``starts`` look at others.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,7 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import VaelibError
+from ..images import as_float, check_images
 from ..models.vae import Posterior, elbo_at
+from ..modes import evaluating
 from ..rng import normal
 from .memory import decodings_at_once
 
@@ -33,28 +33,6 @@ NOISE_BLOCK = 100  # images that share a generator; part of what "the same noise
 PATIENCE = 3  # blocks in a row without improvement after which an image has converged
 IMAGES_AT_ONCE = 500  # in one climb, at most
 CANDIDATES, NARROWER = 1_000, 0.1  # a further start: the likeliest of so many draws from the prior, so narrow
-
-
-def as_float(images: Tensor) -> Tensor:
-    """Return images in [0, 1]: bytes are divided by 255, floats are left alone."""
-    return images if images.is_floating_point() else images.float() / 255
-
-
-def device_of(vae: nn.Module) -> torch.device:
-    """Return where the model lives (its first parameter's or buffer's device)."""
-    return next(chain(vae.parameters(), vae.buffers())).device
-
-
-@contextmanager
-def evaluating(vae: nn.Module) -> Iterator[torch.device]:
-    """Hold the model in eval mode and float32 (no autocast), then give its mode back; yields its device."""
-    device, training = device_of(vae), vae.training
-    vae.eval()
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield device
-    finally:
-        vae.train(training)
 
 
 def antithetic(draws: Tensor, samples: int) -> Tensor:
@@ -74,18 +52,26 @@ def image_noise(start: int, stop: int, samples: int, d_z: int, seed: int, purpos
     return antithetic(block_noise(start, stop, (-(-samples // 2), d_z), seed, purpose).transpose(0, 1), samples)
 
 
-def evaluate_elbo(vae: nn.Module, images: Tensor, seed: int = 0, samples: int = 1, batch_size: int = 1000) -> Tensor:
+def evaluate_elbo(
+    vae: nn.Module,
+    images: Tensor,
+    seed: int = 0,
+    samples: int = 1,
+    batch_size: int = 1000,
+    unclipped: bool = False,
+) -> Tensor:
     """Return the ELBO of every image under the encoder's posterior (Eq. 2), (N,) on the CPU, nats per image.
 
     Arguments:
         images: (N, C, H, W), uint8 or floats in [0, 1], on any device.
         samples: of z an image; the paper's ancestors take 1.
         batch_size: images decoded at once; changes memory, never the noise.
+        unclipped: the images are a Gaussian's own draws (:meth:`vaelib.data.worlds.DecoderWorld.pairs`), which leave [0, 1].
 
     Raises:
-        VaelibError: no images.
+        VaelibError: no batch of images (:mod:`vaelib.images`).
     """
-    check_images(images)
+    check_images(images, vae, unclipped=unclipped)
     scores = []
     with evaluating(vae) as device, torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -133,6 +119,7 @@ def optimize_posterior(
     final_samples: int = 64,
     starts: int = 1,
     memory: int | None = None,
+    unclipped: bool = False,
 ) -> OptimizedPosterior:
     """Return ELBO* of every image (Eq. 4; Cremer et al. 2018): Adam on (μ, softplus⁻¹σ) from the encoder's output.
 
@@ -150,15 +137,16 @@ def optimize_posterior(
         starts: climbs an image. The first starts from the encoder's output, each other one from the likeliest of
             1,000 draws from the prior; the best is kept. The cost grows in proportion.
         memory: bytes to hold at once (:mod:`vaelib.gaps.memory`); never changes the noise.
+        unclipped: as for :func:`evaluate_elbo`.
 
     Raises:
-        VaelibError: no images, no start, no memory.
+        VaelibError: no batch of images (:mod:`vaelib.images`), no start, no memory.
     """
-    check_images(images)
+    check_images(images, vae, unclipped=unclipped)
     if starts < 1:
         raise VaelibError(f"starts = {starts}: at least the encoder's own is needed")
     climbing, parts = (seed, lr, samples, block, max_steps, tol), []
-    with evaluating(vae) as device, torch.no_grad():
+    with evaluating(vae, gradients=True) as device:
         room = decodings_at_once(vae, as_float(images[:1].to(device)), memory, gradient=True) // max(samples, 1)
         for start in range(0, len(images), chunk := max(min(room, IMAGES_AT_ONCE), 1)):
             x = as_float(images[start : start + chunk].to(device))
@@ -175,12 +163,6 @@ def optimize_posterior(
             parts.append((*best, elbo, torch.maximum(star, elbo), converged, worse, won, steps))
     *tensors, steps = zip(*parts, strict=True)
     return OptimizedPosterior(*(torch.cat(part).cpu() for part in tensors), max(steps))
-
-
-def check_images(images: Tensor) -> None:
-    """Raise VaelibError if there are no images."""
-    if not len(images):
-        raise VaelibError("images = an empty set has no ELBO; give at least one image")
 
 
 def _score(vae: nn.Module, q: Posterior, tiled: Tensor, eps: Tensor) -> Tensor:

@@ -16,9 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..images import as_float, check_images
 from ..models.vae import Posterior, elbo_at
+from ..modes import evaluating
 from .ais import Bracket, InferenceGap, ais_lower, bdmc, split_inference_gap
-from .bounds import OptimizedPosterior, as_float, check_images, evaluating, image_noise, optimize_posterior
+from .bounds import OptimizedPosterior, image_noise, optimize_posterior
 from .iwae import Bound, iwae, rows_of
 from .memory import decodings_at_once
 
@@ -39,7 +41,14 @@ def _slope(vae: nn.Module, q: Posterior, x: Tensor, eps: Tensor) -> tuple[Tensor
 
 @torch.no_grad()
 def promised(
-    vae: nn.Module, images: Tensor, q: Posterior, *, samples: int = 64, seed: int = 0, memory: int | None = None
+    vae: nn.Module,
+    images: Tensor,
+    q: Posterior,
+    *,
+    samples: int = 64,
+    seed: int = 0,
+    memory: int | None = None,
+    unclipped: bool = False,
 ) -> Tensor:
     """Return the nats that a natural-gradient step from ``q`` (N, d_z) promises each image (see the module's text), (N,).
 
@@ -49,13 +58,14 @@ def promised(
         images: (N, C, H, W), uint8 or floats in [0, 1].
         samples: of z an image, for each of the two gradients.
         memory: bytes to hold at once (:mod:`vaelib.gaps.memory`).
+        unclipped: as for :func:`~vaelib.gaps.evaluate_elbo`.
 
     Raises:
-        VaelibError: no images, no memory.
+        VaelibError: no batch of images (:mod:`vaelib.images`), no memory.
     """
-    check_images(images)
+    check_images(images, vae, unclipped=unclipped)
     parts = []
-    with evaluating(vae) as device:
+    with evaluating(vae, gradients=True) as device:
         room = decodings_at_once(vae, as_float(images[:1].to(device)), memory, gradient=True)
         for start in range(0, len(images), chunk := max(room // GROUP, 1)):
             x = as_float(images[start : start + chunk].to(device))
@@ -123,23 +133,24 @@ def certify(
 
     Arguments:
         z: (N, d_z) that the images were generated from (:meth:`vaelib.data.worlds.DecoderWorld.pairs`), for the upper
-            bound; leave it out for real images.
+            bound; leave it out for real images. With it, images may leave [0, 1], as a Gaussian's draws do.
         k: draws of IWAE, from q* with its σ times ``widen``: a proposal narrower than p(z|x) has heavy-tailed weights.
         starts: climbs towards q* an image.
         chains, temperatures: of AIS and BDMC, from q*.
         memory: bytes to hold at once (:mod:`vaelib.gaps.memory`).
 
     Raises:
-        VaelibError: no images, counts below 1, no memory, or a ``z`` of another number of images.
+        VaelibError: no batch of images (:mod:`vaelib.images`), counts below 1, no memory, or a ``z`` of another number of images.
     """
     shared = {"seed": seed, "memory": memory}
-    optimum = optimize_posterior(vae, images, starts=starts, **shared)
+    known = {"unclipped": z is not None, **shared}
+    optimum = optimize_posterior(vae, images, starts=starts, **known)
     wide = Posterior(optimum.mu, widen * optimum.sigma)
-    weighted = iwae(vae, images, k=k, q=wide, **shared)
+    weighted = iwae(vae, images, k=k, q=wide, **known)
     annealing = {"q": wide, "chains": chains, "temperatures": temperatures, **shared}
     if z is None:
         annealed, upper = ais_lower(vae, images, **annealing).value, torch.full_like(weighted.value, math.inf)
     else:
         annealed, upper = bdmc(vae, z, images, **annealing)
     q = Posterior(optimum.mu, optimum.sigma)
-    return Certified(optimum, weighted, annealed, upper, promised(vae, images, q, **shared))
+    return Certified(optimum, weighted, annealed, upper, promised(vae, images, q, **known))

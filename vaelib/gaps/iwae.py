@@ -25,8 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
+from ..images import as_float, check_images
 from ..models.vae import Posterior
-from .bounds import as_float, block_noise, check_images, evaluating
+from ..modes import evaluating, ordinary
+from .bounds import block_noise
 from .memory import decodings_at_once
 
 DRAWS = 10  # of z an image that share a generator; part of what "the same noise" means, so not a setting
@@ -55,14 +57,16 @@ def log_weights(vae: nn.Module, q: Posterior, x: Tensor, eps: Tensor) -> Tensor:
 
 
 def log_mean(total: Tensor, squares: Tensor, k: int) -> Bound:
-    """Return log of the mean of k weights and its standard error, from log Σw and log Σw²."""
+    """Return log of the mean of k weights and its standard error, from log Σw and log Σw²; one weight tells no error."""
+    if k == 1:
+        return Bound(total, torch.full_like(total, math.inf))
     spread = ((squares - 2 * total).exp() - 1 / k).clamp(min=0)
-    return Bound(total - math.log(k), (spread * (k / (k - 1) if k > 1 else math.inf)).sqrt())
+    return Bound(total - math.log(k), (spread * (k / (k - 1))).sqrt())
 
 
 def rows_of(q: Posterior, start: int, stop: int, like: Tensor) -> Posterior:
     """Return images ``start`` to ``stop`` of a posterior, in ``like``'s place and precision."""
-    return Posterior(q.mu[start:stop].to(like), q.sigma[start:stop].to(like))
+    return Posterior(*(ordinary(part[start:stop].to(like)) for part in (q.mu, q.sigma)))
 
 
 @torch.no_grad()
@@ -74,6 +78,7 @@ def iwae(
     q: Posterior | None = None,
     seed: int = 0,
     memory: int | None = None,
+    unclipped: bool = False,
 ) -> Bound:
     """Return IWAE_k of every image (Burda et al. 2016): a stochastic lower bound on log p(x).
 
@@ -83,11 +88,12 @@ def iwae(
         q: where they come from, an :class:`OptimizedPosterior` say; the encoder's posterior unless given. A q that is
             narrower than p(z|x) makes heavy-tailed weights: a larger sigma can tighten the bound.
         memory: bytes to hold at once (:mod:`vaelib.gaps.memory`); never changes the noise.
+        unclipped: as for :func:`~vaelib.gaps.evaluate_elbo`.
 
     Raises:
-        VaelibError: no images, no memory, k below 1, or a ``q`` of another number of images.
+        VaelibError: no batch of images (:mod:`vaelib.images`), no memory, k below 1, or a ``q`` of another number of images.
     """
-    check_images(images)
+    check_images(images, vae, unclipped=unclipped)
     if k < 1 or (q is not None and len(q.mu) != len(images)):
         raise VaelibError(f"k = {k} must be at least 1, and q, if given, hold one posterior for each image")
     parts = []

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from ..data import splits
 from ..errors import VaelibError
+from ..images import as_float, check_images, check_labels
+from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
 from ..rng import generator, normal
 from .attack import attack_encoder
-from .bounds import as_float, evaluating
-from .similarity import ms_ssim
+from .similarity import check_variant, similarity
 
 RECONSTRUCTIONS = ("sample", "mean")
 
@@ -77,6 +78,8 @@ def attacked_pairs(
     """Yield the pairs of images whose similarity Eq. 5 takes, restart by restart; see :func:`robustness_gap`."""
     if reconstruction not in RECONSTRUCTIONS:
         raise VaelibError(f"reconstruction {reconstruction!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
+    check_images(images, vae)
+    check_labels(labels, len(images))
     chosen = stratified(labels, n_images, seed)
     indices = chosen.tolist()
     attack = {"radius": radius, "steps": steps, "lr": lr, "restarts": restarts, "seed": seed}
@@ -106,11 +109,13 @@ def robustness_gap(
             see :mod:`vaelib.gaps.attack`. Defaults are those of :func:`attacked_pairs`.
 
     Raises:
-        VaelibError: an unknown variant name, or more images asked for than there are.
+        VaelibError: an unknown variant name, more images asked for than there are, no batch of images
+            (:mod:`vaelib.images`), or labels that are not a whole number from 0 on for each of them.
         NonFinite: the VAE gave NaN or infinity.
     """
+    check_variant(variant)
     rows = []
     for found in attacked_pairs(vae, images, labels, **options):
-        rows.append(torch.stack([ms_ssim(*pair, variant=variant) for pair in found]))
+        rows.append(torch.stack([similarity(*pair, variant) for pair in found]))
     inputs, reconstructions, same = torch.stack(rows).mean(0).cpu()
     return RobustnessGap(inputs, reconstructions, inputs - reconstructions, 1 - same)

@@ -25,9 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import VaelibError
-from .bounds import as_float
+from ..images import as_float, check_images
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SMALLEST = 16  # pixels a side: four halvings leave one
 VARIANTS = ("kuzina2022", "kuzina2022_fixed", "wang2003_upsampled")
 
 
@@ -45,12 +46,20 @@ def _ssim(x: Tensor, y: Tensor, taps: int) -> tuple[Tensor, Tensor]:
     rows, columns = _band(x.shape[-2], taps, x), _band(x.shape[-1], taps, x)
     mean_x, mean_y, xx, yy, xy = (rows.T @ image @ columns for image in (x, y, x * x, y * y, x * y))
     product, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
-    cs = (2 * (xy - product) + 0.03**2) / (xx + yy - squares + 0.03**2)
+    # In floats a variance may come out below 0 and a covariance above what the variances allow.
+    variances = (xx + yy - squares).clamp_min(0)
+    covariances = torch.minimum(torch.maximum(2 * (xy - product), -variances), variances)
+    cs = (covariances + 0.03**2) / (variances + 0.03**2)
     ssim = cs * (2 * product + 0.01**2) / (squares + 0.01**2)
     return ssim.mean((-2, -1)), cs.mean((-2, -1))
 
 
-@torch.no_grad()
+def check_variant(variant: str) -> None:
+    """Raise VaelibError if there is no such variant."""
+    if variant not in VARIANTS:
+        raise VaelibError(f"similarity variant {variant!r} is unknown; choose one of {', '.join(VARIANTS)}")
+
+
 def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:
     """Return the multi-scale structural similarity of two batches of images; 1 means equal.
 
@@ -59,13 +68,27 @@ def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:
         variant: see the module's text.
 
     Raises:
-        VaelibError: unknown ``variant``.
+        VaelibError: unknown ``variant``, no two batches of images (:mod:`vaelib.images`) of one shape, or too small ones.
     """
-    if variant not in VARIANTS:
-        raise VaelibError(f"similarity variant {variant!r} is unknown; choose one of {', '.join(VARIANTS)}")
-    if x.shape != y.shape:
-        raise ValueError(f"images differ in shape: {tuple(x.shape)} and {tuple(y.shape)}")
-    x, y = as_float(x), as_float(y)
+    check_variant(variant)
+    for name, images in (("x", x), ("y", y)):
+        check_images(images, name=name)
+    if x.shape != y.shape or min(x.shape[2:]) < SMALLEST:
+        shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+        raise VaelibError(
+            f"images x and y of shapes {shapes}; give two batches of one shape, {SMALLEST} pixels a side or more"
+        )
+    return similarity(as_float(x), as_float(y), variant)
+
+
+@torch.no_grad()
+def similarity(x: Tensor, y: Tensor, variant: str) -> Tensor:
+    """Return :func:`ms_ssim` of floats in [0, 1], unchecked: for loops. Never in less than float32, whatever autocast says."""
+    with torch.autocast(x.device.type, enabled=False):
+        return _multi_scale(x, y, variant)
+
+
+def _multi_scale(x: Tensor, y: Tensor, variant: str) -> Tensor:
     kuzina = variant != "wang2003_upsampled"
     factor = 1 if kuzina else -(-176 // min(x.shape[-2:]))
     if factor > 1:
@@ -81,4 +104,4 @@ def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:
         result = result * term.relu() ** (4 * weight if last and variant == "kuzina2022" else weight)
         if not last:
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-    return result.mean(1)
+    return result.mean(1).clamp_max(1)

@@ -156,7 +156,10 @@ def build_denoiser(
     norm_groups: int | None = None,
     image_size: int = 32,
 ) -> EDMDenoiser:
-    """Return a freshly initialised denoiser; the defaults are EDM's for CIFAR-10 (DDPM++; Karras Appendix F).
+    """Return a freshly initialised denoiser: a ``diffusers.UNet2DModel`` with the sizes that EDM has for CIFAR-10.
+
+    Width, levels, blocks, attention and dropout are those of EDM's DDPM++ (Karras Appendix F), the network is another: it
+    attends in other places and has 59.0 M parameters where DDPM++ has 55.7 M.
 
     Level l has ``blocks`` residual blocks of ``width * multipliers[l]`` channels, at half the resolution of level
     l − 1; levels whose resolution is in ``attention`` attend. ``norm_groups`` (EDM: 32, of at least 4 channels) must
@@ -183,4 +186,6 @@ def build_denoiser(
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return EDMDenoiser(network, space_to_depth=space_to_depth, amp=amp)
+    denoiser = EDMDenoiser(network, space_to_depth=space_to_depth, amp=amp)
+    denoiser.image_shape = channels, image_size, image_size
+    return denoiser

@@ -51,6 +51,8 @@ class LinearGaussianVAE(nn.Module):
             for which the amortization gap is 0.
     """
 
+    unclipped = True  # its images may leave [0, 1]
+
     def __init__(
         self,
         weight: Tensor,

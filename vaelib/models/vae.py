@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import VaelibError
+from ..images import as_float, check_images
 from .likelihoods import Gaussian, Likelihood
 
 IMAGE_SIZE = 32
@@ -46,6 +47,7 @@ class VAE(nn.Module, ABC):
     Attributes:
         d_z: number of latents.
         channels: image channels C.
+        image_shape: (C, 32, 32).
         likelihood: p(x|z), see :mod:`vaelib.models.likelihoods`.
     """
 
@@ -54,6 +56,7 @@ class VAE(nn.Module, ABC):
         if d_z < 1:
             raise VaelibError(f"latents = {d_z}: a VAE needs at least one latent (the paper's: 16)")
         self.d_z, self.channels, self.likelihood = d_z, channels, likelihood
+        self.image_shape = channels, IMAGE_SIZE, IMAGE_SIZE
 
     @abstractmethod
     def encoder_output(self, x: Tensor) -> Tensor:
@@ -70,17 +73,22 @@ class VAE(nn.Module, ABC):
         return Posterior(mu, F.softplus(s).clamp_min(SMALLEST_SIGMA))
 
     def forward(self, x: Tensor, eps: Tensor) -> Tensor:
-        """Return the ELBO of each image, shape (B,); see :func:`elbo`."""
-        return elbo(self, x, eps)
+        """Return the ELBO of each image, shape (B,); :func:`elbo` without its checks, for a training's every step."""
+        return elbo_at(self, self.encode(x), x, eps)
 
 
 def elbo(vae: VAE, x: Tensor, eps: Tensor) -> Tensor:
     """Return the ELBO of Eq. (2) for each image, shape (B,), nats per image.
 
     Arguments:
-        x: images in [0, 1], (B, C, 32, 32).
+        x: images (B, C, 32, 32), uint8 or floats in [0, 1].
         eps: standard normal noise, (B, d_z) or (S, B, d_z) for S samples of z an image.
+
+    Raises:
+        VaelibError: no batch of images (:mod:`vaelib.images`).
     """
+    check_images(x, vae, name="x")
+    x = as_float(x)
     return elbo_at(vae, vae.encode(x), x, eps)
 
 

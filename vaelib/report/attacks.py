@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..gaps import attack_course, attacked_pairs, ms_ssim, stratified, symmetric_kl
 from ..gaps.attack import GRADIENTS
-from ..gaps.bounds import as_float, evaluating
 from ..gaps.similarity import VARIANTS
+from ..images import as_float
 from ..models import VAE
+from ..modes import evaluating
 from ..runs import Experiment, Gaps, tables_folder
 from ..runs.sensitivity import SIGN_LR
 from ..runs.tables import merge_table

@@ -21,8 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..gaps import attack_path, ms_ssim
-from ..gaps.bounds import as_float, evaluating
+from ..images import as_float
 from ..models import VAE
+from ..modes import evaluating
 from ..tasks.interpolation import Interpolation
 from .canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
 from .claims import number

@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import paths
 from ..errors import VaelibError
 from ..files import read_json, write_json
-from ..gaps.bounds import as_float
+from ..images import as_float
 from ..models import VAE
 from ..runs import Experiment
 from ..tasks.interpolation import interpolate

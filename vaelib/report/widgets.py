@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..errors import VaelibError
-from ..gaps.bounds import as_float
+from ..images import as_float
 from ..models import VAE
 from ..runs import Store, VAERun
 from ..runs.tables import stored_curves

@@ -15,6 +15,7 @@ from .cluster import client_of, dashboard
 from .price import cost
 from .settings import Artifact, Bank, Data
 from .stages import make
+from .stages.context import pick_device
 from .store import Store
 from .worker import TOPIC, make_task, shard_task
 
@@ -61,12 +62,15 @@ def run(
         scheduler: address of a running Dask scheduler (``tcp://host:8786``) whose workers see the same store.
 
     Raises:
-        VaelibError: a negative number of workers; runs failed, and the independent rest has been finished.
+        VaelibError: no such device or a negative number of workers, at once; or runs failed, and the independent rest has
+            been finished.
     """
     if workers is not None and workers < 0:
         raise VaelibError(
             f"workers = {workers} must be 0 (none but this process) or more; leave it out for one a core or GPU"
         )
+    if scheduler is None:  # its workers know their own devices
+        pick_device(device)
     store = store or Store()
     todo = missing(wanted, store)
     if not todo:

@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import files, rng
 from ..errors import VaelibError
 from ..models.denoiser import EDMDenoiser
+from ..modes import evaluating
 from ..precision import require_finite
 from .dpmpp import dpmpp_2m_sample
 from .heun import heun_sample
@@ -52,15 +53,15 @@ def sample_images(
     if sampler not in SAMPLERS:
         raise VaelibError(f"sampler = {sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
     device = torch.device(device) if device is not None else next(denoiser.parameters()).device
-    denoiser = denoiser.to(device).eval()
     shape = (channels, IMAGE_SIZE, IMAGE_SIZE)
     batches = []
     for start in range(0, len(indices), batch_size):
         noise = torch.zeros(batch_size, *shape)
         for row, index in enumerate(indices[start : start + batch_size]):
             noise[row] = rng.normal(shape, seed, "bank", int(index))
-        x = SAMPLERS[sampler](denoiser, noise.to(device), steps=steps, sigma_min=sigma_min, sigma_max=sigma_max)
         wanted = indices[start : start + batch_size]
+        with evaluating(denoiser.to(device)):
+            x = SAMPLERS[sampler](denoiser, noise.to(device), steps=steps, sigma_min=sigma_min, sigma_max=sigma_max)
         require_finite(x[: len(wanted)], wanted, f"bank {seed}", "set amp=false, or train or choose another teacher")
         images = (x * 127.5 + 128).clamp(0, 255).to(torch.uint8)
         batches.append((images >= 128).to(torch.uint8) * 255 if binarize else images)

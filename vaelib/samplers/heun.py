@@ -73,8 +73,8 @@ def flow_log_prob(
     """
 
     def slope(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-        x = x.detach().requires_grad_(True)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x.clone().detach().requires_grad_(True)
             d = (x - denoise(x, torch.full((len(x),), t, dtype=x.dtype, device=x.device))) / t
             rows = d.flatten(1).sum(0)
             trace = sum(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from .. import rng
 from ..errors import VaelibError
-from .classifier import check_bytes, logits_of
+from ..images import SIDE, check_images
+from .classifier import logits_of
 
 
 class C2ST(NamedTuple):
@@ -57,8 +58,8 @@ def labelled(real: Tensor, synthetic: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         VaelibError: images that are not bytes, of another shape, or not as many of one as of the other.
     """
-    check_bytes(real)
-    check_bytes(synthetic)
+    for name, images in (("real", real), ("synthetic", synthetic)):
+        check_images(images, side=SIDE, only_bytes=True, name=name)
     if real.shape != synthetic.shape:
         raise VaelibError(
             f"real images {tuple(real.shape)} and synthetic ones {tuple(synthetic.shape)}: a two-sample test wants as many "

@@ -20,8 +20,9 @@ from torch.optim.sgd import sgd
 
 from .. import rng
 from ..errors import NonFiniteLoss, VaelibError
-from ..gaps.bounds import evaluating
+from ..images import check_images, check_labels
 from ..models.weights import matched
+from ..modes import check_learning, evaluating
 
 
 class Fit(NamedTuple):
@@ -37,6 +38,7 @@ class SmallClassifier(nn.Module):
     def __init__(self, channels: int = 1, classes: int = 10, width: int = 16):
         super().__init__()
         self.channels, self.classes = channels, classes
+        self.image_shape = channels, None, None
         widths = [channels, *(width * 2**level for level in range(4))]
         blocks = []
         for level, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
@@ -128,15 +130,18 @@ def fit(
         decay: let the learning rate fall linearly to 0 over the epochs.
 
     Raises:
-        VaelibError: images that are not bytes, no two classes, or labels of another number.
+        VaelibError: images that are not bytes (:mod:`vaelib.images`), no two classes, labels that are not a whole number
+            from 0 on for each of them, a batch size below 2, or gradients switched off.
         NonFiniteLoss: the loss became NaN or infinite.
     """
-    check_bytes(images)
-    if len(labels) != len(images) or len(labels.unique()) < 2:
+    check_images(images, state.network, only_bytes=True)
+    check_labels(labels, len(images), getattr(state.network, "classes", None))
+    if (classes := len(labels.unique())) < 2 or batch_size < 2:
         raise VaelibError(
-            f"{len(images):,} images with {len(labels):,} labels of {len(labels.unique())} class(es): a classifier needs "
-            "one label an image and two classes; use a data set with at least two"
+            f"labels of {classes} class(es), batch_size = {batch_size}: a classifier needs two classes, and two images a batch; "
+            "use a data set with at least two, and raise batch_size"
         )
+    check_learning("fit")
     device = state.parameters[0].device
     images, labels = images.to(device), labels.to(device)
     while state.epochs < epochs:
@@ -168,19 +173,10 @@ def fit(
         yield Fit(state.epochs, mean)
 
 
-def check_bytes(images: Tensor) -> None:
-    """Raise VaelibError unless ``images`` are uint8 of shape (N, C, H, W), N ≥ 1."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or not len(images):
-        raise VaelibError(
-            f"images = {images.dtype} {tuple(images.shape)}: bytes (0 to 255) of shape (N, C, H, W) are wanted; for floats "
-            "in [0, 1] give (255 * x).round().to(torch.uint8)"
-        )
-
-
 @torch.inference_mode()
 def logits_of(network: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
     """Return the network's logits of uint8 images in eval mode, (N, classes) on the CPU."""
-    check_bytes(images)
+    check_images(images, network, only_bytes=True)
     with evaluating(network) as device:
         return torch.cat([network(batch.to(device)).cpu() for batch in images.split(batch_size)])
 
@@ -192,8 +188,6 @@ def features_of(classifier: SmallClassifier, images: Tensor, batch_size: int = 1
     Raises:
         VaelibError: images that are not bytes, or of other channels than the classifier's.
     """
-    check_bytes(images)
-    if images.shape[1] != classifier.channels:
-        raise VaelibError(f"images have {images.shape[1]} channels, the classifier was made for {classifier.channels}")
+    check_images(images, classifier, only_bytes=True)
     with evaluating(classifier) as device:
         return torch.cat([classifier.features(batch.to(device)).cpu() for batch in images.split(batch_size)])

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
-from ..gaps.bounds import evaluating
 from ..gaps.robustness import RECONSTRUCTIONS
+from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
 from ..rng import generator
 

@@ -13,10 +13,12 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from .. import files, rng
+from .. import files
 from ..errors import VaelibError
+from ..images import SIDE, check_images
 from ..models.weights import load_weights
-from .classifier import check_bytes
+from ..modes import evaluating
+from .quality import inception_score
 
 FEWEST = 2_048  # with fewer images than Inception's features their covariance is singular and FID means little
 
@@ -84,7 +86,7 @@ def load_inception(path: str | Path, sha256: str) -> Inception:
 
 
 class _Given(nn.Module):
-    """Hands torchmetrics the features that were computed before, once for both scores."""
+    """Hands torchmetrics the features that were computed before."""
 
     num_features = FEWEST
 
@@ -92,10 +94,9 @@ class _Given(nn.Module):
         return features
 
 
-@torch.inference_mode()
 def _outputs(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    device = next(network.parameters()).device
-    found = [[part.cpu() for part in network(batch.to(device))] for batch in images.split(batch_size)]
+    with evaluating(network) as device:
+        found = [[part.cpu() for part in network(batch.to(device))] for batch in images.split(batch_size)]
     features, logits = map(torch.cat, zip(*found, strict=True))
     return features, logits
 
@@ -103,7 +104,7 @@ def _outputs(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tenso
 def inception_quality(
     network: nn.Module, real: Tensor, generated: Tensor, *, splits: int = 10, seed: int = 0, batch_size: int = 50
 ) -> InceptionQuality:
-    """Return FID and IS of ``generated`` against ``real`` images through torchmetrics.
+    """Return FID through torchmetrics, and IS, of ``generated`` against ``real`` images.
 
     Arguments:
         network: :func:`load_inception`'s (or one that returns features and logits).
@@ -113,23 +114,19 @@ def inception_quality(
     Raises:
         VaelibError: images that are not bytes, too few, or of unequal number.
     """
-    for images in (real, generated):
-        check_bytes(images)
+    for name, images in (("real", real), ("generated", generated)):
+        check_images(images, side=SIDE, only_bytes=True, name=name)
     if len(real) != len(generated) or len(real) < FEWEST:
         raise VaelibError(
             f"{len(real):,} real and {len(generated):,} generated images: FID wants equal numbers of at least {FEWEST:,}; "
             "raise n_test and k, or use proxy-FID"
         )
-    from torchmetrics.image import FrechetInceptionDistance, InceptionScore
+    from torchmetrics.image import FrechetInceptionDistance
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torchmetrics says that it keeps all features: 8 kB an image
-        fid, score = FrechetInceptionDistance(feature=_Given()), InceptionScore(feature=_Given(), splits=splits)
+        fid = FrechetInceptionDistance(feature=_Given())
     fid.update(_outputs(network, real, batch_size)[0], real=True)
     features, logits = _outputs(network, generated, batch_size)
     fid.update(features, real=False)
-    score.update(logits)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(seed, "inception score"))
-        mean, deviation = score.compute()
-    return InceptionQuality(float(fid.compute()), float(mean), float(deviation), len(generated))
+    return InceptionQuality(float(fid.compute()), *inception_score(logits, splits, seed), len(generated))

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
-from ..gaps.bounds import as_float, evaluating
 from ..gaps.robustness import RECONSTRUCTIONS
+from ..images import as_float, check_images
+from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
 from ..rng import derive, generator
 
@@ -97,13 +98,16 @@ def interpolate(
         chunk: reconstructions encoded at once (never fewer than one α's); changes memory, never the noise.
 
     Raises:
-        VaelibError: the same image twice, an unknown ``reconstruction``, or too few ``alphas`` or ``samples``.
+        VaelibError: no images (:mod:`vaelib.images`), the same image twice, an unknown ``reconstruction``, or too few
+            ``alphas`` or ``samples``.
         NonFinite: the VAE gave NaN or infinity.
     """
     if reconstruction not in RECONSTRUCTIONS:
         raise VaelibError(f"reconstruction {reconstruction!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
     if alphas < 2 or samples < 1:
         raise VaelibError(f"alphas = {alphas}, samples = {samples}: a path has at least 2 alphas and 1 sample of each")
+    for name, x in (("x0[None]", x0), ("x1[None]", x1)):
+        check_images(x[None], vae, name=name)
     if torch.equal(x0, x1):
         raise VaelibError("pair = the same image twice spans no line; choose two different images")
     with evaluating(vae) as device, torch.inference_mode():
@@ -141,6 +145,16 @@ def path_statistics(
             two VAEs are compared pair by pair under the same noise.
         options: of :func:`interpolate`, which also tells the errors raised.
     """
+    check_images(images, vae)
+    if (
+        pairs.ndim != 2
+        or pairs.shape[1] != 2
+        or not len(pairs)
+        or not 0 <= int(pairs.min()) <= int(pairs.max()) < len(images)
+    ):
+        raise VaelibError(
+            f"pairs {tuple(pairs.shape)} must be (P, 2) numbers of images from 0 to {len(images) - 1}, P ≥ 1"
+        )
     paths = []
     for first, second in pairs.tolist():
         noise = derive(seed, f"pair/{first}", second)

@@ -1,7 +1,7 @@
 """Nearest neighbours by blocks of matrix products: no sorting of all pairs, no more than a block in memory.
 
-The candidates come from |a - b|² = |a|² + |b|² - 2 a·b, whose rounding error near 0 is that of |a|²; the distances that
-are returned are taken anew from the differences, so an exact copy is at exactly 0.
+|a - b|² = |a|² + |b|² - 2 a·b, whose rounding error near 0 is that of |a|²: so the products are taken in float64, of points
+about the pool's mean, and the distances that are returned anew from the differences; an exact copy is at exactly 0.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,17 @@ from torch import Tensor
 
 from ..errors import VaelibError
 
-BLOCK = 2**24  # entries of one block of distances: 64 MiB
+BLOCK = 2**24  # entries of one block of distances: 128 MiB
+ROUNDING = 1e-12  # of a product of up to some thousand numbers
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first row, block) of the matrix of |a_i - b_j|², a few rows (r, len(b)) at a time."""
+    """Yield (first row, block) of the matrix of |a_i - b_j|², float64, a few rows (r, len(b)) at a time.
+
+    The error of an entry stays below :data:`ROUNDING` times |a_i - m|² + |b_j - m|², with m the mean of ``b``.
+    """
+    centre = b.double().mean(0)
+    a, b = a.double() - centre, b.double() - centre
     norms = b.square().sum(1)
     for start in range(0, len(a), rows := max(1, BLOCK // len(b))):
         part = a[start : start + rows]

@@ -19,7 +19,7 @@ from torch import Tensor
 from .. import rng
 from ..errors import VaelibError
 from .classifier import SmallClassifier, features_of
-from .neighbours import check_finite, nearest, squared_distances
+from .neighbours import ROUNDING, check_finite, squared_distances
 
 
 class PrecisionRecall(NamedTuple):
@@ -72,6 +72,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 def inception_score(logits: Tensor, splits: int = 10, seed: int = 0) -> tuple[float, float]:
     """Return exp E KL(p(y|x) ‖ p(y)) of logits (N, classes): mean and standard deviation over random ``splits``.
 
+    The splits differ by one image at most; the deviation divides by their number, as Salimans et al.'s own code does.
+
     Raises:
         VaelibError: fewer images than splits, or values that are not finite.
     """
@@ -80,28 +82,42 @@ def inception_score(logits: Tensor, splits: int = 10, seed: int = 0) -> tuple[fl
     check_finite(logits)
     order = torch.randperm(len(logits), generator=rng.generator(seed, "inception score"))
     scores = []
-    for part in logits.double()[order].log_softmax(1).chunk(splits):
+    for part in logits.double()[order].log_softmax(1).tensor_split(splits):
         marginal = part.exp().mean(0)
         scores.append((part.exp() * (part - marginal.log())).nan_to_num().sum(1).mean().exp())  # 0 log 0 = 0
     values = torch.stack(scores)
-    return float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
+    return float(values.mean()), float(values.std(correction=0))
 
 
 def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> PrecisionRecall:
     """Return precision and recall of ``generated`` features against ``real`` ones, (N, d) and (M, d).
 
+    Balls are closed, up to the distances' rounding: a set lies inside its own manifold, however often its points repeat.
+
     Raises:
-        VaelibError: k or fewer images on a side, or values that are not finite.
+        VaelibError: k or fewer images on a side, features of other widths, or values that are not finite.
     """
-    return PrecisionRecall(_share_inside(generated, real, k), _share_inside(real, generated, k))
+    if real.ndim != 2 or real.shape[1:] != generated.shape[1:] or k < 1 or min(len(real), len(generated)) <= k:
+        raise VaelibError(
+            f"features {tuple(real.shape)} and {tuple(generated.shape)}, k = {k}: give two sets of equal width, with more "
+            "than k rows each, and k at least 1"
+        )
+    check_finite(real, generated)
+    reach, of_generated = _reach(real, k), _reach(generated, k)
+    centre = real.double().mean(0)
+    slack, of_rows = (ROUNDING * (one.double() - centre).square().sum(1) for one in (real, generated))
+    precise, recalled = 0, torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    for start, block in squared_distances(generated, real):
+        rows = slice(start, start + len(block))
+        block -= slack + of_rows[rows, None]
+        precise += int((block <= reach).any(1).sum())
+        recalled |= (block <= of_generated[rows, None]).any(0)
+    return PrecisionRecall(precise / len(generated), float(recalled.double().mean()))
 
 
-def _share_inside(points: Tensor, manifold: Tensor, k: int) -> float:
-    """Return the share of ``points`` in the union of the balls of ``manifold``."""
-    reach, _ = nearest(manifold, manifold, k, within=True)
-    check_finite(points)
-    inside = sum(int((block <= reach.square()).any(1).sum()) for _, block in squared_distances(points, manifold))
-    return inside / len(points)
+def _reach(points: Tensor, k: int) -> Tensor:
+    """Return each point's squared distance to its k-th nearest other one: the (k + 1)-th smallest, its own being 0."""
+    return torch.cat([block.topk(k + 1, largest=False).values[:, -1] for _, block in squared_distances(points, points)])
 
 
 def proxy_quality(

@@ -13,21 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
-from ..gaps.bounds import as_float, evaluating
 from ..gaps.robustness import RECONSTRUCTIONS
+from ..images import as_float, check_images
+from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
 from ..rng import generator
-
-
-def check_range(images: Tensor) -> None:
-    """Raise VaelibError unless ``images`` are bytes, or floats in [0, 1]."""
-    if images.dtype == torch.uint8:
-        return
-    if not images.is_floating_point():
-        raise VaelibError(f"images are {images.dtype}; give uint8 from 0 to 255, or floats in [0, 1]")
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= 1):  # NaN is neither
-        raise VaelibError(f"images hold values from {low:g} to {high:g}; give uint8, or floats in [0, 1]")
 
 
 def _decode(vae: nn.Module, x: Tensor, kind: str, seed: int, start: int) -> Tensor:
@@ -51,14 +41,12 @@ def reconstruct(vae: nn.Module, images: Tensor, kind: str = "sample", seed: int 
         batch_size: images decoded at once; changes memory, never the noise.
 
     Raises:
-        VaelibError: unknown ``kind``, no images, or values out of range.
+        VaelibError: unknown ``kind``, or no batch of images (:mod:`vaelib.images`).
         NonFinite: the VAE gave NaN or infinity.
     """
     if kind not in RECONSTRUCTIONS:
         raise VaelibError(f"reconstruction {kind!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
-    if not len(images):
-        raise VaelibError("images = an empty set has no reconstruction; give at least one image")
-    check_range(images)
+    check_images(images, vae)
     parts = []
     with evaluating(vae) as device, torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -69,8 +57,7 @@ def reconstruct(vae: nn.Module, images: Tensor, kind: str = "sample", seed: int 
 
 def psnr(vae: nn.Module, images: Tensor, kind: str = "sample", seed: int = 0, batch_size: int = 1000) -> float:
     """Return the pooled peak signal-to-noise ratio in dB, infinite where nothing is lost; see :func:`reconstruct`."""
-    pairs = zip(
-        images.split(batch_size), reconstruct(vae, images, kind, seed, batch_size).split(batch_size), strict=True
-    )
+    found = reconstruct(vae, images, kind, seed, batch_size)
+    pairs = zip(images.split(batch_size), found.split(batch_size), strict=True)
     error = sum((as_float(x.cpu()).double() - found).square().sum().item() for x, found in pairs) / images.numel()
     return -10 * math.log10(error) if error else math.inf

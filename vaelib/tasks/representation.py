@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from .. import rng
 from ..errors import VaelibError
-from ..gaps.bounds import as_float, evaluating
-from .reconstruction import check_range
+from ..images import as_float, check_images
+from ..modes import evaluating
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -41,9 +41,9 @@ def posterior_means(vae: nn.Module, images: Tensor, batch_size: int = 1000) -> n
     """Return the mean μ of q(z|x) of every image, (N, d_z) float32; ``images`` (N, C, H, W), uint8 or in [0, 1].
 
     Raises:
-        VaelibError: values out of range.
+        VaelibError: no batch of images (:mod:`vaelib.images`).
     """
-    check_range(images)
+    check_images(images, vae)
     with evaluating(vae) as device, torch.inference_mode():
         batches = images.split(batch_size)
         return torch.cat([vae.encode(as_float(x.to(device))).mu for x in batches]).float().cpu().numpy()

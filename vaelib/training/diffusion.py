@@ -25,8 +25,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from .. import rng
 from ..errors import NonFiniteLoss, VaelibError
-from ..models.denoiser import EDMDenoiser, edm_loss, noise_levels
+from ..images import SIDE, check_images
+from ..models.denoiser import EDMDenoiser, PlaneNetwork, edm_loss, noise_levels
 from ..models.weights import matched
+from ..modes import check_learning
 
 
 class DiffusionStep(NamedTuple):
@@ -171,12 +173,16 @@ def train_denoiser(
     Yields a :class:`DiffusionStep` every ``report_every`` images (default: 2 %) and at the end; checkpoints are taken
     there, from the ``state`` that the caller passed (and may have loaded). The defaults are EDM's for CIFAR-10.
     ``microbatch``: images in one pass through the network (default: all of ``batch_size``).
-    Raises NonFiniteLoss; VaelibError: more processes than passes. Each step reseeds torch's global generator, from which
+    Raises NonFiniteLoss; VaelibError: images that are no bytes (:mod:`vaelib.images`) or of another shape than the
+    denoiser's, gradients switched off, or more processes than passes. Each step reseeds torch's global generator, from which
     dropout draws too.
     """
     state = DiffusionState(denoiser) if state is None else state
     if state.denoiser is not denoiser:
         raise ValueError("state belongs to another denoiser")
+    check_learning("train_denoiser")
+    if not isinstance(denoiser.network, PlaneNetwork):  # points in the plane come unrounded
+        check_images(images, denoiser, side=SIDE, only_bytes=True)
     state.to(device if device is not None else next(denoiser.parameters()).device)
     denoiser.amp = state.average.amp = amp
     denoiser.train()
@@ -198,6 +204,7 @@ def train_denoiser(
         total, steps = total + loss, steps + 1
         if (step + 1) % every == 0 or state.images_seen >= n_images:
             yield _report(state.images_seen, total, steps)
+            denoiser.train()
             total, steps = torch.zeros_like(total), 0
 
 

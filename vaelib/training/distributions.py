@@ -24,6 +24,7 @@ from torch import Tensor
 from .. import rng
 from ..data.augment import Augmentation
 from ..errors import VaelibError
+from ..images import SIDE, check_images
 
 METHODS = ("normal", "dmaapx", "aug_tuned", "aug_naive")
 
@@ -62,14 +63,13 @@ class TrainingDistribution(Stream):
         augmentation: p_aug(x'|x), or None.
 
     Raises:
-        VaelibError: an empty pool, or ``n_train`` below 1.
+        VaelibError: a pool that is no batch of images as bytes (:mod:`vaelib.images`), or ``n_train`` below 1.
     """
 
     def __init__(self, pool: Tensor, n_train: int, *, seed: int = 0, augmentation: Augmentation | None = None):
-        if len(pool) == 0 or n_train < 1:
-            raise VaelibError(
-                f"the training pool has {len(pool)} images and n_train = {n_train}; both must be at least 1"
-            )
+        check_images(pool, side=SIDE, only_bytes=True, name="pool")
+        if n_train < 1:
+            raise VaelibError(f"n_train = {n_train} images make no epoch; give at least 1")
         self.pool, self.n_train, self.seed, self.augmentation = pool, n_train, seed, augmentation
         self._orders: dict[int, Tensor] = {}
 
@@ -83,7 +83,7 @@ class TrainingDistribution(Stream):
 
     def augment(self, x: Tensor, step: int) -> Tensor:
         """Return batch number ``step`` after its augmentation, if there is one."""
-        return x if self.augmentation is None else self.augmentation(x, rng.generator(self.seed, "augment", step))
+        return x if self.augmentation is None else self.augmentation.apply(x, rng.generator(self.seed, "augment", step))
 
     def reseeded(self, seed: int) -> "TrainingDistribution":
         """Return the same distribution under another seed."""
@@ -144,6 +144,9 @@ class MixedDistribution(Stream):
 
     def __init__(self, real: TrainingDistribution, synthetic: TrainingDistribution, real_share: float):
         self.share = Share("real_share", real_share)
+        if real.pool.shape[1:] != synthetic.pool.shape[1:]:
+            shapes = " and ".join(str(tuple(side.pool.shape[1:])) for side in (real, synthetic))
+            raise VaelibError(f"real and synthetic images are of shapes {shapes}; give images of one shape to both")
         for name in ("n_train", "seed", "augmentation"):
             ours, theirs = getattr(real, name), getattr(synthetic, name)
             if ours != theirs:

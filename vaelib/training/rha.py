@@ -15,7 +15,9 @@ from torch import Tensor
 
 from .. import rng
 from ..errors import VaelibError
+from ..images import check_form
 from ..models.vae import VAE
+from ..modes import evaluating
 from .distributions import Share, Stream
 from .vae import Epoch, VAEState, train_vae
 
@@ -25,7 +27,7 @@ SOURCES = ("posterior", "prior")
 class HalfAsleep(Stream):
     """A stream in which the decoder's samples take the place of a part of each batch; they follow the encoder's state.
 
-    Drawing leaves the decoder in eval mode, and the running statistics of both networks as they were.
+    Drawing leaves both networks' modes and running statistics as they were.
 
     Arguments:
         vae: with the submodules ``encoder`` and ``decoder``.
@@ -47,20 +49,18 @@ class HalfAsleep(Stream):
         self.vae, self.distribution, self.source, self.seed = vae, distribution, source, seed
         self.share, self.n_train = Share("real_share", real_share), distribution.n_train
 
-    @torch.no_grad()
     def batch(self, step: int, size: int) -> Tensor:
         """Return batch number ``step`` (from 0): real images, then samples x ~ p(x|z), (size, C, 32, 32)."""
         x, reals = self.distribution.batch(step, size), len(self.share.part(step, size))
+        check_form(x, self.vae, name="batch")
         real, replaced = x[:reals], x[reals:]
         if not len(replaced):
             return x
-        training = self.vae.encoder.training
-        self.vae.eval()
         z = rng.normal((len(replaced), self.vae.d_z), self.seed, "rha-latents", step, x.device)
-        if self.source == "posterior":
-            z = self.vae.encode(replaced).rsample(z)
-        drawn = self.vae.likelihood.sample(self.vae.decode(z), rng.generator(self.seed, "rha-pixels", step))
-        self.vae.encoder.train(training)
+        with evaluating(self.vae):
+            if self.source == "posterior":
+                z = self.vae.encode(replaced).rsample(z)
+            drawn = self.vae.likelihood.sample(self.vae.decode(z), rng.generator(self.seed, "rha-pixels", step))
         return torch.cat([real, drawn])
 
     def sample(self, n: int, seed: int) -> Tensor:

@@ -18,8 +18,10 @@ from torch.optim.adam import adam
 
 from .. import rng
 from ..errors import NonFiniteLoss, VaelibError
+from ..images import check_form
 from ..models.vae import VAE
 from ..models.weights import matched
+from ..modes import check_learning
 from ..precision import bf16_pays
 from .distributions import Stream
 
@@ -119,7 +121,7 @@ def train_vae(
         state: the VAE with its optimiser; advanced in place, so save it whenever the generator yields.
         distribution: what to train on.
         epochs: effective epochs to reach in all, those done before included.
-        batch_size: M.
+        batch_size: M; all N of an effective epoch's images where they are fewer, so that each epoch takes a step.
         lr_decay: share of all epochs, the last ones, over which the learning rate falls linearly towards 0. The paper's
             is constant; with few steps an epoch its last epoch is then noisy (batch normalisation's averages lag behind).
         seed: of the posterior's noise.
@@ -128,9 +130,14 @@ def train_vae(
 
     Raises:
         NonFiniteLoss: the ELBO became NaN or infinite in this epoch.
+        VaelibError: a batch size below 1, images of another shape than the VAE's, or gradients switched off.
     """
+    if batch_size < 1:
+        raise VaelibError(f"batch_size = {batch_size} images make no step; give at least 1 (the paper's: 64)")
+    check_learning("train_vae")
     _keep_memory()
     vae, device = state.vae, next(state.vae.parameters()).device
+    batch_size = min(batch_size, distribution.n_train)
     for number in range(state.epochs + 1, epochs + 1):
         vae.eval()
         state.trained.train()
@@ -139,13 +146,15 @@ def train_vae(
         rate = min(1.0, (epochs - number + 1) / (lr_decay * epochs)) if lr_decay else 1.0
         for step in steps:
             x = distribution.batch(step, batch_size)
+            if step == steps[0]:
+                check_form(x, vae, name="batch")
             eps = rng.normal((batch_size, vae.d_z), seed, "posterior", step, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=amp and bf16_pays(device.type)):
                 mean_elbo = vae(x, eps).mean()
             state.ascend(mean_elbo, rate)
             total += mean_elbo.detach()
         # The only wait for the device in an epoch; a NaN stays NaN in a sum.
-        mean = float(total) / max(len(steps), 1)
+        mean = float(total) / len(steps)
         if not math.isfinite(mean):
             raise NonFiniteLoss(
                 f"the ELBO became {mean} in epoch {number}: try a lower lr, amp=False, or for a Gaussian a larger sigma; "

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ... import rng
 from ...errors import VaelibError
+from ...images import check_images
 from ..idx import broken
 from . import blurs, pixels, weather
 from .tools import FLOAT, SIDE, floor_bytes
@@ -98,10 +99,9 @@ def corrupt(images: Tensor, name: str, severity: int = 5, seed: int = 0, first: 
             photographs of imagecorruptions-imaug, spatter up to severity 3 OpenCV, pixelate and jpeg_compression Pillow.
     """
     _check(name, severity)
-    if images.dtype != torch.uint8 or images.shape[1:] not in ((1, SIDE, SIDE), (3, SIDE, SIDE)) or not len(images):
-        raise VaelibError(
-            f"images to corrupt are {images.dtype} {tuple(images.shape)}, must be torch.uint8 (N, 1 or 3, 32, 32), N > 0"
-        )
+    check_images(images, side=SIDE, only_bytes=True)
+    if images.shape[1] not in (1, 3):
+        raise VaelibError(f"images to corrupt have {images.shape[1]} channels; give images of one or three")
     function, constants = TABLE[name]
     parts = []
     for start in range(0, len(images), CHUNK):

@@ -94,13 +94,21 @@ def pick_device(name: str = "auto") -> torch.device:
     """Return the device called ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        VaelibError: no such device here.
+        VaelibError: no such device here, or one of a kind that lacks what is computed (float64 on ``mps``).
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise VaelibError(f"device = {name}: this machine has no CUDA device; use device = cpu or auto")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise VaelibError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise VaelibError(f"device = {name} is not supported (mps has no float64, say); use auto, cpu, cuda or cuda:N")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and not there:
+        raise VaelibError(f"device = {name}: this machine has no CUDA device; use device = cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= there:
+        raise VaelibError(
+            f"device = {name}: this machine has {there} CUDA device(s), numbered from 0; use cuda or auto"
+        )
+    return device

@@ -133,7 +133,9 @@ def make_brackets(settings: Brackets, context: Context) -> None:
         ("test images", context.split(settings.vae.data, "test")[chosen], None),
         ("own samples", x, z),
     ):
-        alone = gaps.optimize_posterior(vae, images, seed=settings.seed).elbo_star.tolist()
+        alone = gaps.optimize_posterior(
+            vae, images, seed=settings.seed, unclipped=latents is not None
+        ).elbo_star.tolist()
         found = _bounds(_certified(settings, vae, images, latents), {"images": about})
         rows += [row | {"one_start": value} for row, value in zip(found, alone, strict=True)]
         context.report(0.5, about)

@@ -1,0 +1,56 @@
+"""The modes that code runs in: a module's training or eval mode, autocast, gradients, inference tensors.
+
+Whatever evaluates a module does so inside :func:`evaluating`, which gives every mode back.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from .errors import VaelibError
+
+
+def tensors_of(module: nn.Module | None) -> Iterator[Tensor]:
+    """Return all parameters and buffers; none of None."""
+    return chain(module.parameters(), module.buffers()) if isinstance(module, nn.Module) else iter(())
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where a module lives (its first parameter's or buffer's device)."""
+    return next(tensors_of(module), torch.empty(0)).device
+
+
+@contextmanager
+def evaluating(module: nn.Module, gradients: bool = False) -> Iterator[torch.device]:
+    """Hold a module in eval mode and float32 (no autocast), then give each part its own mode back; yields its device.
+
+    Gradients are off, and so is inference mode, whose tensors could not take part in a gradient: inside,
+    ``torch.enable_grad()`` works wherever the caller is. ``gradients``: some will be asked for.
+
+    Raises:
+        VaelibError: gradients asked through weights that were made in inference mode.
+    """
+    if gradients and any(one.is_inference() for one in tensors_of(module)):
+        raise VaelibError("the model was made inside torch.inference_mode() and has no gradients; make it outside")
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_of(module).type, enabled=False):
+            yield device_of(module)
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def ordinary(tensor: Tensor) -> Tensor:
+    """Return the tensor, or a copy that can take part in a gradient if it was made in inference mode."""
+    return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
+
+
+def check_learning(what: str) -> None:
+    """Raise VaelibError inside ``torch.no_grad()`` and ``torch.inference_mode()``, where nothing learns."""
+    if not torch.is_grad_enabled():
+        raise VaelibError(f"{what} needs gradients; call it outside torch.no_grad() and torch.inference_mode()")
