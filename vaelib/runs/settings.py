@@ -196,7 +196,7 @@ class VAERun(Artifact):
     @property
     def version(self) -> int:
         """Return 1, and 1 more for each change of the code that touches this run's results."""
-        return 1
+        return 1 + self.method.startswith("aug_")  # resampling, borders and translations as EDM's
 
     @model_validator(mode="after")
     def _has_its_images(self) -> "VAERun":
