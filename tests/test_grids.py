@@ -283,7 +283,7 @@ KNOWN = {
     Bank: (1, "12a96f8393bf"),
     VAERun: ("its runs'", "651d67dc35ec"),  # see test_a_version_may_depend_on_the_settings
     RHA: (1, "144fd1bf888d"),
-    Gaps: (2, "21d5317d53f3"),
+    Gaps: (3, "58b06874cc8d"),
     Classifier: (1, "3a140e0018e4"),
     C2ST: (1, "8de83455a71a"),
     Audit: (2, "c9576dea83a1"),
@@ -294,7 +294,7 @@ KNOWN = {
     Remark: (1, "e82bf361dbe8"),
     WorldBounds: (1, "4f109625cc00"),
     Brackets: (1, "ff32c1546186"),
-    Remeasured: (2, "5a94e3709856"),
+    Remeasured: (3, "b40d40a1dfbc"),
     Network: (0, "130e7d1cb712"),
 }
 
