@@ -78,7 +78,8 @@ pages.saved(pictures.elbo_curves(runs, tour.colours(runs), few.source), profile,
 # with the decoder frozen. What the ELBO gains is the encoder's fault: *G*<sub>a</sub> of Eq. (4).
 
 # %%
-some = few.test[: budget.amortization_images]
+count = min(budget.amortization_images or len(few.test), len(few.test))
+some = few.test[gaps.stratified(few.test_labels, count, seed)]
 best = {title: gaps.optimize_posterior(vae, some, max_steps=budget.amortization_steps) for title, vae in vaes.items()}
 pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.gap} for title, b in best.items()})
 

@@ -128,6 +128,8 @@ pages.verdicts(claims.evaluate_claims(tables, profile))
 #
 # *Unconverged* counts the test images whose *q*\* was still improving when its budget ended. The *clean floor* is the
 # similarity lost between two reconstructions of the same clean image: that much of *G*<sub>r</sub> is noise, not attack.
+# *At sigma floor* is the share of attacks that drive a σ of the posterior down to the smallest that the encoder may give, 10⁻⁶:
+# there that number, not the network, ends the attack, and *G*<sub>r</sub> moves with it (notebook 09, rows σ ≥ …).
 
 # %%
 pages.fine_print(tables["three_gaps"])

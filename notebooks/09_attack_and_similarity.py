@@ -155,6 +155,10 @@ panel.changed_orders(table)
 # *G*<sub>a</sub> from ten short steps of Adam (Zhang et al. 2022) is a lower bound on what the encoder leaves behind, and need
 # not be equally tight for all methods.
 #
+# One climb towards *q*\* ends on the hill where it began. `tables/sensitivity.csv` says in the row of several starts how many
+# nats an image loses by that (`lost_by_one_start`), on other and fewer test images than the first row. The rows σ ≥ … move the
+# floor of the posterior's σ, which ends most attacks on DMaaPx.
+#
 # What the panel does not show, and why:
 
 # %%

@@ -41,6 +41,18 @@ def test_symmetric_kl_against_torch_distributions():
     assert torch.equal(symmetric_kl(q, q), torch.zeros(6))
 
 
+@pytest.mark.parametrize("smallest", [1e-6, 1e-10])
+def test_skl_and_its_slope_are_finite_where_sigma_is_at_its_floor(smallest):
+    """Variances of 1e-20 overflowed in the slope of their ratio, and the attack became NaN."""
+    s = torch.tensor([[-40.0, -40.0, 0.0, 20.0]], requires_grad=True)
+    mu = torch.tensor([[0.0, 3.0, -3.0, 1.0]], requires_grad=True)
+    narrow = Posterior(mu, torch.nn.functional.softplus(s).clamp_min(smallest))
+    for other in (Posterior(torch.zeros(1, 4), torch.full((1, 4), one)) for one in (smallest, 0.5, 20.0)):
+        for skl in (symmetric_kl(narrow, other), symmetric_kl(other, narrow)):
+            assert skl.isfinite()
+            assert all(slope.isfinite().all() for slope in torch.autograd.grad(skl, (mu, s), retain_graph=True))
+
+
 @pytest.mark.parametrize("gradient", ["raw", "sign"])
 @pytest.mark.parametrize("radius", [0.05, 0.2])
 def test_ball_and_pixel_range_are_never_left(vae, x, gradient, radius):

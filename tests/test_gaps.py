@@ -170,10 +170,26 @@ def test_robustness_gap_is_its_two_terms(pictures, reconstruction):
     settings = {"n_images": 6, "restarts": 2, "steps": 5, "reconstruction": reconstruction}
     result = robustness_gap(vae, *pictures, **settings)
     torch.testing.assert_close(result.gap, result.input_similarity - result.reconstruction_similarity)
+    assert not result.at_sigma_floor.any()
     assert all(part.shape == (6,) for part in result)
     assert ((result.input_similarity > 0) & (result.input_similarity < 1)).all()
     for again, first in zip(robustness_gap(vae, *pictures, **settings), result, strict=True):
         assert torch.equal(again, first)
+
+
+def test_attacks_that_end_at_the_smallest_sigma_are_counted(pictures):
+    torch.manual_seed(0)
+    vae = FullyConnectedVAE(d_z=3, hidden=16)
+    with torch.no_grad():
+        vae.encoder[-1].bias[3:] = -30.0  # softplus(-30) = 1e-13
+    settings = {"n_images": 6, "restarts": 2, "steps": 5}
+    at_the_default = robustness_gap(vae, *pictures, **settings)
+    assert at_the_default.at_sigma_floor.tolist() == [1.0] * 6
+    for floor in (1e-3, 1e-10):  # 1/σ³ in the gradient of SKL still fits float32
+        vae.smallest_sigma = floor
+        found = robustness_gap(vae, *pictures, **settings)
+        assert found.gap.isfinite().all()
+        assert found.at_sigma_floor.tolist() == [1.0] * 6
 
 
 def test_a_blind_encoder_has_only_the_floor(pictures):

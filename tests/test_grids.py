@@ -102,17 +102,15 @@ def test_a_new_version_upstream_is_another_run(monkeypatch):
     assert gaps.key != before
 
 
-def test_a_version_may_depend_on_the_settings(monkeypatch):
+def test_a_version_may_depend_on_the_settings():
     """So that a change that touches some runs leaves the others' keys, here of version 1 as they always were."""
     normal, naive = (
         VAERun(data=data(digest=8 * "0", n_train=30, n_test=10), method=m, network=Network(likelihood="bernoulli"))
         for m in ("normal", "aug_naive")
     )
-    before = normal.key, naive.key
+    assert (normal.version, naive.version) == (1, 2)
     assert normal.key == "dc4abd62ee6f3b05fa30"
-    monkeypatch.setattr(VAERun, "version", property(lambda run: 1 + (run.method == "aug_naive")))
-    assert normal.key == before[0]
-    assert naive.key != before[1]
+    assert naive.key != "d71fca504409756ee840"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +284,7 @@ KNOWN = {
     Bank: (1, "b481994d305f"),
     VAERun: ("its runs'", "8a011f86a3d2"),  # see test_a_version_may_depend_on_the_settings
     RHA: (1, "144fd1bf888d"),
-    Gaps: (2, "21d5317d53f3"),
+    Gaps: (3, "58b06874cc8d"),
     Classifier: (1, "3a140e0018e4"),
     C2ST: (1, "8de83455a71a"),
     Audit: (3, "c9576dea83a1"),
@@ -297,7 +295,7 @@ KNOWN = {
     Remark: (1, "e82bf361dbe8"),
     WorldBounds: (1, "4f109625cc00"),
     Brackets: (1, "ff32c1546186"),
-    Remeasured: (2, "5a94e3709856"),
+    Remeasured: (3, "b40d40a1dfbc"),
     Network: (0, "5812253e4d67"),
 }
 

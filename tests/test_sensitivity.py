@@ -18,6 +18,7 @@ from vaelib.runs.experiments import Point
 from vaelib.runs.price import cost
 from vaelib.runs.sensitivity import PROTOCOL, left_out, protocols
 from vaelib.runs.stages import make
+from vaelib.runs.stages.gaps import over_all
 from vaelib.runs.tables import sensitivity_table, stored_curves
 
 TINY = {"n_train": 40, "n_test": 16, "amortization_images": 6}
@@ -66,7 +67,7 @@ def test_the_vaes_are_those_of_the_three_gaps_and_each_choice_is_one_change(toy)
         assert all(name.startswith("amortization") for name in changed) == (run.gaps == ("amortization",))
     names = {run.variant for run in evaluated}
     wanted = {"MS-SSIM kuzina2022_fixed", "MS-SSIM wang2003_upsampled", "reconstructions: mean", "gradient: sign"}
-    wanted |= {"attack's start: projected"}
+    wanted |= {"attack's start: projected", "q*: 12 starts", "posterior: σ ≥ 0.001", "posterior: σ ≥ 1e-08"}
     assert wanted | {"δ = 0.05", "δ = 0.2", "q*: 10 steps of 0.005"} <= names
     assert all(cost(run) > 0 for run in panel.runs)
 
@@ -110,6 +111,42 @@ def test_measured_again_is_what_the_gaps_say(made):
     assert next(r["value"] for r in short if r["quantity"] == "amortization_gap") == pytest.approx(
         float(best.gap.mean()), rel=1e-4, abs=1e-3
     )
+
+
+def test_a_gap_measured_on_some_images_is_that_of_all_and_its_error_says_so():
+    """ELBOs spread by 300 nats over images, of which the gap takes a third: a subset's mean is off by more than it says."""
+    draws = torch.Generator().manual_seed(0)
+    known = 300 * torch.randn(2_000, generator=draws, dtype=torch.float64) - 1_500
+    gap = 500 - known / 3 + 20 * torch.randn(2_000, generator=draws, dtype=torch.float64)
+    plain, moved, errors = [], [], []
+    for _ in range(300):
+        chosen = torch.randperm(2_000, generator=draws)[:40]
+        value, error = over_all(gap[chosen], chosen, known)
+        plain.append(float(gap[chosen].mean() - gap.mean()))
+        moved.append(value - float(gap.mean()))
+        errors.append(error)
+    scatter = np.std(moved)
+    assert scatter < np.std(plain) / 3
+    assert abs(np.mean(moved)) < 4 * scatter / 300**0.5
+    explained = float((known / 3).std()) / 2_000**0.5  # the scatter of all images' mean, which the subset shares
+    assert np.mean(errors) == pytest.approx((scatter**2 + explained**2) ** 0.5, rel=0.1)
+    everything = torch.arange(2_000)
+    assert over_all(gap, everything, known) == pytest.approx((float(gap.mean()), float(gap.std()) / 2_000**0.5))
+    assert over_all(gap[:3], everything[:3], known)[0] == pytest.approx(float(gap[:3].mean()))
+
+
+def test_several_starts_say_what_one_loses(made):
+    many = Remeasured(vae=made.vae, **CHEAP | {"amortization_starts": 3}, gaps=("amortization",))
+    make(many, made.store, "cpu")
+    found = {row["quantity"]: row["value"] for row in json.loads((made.store.require(many) / "curve.json").read_text())}
+    base = {
+        row["quantity"]: row["value"]
+        for row in json.loads((made.store.require(made.base) / "curve.json").read_text())
+        if row["effective_epoch"] == 2
+    }
+    assert found["lost_by_one_start"] == pytest.approx(found["elbo_star_test"] - base["elbo_star_test"], abs=1e-2)
+    assert "lost_by_one_start" not in base
+    assert 0 <= base["at_sigma_floor"] <= 1
 
 
 def test_the_table_has_a_row_a_variant_and_no_gap_that_a_variant_cannot_touch(made):

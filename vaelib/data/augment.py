@@ -4,7 +4,7 @@ Every operation happens to an image with probability p, independently; draws are
 image's centre and colours x̂ = 2x − 1 in [−1, 1]:
 
     flips           a coin of 1/2 (so p/2 of the images are flipped; "with probability 1": half of them)
-    translation     t_x, t_y uniform on {−t_max, ..., t_max}
+    translation     t_x, t_y the rounded draws of a uniform on ±t_max, so that ±t_max are half as likely as the others
     scaling         s = 2^w, w ~ N(0, σ_scale²)
     rotation        θ uniform on ±rotate_max degrees
     anisotropic     a = 2^w, w ~ N(0, σ_aniso²): stretched by a along φ and by 1/a across it; φ uniform on ±π with
@@ -14,13 +14,21 @@ image's centre and colours x̂ = 2x − 1 in [−1, 1]:
     hue             rotation about the grey axis by an angle uniform on ±π hue_max        (three channels only)
     saturation      distance to the grey axis times 2^w, w ~ N(0, σ_saturation²)          (three channels only)
 
-The tables' ranges "[0, 0.2]" are the standard deviations above. The geometric operations make one affine map, x_out =
-A R S (F x_in + t), and one resampling; the colours one affine map of x. An image nothing happened to comes out bit
-for bit, and so do flips and translations of its pixels.
+The tables' ranges "[0, 0.2]" are the standard deviations above. Flips and translations copy pixels, exactly; scaling,
+rotation and stretching make one affine map, x_out = A R S (F x_in + t), and one resampling; the colours one affine map of
+x. An image nothing happened to comes out bit for bit. Beyond its borders an image goes on as its reflection.
+
+EDM resamples on a grid of twice the resolution, which a wavelet's filter makes and its transpose takes back. Here the
+values between two pixels are Lagrange's polynomial through the 12 nearest, in whole pixels and halves exactly EDM's, and
+bilinear interpolation of this finer image is the result. What differs: the filter back, so that an image shrunk to 0.8
+keeps 3 to 8 % more energy in its edges than theirs (under ±10° both keep the same, 0.79 on FashionMNIST, 0.87 on CIFAR-10,
+and differ by 0.002 and 0.001 root mean square); results are cut to [0, 1], which likelihoods ask for; EDM's own
+translations reach 4 pixels of 32, the paper's 3.
 """
 
 import math
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -37,7 +45,7 @@ class Draws(NamedTuple):
     """One batch's draws, each (B,) or (B, 2) on the CPU; a neutral value where the operation was not drawn."""
 
     flip: Tensor  # (B, 2), +1 or −1 for x and y
-    shift: Tensor  # (B, 2), pixels
+    shift: Tensor  # (B, 2), whole pixels
     log2_scale: Tensor
     angle: Tensor  # radians
     log2_aniso: Tensor
@@ -92,7 +100,7 @@ class Augmentation:
         angle, hue, phi = ((2 * uniform[:, 15:] - 1) * drawn[:, 8:] * self._angles()).unbind(1)
         return Draws(
             flip=1 - 2 * drawn[:, :2] * (uniform[:, 11:13] < 0.5),
-            shift=((uniform[:, 13:15] * (2 * self.translate_max + 1)).floor() - self.translate_max) * drawn[:, 2:3],
+            shift=((2 * uniform[:, 13:15] - 1) * self.translate_max).round() * drawn[:, 2:3],
             log2_scale=scale,
             angle=angle,
             log2_aniso=aniso,
@@ -113,8 +121,8 @@ class Augmentation:
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return ``x`` (B, C, H, H), floats in [0, 1] or uint8, on any device, augmented; draws from a CPU ``generator``.
 
-        Outside the image lies black for one channel (as around MNIST), its reflection for three. Raises VaelibError for
-        what is no batch of images (:mod:`vaelib.images`) or not square, and for other channels than one or three.
+        Raises VaelibError for what is no batch of images (:mod:`vaelib.images`) or not square, and for other channels than
+        one or three.
         """
         check_images(x, name="x")
         if x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3]:
@@ -124,22 +132,56 @@ class Augmentation:
     def apply(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return floats ``x`` augmented, unchecked: for a training's every step."""
         draws = self.draw(len(x), generator)
-        inverse = inverse_affine(draws)
-        inverse[:, :, 2] *= 2 / x.shape[-1]  # grid_sample's unit is half the side
-        moved = (inverse != torch.eye(2, 3)).any(2).any(1).nonzero()[:, 0]
-        out = x
-        if len(moved):
-            where = moved.to(x.device)
-            grid = F.affine_grid(inverse[moved].to(x), [len(moved), *x.shape[1:]], align_corners=False)
-            padding = "zeros" if x.shape[1] == 1 else "reflection"
-            warped = F.grid_sample(x[where], grid, padding_mode=padding, align_corners=False)
-            out = x.index_copy(0, where, warped)
+        out = warp(shift(x, draws), draws)
         out = recolour(out, draws) if self.brightness_std or self.contrast_std or x.shape[1] == 3 else out
         return (out >= 0.5).to(x) if self.binarize else out.clamp(0, 1)
 
 
-def inverse_affine(draws: Draws) -> Tensor:
-    """Return (B, 2, 3): x_in = F (S⁻¹ R⁻¹ A⁻¹ x_out − t) = F S⁻¹ R⁻¹ A⁻¹ x_out − F t, pixels about the centre.
+def shift(x: Tensor, draws: Draws) -> Tensor:
+    """Return ``x`` (B, C, H, H) flipped, then moved by whole pixels."""
+    where = ((draws.flip < 0) | (draws.shift != 0)).any(1).nonzero()[:, 0]
+    if not len(where):
+        return x
+    side = x.shape[-1]
+    source = torch.arange(side) - draws.shift[where, :, None].long()
+    source = side - 1 - (side - 1 - source % (2 * side - 2)).abs()  # reflected about the pixels at the border
+    columns, rows = torch.where(draws.flip[where, :, None] < 0, side - 1 - source, source).to(x.device).unbind(1)
+    where, shape = where.to(x.device), (-1, x.shape[1], side, side)
+    moved = x[where].gather(2, rows[:, None, :, None].expand(shape)).gather(3, columns[:, None, None].expand(shape))
+    return x.index_copy(0, where, moved)
+
+
+def warp(x: Tensor, draws: Draws) -> Tensor:
+    """Return ``x`` (B, C, H, H) scaled, rotated and stretched."""
+    inverse = inverse_linear(draws)
+    where = (inverse != torch.eye(2)).any(2).any(1).nonzero()[:, 0]
+    if not len(where):
+        return x
+    theta = F.pad(inverse[where], (0, 1)).to(x)
+    where, between = where.to(x.device), _between(x.shape[-1]).to(x)
+    finer = between @ x[where] @ between.T
+    # Corners are centres of pixels here, so that the borders' reflection is about them.
+    grid = F.affine_grid(theta, [len(where), *x.shape[1:]], align_corners=True)
+    warped = F.grid_sample(finer, grid, padding_mode="reflection", align_corners=True)
+    return x.index_copy(0, where, warped)
+
+
+@cache
+def _between(side: int) -> Tensor:
+    """Return (2 side - 1, side): a row's pixels, and between two of them Lagrange's polynomial through the 12 nearest."""
+    nodes = torch.arange(12, dtype=torch.float64)
+    apart = (nodes[:, None] - nodes).fill_diagonal_(1)
+    taps = ((5.5 - nodes).prod() / (5.5 - nodes) / apart.prod(1)).float()
+    matrix = torch.zeros(2 * side - 1, side)
+    matrix[::2] = torch.eye(side)
+    source = (torch.arange(side - 1)[:, None] + torch.arange(-5, 7)) % (2 * side - 2)
+    source = side - 1 - (side - 1 - source).abs()
+    matrix[1::2].scatter_add_(1, source, taps.expand(side - 1, -1))
+    return matrix
+
+
+def inverse_linear(draws: Draws) -> Tensor:
+    """Return (B, 2, 2): S⁻¹ R⁻¹ A⁻¹.
 
     A⁻¹ is symmetric with eigenvalue 1/a along φ and a across it: m I + d [[cos 2φ, sin 2φ], [sin 2φ, −cos 2φ]] with
     m = (1/a + a)/2, d = (1/a − a)/2; exactly I for a = 1.
@@ -150,8 +192,7 @@ def inverse_affine(draws: Draws) -> Tensor:
     size = (-draws.log2_scale).exp2()
     cos, sin = size * draws.angle.cos(), size * draws.angle.sin()  # R⁻¹ S⁻¹ = [[cos, sin], [−sin, cos]]
     rows = [cos * (m + dc) + sin * ds, cos * ds + sin * (m - dc), cos * ds - sin * (m + dc), cos * (m - dc) - sin * ds]
-    linear = torch.stack(rows, 1).view(-1, 2, 2)
-    return draws.flip[:, :, None] * torch.cat([linear, -draws.shift[:, :, None]], 2)
+    return torch.stack(rows, 1).view(-1, 2, 2)
 
 
 def colour_matrix(draws: Draws) -> Tensor:

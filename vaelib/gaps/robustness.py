@@ -5,7 +5,8 @@ r"""The robustness gap (Eq. 5): how much more an attack changes reconstructions 
 x_a | x_r is the random restart of the attack (Eq. 10). Reconstructions are random twice: z is sampled, and so is x̃
 (``reconstruction="sample"``; ``"mean"`` takes the likelihood's mean instead). Two reconstructions of one clean image
 therefore differ already; the gap that this alone would cause, 1 - MS-SSIM[x̃_r, x̃_r'], is the ``floor`` to print beside
-G_r.
+G_r. Where the attack drives a σ down to the smallest that the encoder allows (VAE.smallest_sigma), that number, and not
+the network, decides how far the attack goes: ``at_sigma_floor`` is the share of such attacks.
 """
 
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ class RobustnessGap(NamedTuple):
     reconstruction_similarity: Tensor
     gap: Tensor
     floor: Tensor
+    at_sigma_floor: Tensor
 
 
 def stratified(labels: Tensor, n: int, seed: int = 0) -> Tensor:
@@ -114,8 +116,10 @@ def robustness_gap(
         NonFinite: the VAE gave NaN or infinity.
     """
     check_variant(variant)
-    rows = []
+    rows, smallest = [], getattr(vae, "smallest_sigma", 0.0)
     for found in attacked_pairs(vae, images, labels, **options):
-        rows.append(torch.stack([similarity(*pair, variant) for pair in found]))
-    inputs, reconstructions, same = torch.stack(rows).mean(0).cpu()
-    return RobustnessGap(inputs, reconstructions, inputs - reconstructions, 1 - same)
+        with evaluating(vae), torch.inference_mode():
+            pinned = (vae.encode(found.inputs[1]).sigma <= smallest).any(1)
+        rows.append(torch.stack([*(similarity(*pair, variant) for pair in found), pinned.to(found.inputs[1])]))
+    inputs, reconstructions, same, pinned = torch.stack(rows).mean(0).cpu()
+    return RobustnessGap(inputs, reconstructions, inputs - reconstructions, 1 - same, pinned)

@@ -49,7 +49,10 @@ class VAE(nn.Module, ABC):
         channels: image channels C.
         image_shape: (C, 32, 32).
         likelihood: p(x|z), see :mod:`vaelib.models.likelihoods`.
+        smallest_sigma: the floor of the posterior's standard deviations.
     """
+
+    smallest_sigma: float = SMALLEST_SIGMA
 
     def __init__(self, d_z: int, channels: int, likelihood: Likelihood):
         super().__init__()
@@ -70,7 +73,7 @@ class VAE(nn.Module, ABC):
         """Return q(z|x) = N(mu, diag(softplus(s))²) for images (B, C, 32, 32) in [0, 1]."""
         mu, s = self.encoder_output(x).chunk(2, dim=1)
         # An attack drives s down until softplus underflows; 1/sigma^2 must stay finite, and no posterior is that narrow.
-        return Posterior(mu, F.softplus(s).clamp_min(SMALLEST_SIGMA))
+        return Posterior(mu, F.softplus(s).clamp_min(self.smallest_sigma))
 
     def forward(self, x: Tensor, eps: Tensor) -> Tensor:
         """Return the ELBO of each image, shape (B,); :func:`elbo` without its checks, for a training's every step."""

@@ -243,8 +243,9 @@ def changes_on_corruptions(corruptions: pd.DataFrame) -> Any:
 
 
 def fine_print(three_gaps: pd.DataFrame) -> Any:
-    """Return what qualifies the gaps, as means over seeds: unconverged q*, clean floor, similarities."""
-    columns = ["unconverged", "input_similarity", "reconstruction_similarity", "clean_floor", "robustness_gap"]
+    """Return what qualifies the gaps, as means over seeds: unconverged q*, floors, similarities."""
+    columns = ["unconverged", "input_similarity", "reconstruction_similarity", "clean_floor", "at_sigma_floor"]
+    columns.append("robustness_gap")
     means = three_gaps.groupby("method", sort=False)[columns].mean()
     return styled(means.rename(index=LABELS, columns=lambda name: name.replace("_", " "))).format(number)
 

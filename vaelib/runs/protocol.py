@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import VaelibError
-from .experiments import Experiment, Point, known_likelihood, vae_for
-from .profiles import Profile, architecture, load_profile, protocol
-from .stages import resolve_data
+from .experiments import Experiment, Point, likelihood_of, prepared, vae_for
+from .profiles import Profile, architecture, load_profile
 
 DEFAULT = "the default"
 # Learning rate and batch size of the two ancestors' code (Zhang et al. 2022; HIT), and what lies between.
@@ -49,17 +48,14 @@ def calibrate_protocol(
     Raises:
         VaelibError: a data set and likelihood of which the paper shows no raw curve, or as ``three_gaps``.
     """
-    chosen = protocol(dataset).likelihood if likelihood == "default" else likelihood
-    known_likelihood(chosen)
+    chosen = likelihood_of(dataset, likelihood)
     if (dataset, chosen) not in CANDIDATES:
         known = ", ".join(f"{name} with {one}" for name, one in CANDIDATES)
         raise VaelibError(
             f"the paper has no raw curve of {dataset} with {chosen} to calibrate on; choose one of {known}"
         )
-    budget = load_profile(profile, f"protocol_{chosen}", overrides)
-    if architecture(dataset, chosen) == "residual":
-        budget = load_profile(profile, f"protocol_{dataset}", overrides)
-    data = resolve_data(dataset, budget.n_train, budget.n_test, source=budget.source)
+    part = dataset if architecture(dataset, chosen) == "residual" else chosen
+    data, budget = prepared(dataset, load_profile(profile, f"protocol_{part}", overrides))
     epochs = tuple(range(1, budget.epochs + 1))
 
     def point(name: str, changes: Mapping[str, Any]) -> Point:

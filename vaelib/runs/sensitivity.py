@@ -19,11 +19,14 @@ PROTOCOL = "as configured"  # the panel's first row: what notebook 03 measures
 SIGN_LR = (
     0.1  # of δ: a step of the sign's attack, so that ten reach the border; with η = 1 each would cross the whole box
 )
+STARTS, STARTED = 12, 50  # climbs towards q* an image, and images at most
 ZHANG = {"amortization_steps": 10, "amortization_lr": 5e-3, "amortization_samples": 1}  # Zhang et al. 2022, on MNIST
 
 
 def protocols(base: Gaps) -> dict[str, dict[str, Any]]:
     """Return what is measured again under another protocol: a row's name, and the settings in which it differs."""
+    floors = [floor for floor in (1e-3, 1e-6, 1e-8) if floor != base.sigma_floor]
+    some = min(STARTED, base.amortization_images or base.vae.data.n_test)
     start = {"kuzina2022": "projected", "projected": "kuzina2022"}[base.attack_start]
     other = {"raw": "sign", "sign": "raw"}[base.attack_gradient]
     rate = SIGN_LR * base.attack_radius if other == "sign" else 1.0
@@ -40,6 +43,8 @@ def protocols(base: Gaps) -> dict[str, dict[str, Any]]:
         },
         "q*: 10 steps of 0.005": ZHANG,
         f"q*: {samples} samples": {"amortization_samples": samples},
+        f"q*: {STARTS} starts": {"amortization_starts": STARTS, "amortization_images": some},
+        **{f"posterior: σ ≥ {floor:g}": {"sigma_floor": floor} for floor in floors},
     }
 
 

@@ -209,7 +209,8 @@ class VAERun(Artifact):
     def version(self) -> int:
         """Return 1, and 1 more for each change of the code that touches this run's results."""
         bounded = self.network.likelihood == "gaussian" and self.network.mean == "sigmoid"  # it was linear
-        return 1 + bounded
+        augmented = self.method.startswith("aug_")  # resampling, borders and translations are EDM's now
+        return 1 + bounded + augmented
 
     @model_validator(mode="after")
     def _has_its_images(self) -> "VAERun":
@@ -254,12 +255,15 @@ class Gaps(Artifact):
     """The amortization and robustness gaps of one VAE at its snapshots (Eqs. 4 and 5, Table 2)."""
 
     kind: ClassVar[str] = "gaps"
-    version: ClassVar[int] = 2  # the attack's start as published
+    version: ClassVar[int] = 3  # the attack's start as published; G_a of all test images, by regression
     vae: VAERun
     amortization_images: int | None = Field(None, ge=2, description="test images that get their own q*; None: all")
     amortization_samples: int = Field(2, ge=1)
     amortization_steps: int = Field(1000, ge=1, description="at most")
     amortization_lr: float = Field(0.1, gt=0)
+    amortization_starts: int = Field(
+        1, ge=1, description="climbs an image: from the encoder's output, then the prior's draws"
+    )
     attack_images: int = Field(50, ge=1, description="n_r")
     attack_restarts: int = Field(10, ge=1, description="n_a")
     attack_steps: int = Field(50, ge=1)
@@ -269,6 +273,7 @@ class Gaps(Artifact):
     attack_start: Literal["kuzina2022", "projected"] = Field(
         "kuzina2022", description="where the first gradient is taken"
     )
+    sigma_floor: float = Field(1e-6, ge=1e-10, description="the smallest σ that the encoder may give")
     similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
     reconstruction: Literal["sample", "mean"] = "sample"
     seed: int = 0

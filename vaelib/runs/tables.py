@@ -31,7 +31,14 @@ from .store import MANIFEST, Store, read_manifest
 
 IDENTITY = ["dataset", "likelihood"]
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
-PLAIN = ["input_similarity", "reconstruction_similarity", "clean_floor", "unconverged"]
+PLAIN = [
+    "input_similarity",
+    "reconstruction_similarity",
+    "clean_floor",
+    "at_sigma_floor",
+    "unconverged",
+    "lost_by_one_start",
+]
 
 
 def tables_folder(profile: str) -> Path:

@@ -148,6 +148,7 @@ def _gaps(gaps: Gaps) -> Work:
     snapshots, measured = (1, gaps.gaps) if once else (len(gaps.vae.snapshots), ("amortization", "robustness"))
     climb = min(CLIMB, gaps.amortization_steps) if "amortization" in measured else 0
     decoded = (gaps.amortization_images or gaps.vae.data.n_test) * climb * (2 * gaps.amortization_samples + SCORING)
+    decoded *= gaps.amortization_starts
     steps = gaps.attack_steps if "robustness" in measured else 0
     encoded = 2 * gaps.attack_images * gaps.attack_restarts * steps
     return _vae_work(gaps.vae, snapshots * encoded, snapshots * decoded, snapshots * (climb + steps))
