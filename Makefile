@@ -95,4 +95,4 @@ bench: setup  ## one table: speed beside pythae, diffusers and the machine's own
 	@"$$PYTHON" -m tests.benchmarks $${ONLY:+--only "$$ONLY"} $${LONG:+--long}
 
 clean:    ## delete results, keep downloaded data and the environment
-	@rm -rf "$$VAELIB_BUILD"/{smoke,laptop,gpu,paper,store,src,logs,api,screenshots}
+	@rm -rf "$$VAELIB_BUILD"/{smoke,laptop,overnight,gpu,paper,store,src,logs,api,screenshots}

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # Names that are known need no look, so that a second `make` takes less than a second; a test holds them to the code's.
-if [[ $PROFILE =~ ^(smoke|laptop|gpu|paper)$ && $DATASET =~ ^(fashion_mnist|binary_mnist|cifar10)$ \
+if [[ $PROFILE =~ ^(smoke|laptop|overnight|gpu|paper)$ && $DATASET =~ ^(fashion_mnist|binary_mnist|cifar10)$ \
   && $LIKELIHOOD =~ ^(default|bernoulli|gaussian|mol)$ && -z $SET ]]; then
   TAG=$DATASET
   [ "$LIKELIHOOD" = default ] || TAG+=-$LIKELIHOOD

@@ -97,9 +97,7 @@ class Network(Settings):
     rgb: Literal["pixelcnnpp", "per_channel"] = Field("pixelcnnpp", description="of the mixture of logistics")
     likelihood: LikelihoodName = "gaussian"
     sigma: float = Field(0.03, gt=0, description="of the Gaussian likelihood")
-    mean: Literal["sigmoid", "linear"] = Field(
-        "sigmoid", description="of the Gaussian likelihood, from the decoder's output"
-    )
+    mean: Literal["sigmoid", "linear"] = Field("sigmoid", description="of the Gaussian, from the decoder's output")
     mixtures: int = Field(10, ge=1, description="of the mixture of logistics")
 
 
@@ -114,9 +112,7 @@ class Teacher(Artifact):
     dropout: float = Field(0.13, ge=0, lt=1)
     images: int = Field(200_000_000, ge=1, description="training images seen")
     batch_size: int = Field(512, ge=1)
-    microbatch: int | None = Field(
-        None, ge=1, description="images in a pass; torchrun shares the passes out. None: all"
-    )
+    microbatch: int | None = Field(None, ge=1, description="images in a pass, which torchrun shares out; None: all")
     lr: float = Field(1e-3, gt=0)
     lr_rampup: int = Field(10_000_000, ge=0, description="images over which the learning rate rises")
     lr_decay: int = Field(0, ge=0, description="last images over which it falls to 0")
