@@ -73,8 +73,8 @@ tables = write_tables(experiment)
 figures.draw_three_gaps(experiment, tables)
 
 # %% [markdown]
-# Every run by itself: pick some (Ctrl-click), smooth, or take a logarithmic axis. This reads all runs in the store and needs
-# a kernel; below it, for readers without one, the runs of this notebook.
+# Every run by itself: pick some (Ctrl-click), smooth, or take a logarithmic axis. This reads all runs in the store, a list for
+# each data set, *N* and number of epochs, and needs a kernel; below it, for readers without one, the runs of this notebook.
 
 # %% tags=["interactive"]
 widgets.curve_explorer()

@@ -6,13 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.test_report import clash
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.gaps import attack_encoder, ms_ssim
 from vaelib.models import FullyConnectedVAE
 from vaelib.report import smoothness
 from vaelib.report.curve_picture import QUANTITIES, CurvePicture, heaviest, settled, smoothed, with_gap
-from vaelib.report.frames import AttackPicture, TraversalPicture, informative_latents
+from vaelib.report.frames import AttackPicture, PathPicture, TraversalPicture, informative_latents
 from vaelib.report.widgets import attack_explorer, curve_explorer, interpolation_explorer, traversal_explorer
 from vaelib.runs.tables import curve
 from vaelib.tasks.interpolation import interpolate
@@ -198,6 +199,15 @@ def test_smoothing_begins_at_the_settled_part_and_keeps_the_overfitting_in_view(
         assert shown.max() - shown.min() > 0.8 * (high - low)
 
 
+def test_explorers_cut_off_no_label_of_large_numbers(vaes, images):
+    large = OVERFITTING.assign(value=1e6 * OVERFITTING["value"])
+    assert clash(CurvePicture({"run": large}, "elbo_test").canvas.figure) == []
+    paths = {name: interpolate(vae, images[0], images[1], alphas=5, samples=3) for name, vae in vaes.items()}
+    picture = PathPicture({name: path._replace(log_q=1e6 * path.log_q) for name, path in paths.items()})
+    picture.move(2)
+    assert clash(picture.canvas.figure) == []
+
+
 def test_the_generalization_gap_is_among_the_curves():
     rows = [
         {"seed": seed, "effective_epoch": epoch, "quantity": name, "value": value + epoch + 10 * seed, "se": 1.0}
@@ -277,8 +287,6 @@ def test_the_curves_shown_first_differ_in_their_method_alone(mine):
 
 
 def test_a_path_picture_says_the_mean_log_density(vaes, images):
-    from vaelib.report.frames import PathPicture
-
     paths = {name: interpolate(vae, images[0], images[1], alphas=5, samples=3) for name, vae in vaes.items()}
     picture = PathPicture(paths)
     picture.move(2)

@@ -127,7 +127,7 @@ class PathPicture(MovingPicture):
             for name, path in paths.items():
                 draw_path(curve, path, colours[name])
             curve.set(xlim=(-0.02, 1.02), xlabel=r"$\alpha$   (0: $x_1$, 1: $x_0$)", ylabel=LINE_LABEL)
-            curve.yaxis.set_major_formatter("{x:,.0f}")
+            curve.yaxis.set_major_formatter("{x:,.10g}")
             self.marker = curve.axvline(0, color=DARK, lw=1.2)
             self.pictures, self.titles = zip(*shown, strict=True)
             self.freeze(figure, [*self.pictures, *self.titles, self.marker])

@@ -51,7 +51,7 @@ def elbo_curves(runs: Mapping[str, Sequence[tuple[int, float, float]]], colours:
         ax.set_title(title, parse_math=False)
         ax.set_ylim(min(late) - 0.1 * span, max(late) + 0.1 * span)
         ax.margins(x=0.01)
-        ax.yaxis.set_major_formatter("{x:,.0f}")
+        ax.yaxis.set_major_formatter("{x:,.10g}")
         ax.plot([], [], "--", color=GREY, label="on training images")
         ax.plot([], [], "-", color=GREY, label="on test images")
         figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)

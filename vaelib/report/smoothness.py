@@ -115,7 +115,7 @@ def smoothness_figure(
             draw_path(ax, path, COLOURS[method])
         ax.set(xlim=span, xlabel=r"$\alpha$   (0: $x_1$, 1: $x_0$)", ylabel=LINE_LABEL)
         ax.set_xticks(np.linspace(0, 1, IMAGES))
-        ax.yaxis.set_major_formatter("{x:,.0f}")
+        ax.yaxis.set_major_formatter("{x:,.10g}")
         for method, y in ((upper, bottom + height + 0.06), (lower, bottom - side - 0.5)):
             strip, look = box(y, side), {"ha": "right", "va": "center", "color": COLOURS[method], "weight": "bold"}
             image_row(strip, paths[method].images[stops(paths[method], IMAGES)], span)
