@@ -94,7 +94,7 @@ def test_names_like_markup_run_nothing_in_pages(browser, report, tmp_path):
         elbo_test_se=0.1, elbo_train_se=0.1, experiment="limited_k"
     ).to_csv(build / "tables/limited_k.csv", index=False)
     figure = next((build / "figures").glob("fig11*.png"))
-    figure.rename(figure.with_name(f"fig02_{NAME.replace('/', ':')}.png"))
+    figure.rename(figure.with_name(f"fig02_{NAME}.png"))
     (build / "build.json").write_text(json.dumps({NAME: {NAME: NAME}}))
     judge_build(build, "laptop")
     run_notebook(ROOT / "notebooks/10_claims.py", tmp_path / "10.ipynb", {"dataset": f"/data/{NAME}"}, log=False)

@@ -259,7 +259,7 @@ def test_an_archive_of_images_is_read_in_memory_only(tmp_path):
 
 # --- names in pages -----------------------------------------------------------------------------------------------
 
-NAME = "<img src=x onerror=alert(1)> *a* |b| `c` $d$ ![e](http://host.invalid/e.png)"
+NAME = "<img src=x onerror=alert(1)> *a* |b| `c` $d$ ![e](e)"
 
 
 def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
@@ -279,7 +279,7 @@ def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
         three_gaps,
     )
 
-    path = folder / f"{NAME.replace('/', ':')}.npz"
+    path = folder / f"{NAME}.npz"
     images = np.random.default_rng(0).integers(0, 255, (4000, 28, 28), dtype=np.uint8)
     np.savez(path, images=images, labels=np.arange(4000) % 10)
     settings = "smoke", str(path)

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 # What Markdown or HTML could take for markup. As character references, because frontends differ in what a backslash does.
-MARKUP = re.compile(r"[&<>\"'`*\[\]!$\\|~#^{}()]")
+MARKUP = re.compile(r"[&<>\"'`*\[\]!$\\|~#]")
 
 
 def in_markdown(text: object) -> str:

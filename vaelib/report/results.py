@@ -26,6 +26,7 @@ COLUMNS = {
     "amortization_gap": "amortization gap",
     "robustness_gap": "robustness gap (MS-SSIM)",
 }
+SPOKEN = LABELS | {"normal": "normal training"}  # within a sentence
 UNCLEAR = "not clearly different"
 
 
@@ -67,7 +68,7 @@ def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
         winner = choose(methods, key=lambda method, q=quantity: found.mean(method, q))
         most = "highest" if choose is max else "smallest"
         best.setdefault(winner, []).append(f"the {most} {QUANTITIES[quantity][0]}")
-    who = "; ".join(f"{LABELS[method]} has {listed(names)}" for method, names in best.items())
+    who = "; ".join(f"{SPOKEN[method]} has {listed(names)}" for method, names in best.items())
     return f"{text} Of all methods, on average, {who}."
 
 
