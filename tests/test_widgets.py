@@ -164,7 +164,7 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
         parts(box, control)[0].value = value
         assert panel.value != picture
     (label,) = parts(box, ipywidgets.SelectMultiple)[0].options
-    assert label.startswith("Normal training · seed 0 · mine gaussian · N = 20 · 4 epochs")
+    assert label.startswith(f"Normal training · seed 0 · {experiment.dataset} gaussian · N = 20 · 4 epochs")
     (store := runs.Store()).folder(normal[0]).joinpath("manifest.json").write_text("{}")
     with pytest.raises(VaelibError, match="no VAE has been trained yet"):
         curve_explorer(store)
