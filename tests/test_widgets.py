@@ -260,7 +260,7 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
         assert panel.value != picture
     assert parts(box, ipywidgets.SelectMultiple)[0].options == ("Normal training · seed 0",)
     assert parts(box, ipywidgets.Dropdown)[0].options == (
-        "mine, Gaussian · fully connected network · N = 20 · 4 epochs",
+        f"{experiment.dataset}, Gaussian · fully connected network · N = 20 · 4 epochs",
     )
     (store := runs.Store()).folder(normal[0]).joinpath("manifest.json").write_text("{}")
     with pytest.raises(VaelibError, match="no VAE has been trained yet"):
