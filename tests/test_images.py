@@ -115,11 +115,11 @@ ONLY_BYTES = words(
     """ImageData TrainingDistribution features_of fit inception_quality logits_of proxy_quality train_denoiser corrupt labelled
     neighbours share_of two_sample_test"""
 )
-ONE_MODEL = words(
-    "features_of fit logits_of proxy_quality two_sample_test"
-)  # which says how many channels, not how large
-ANY_SIZE = ONE_MODEL | words("Augmentation ms_ssim labelled neighbours share_of")
-ANY_CHANNELS = ANY_SIZE - ONE_MODEL | words("ImageData TrainingDistribution corrupt inception_quality")
+ANY_SIZE = words("Augmentation ms_ssim features_of fit logits_of proxy_quality")
+ANY_CHANNELS = words(
+    "Augmentation ms_ssim ImageData TrainingDistribution corrupt inception_quality labelled neighbours share_of"
+)
+ANY_RANGE = {"bdmc"}  # its images are a Gaussian's own draws
 FLOATS = BYTES.float() / 255
 WITH_NAN, WITH_INFINITY = FLOATS.clone(), FLOATS.clone()
 WITH_NAN[0, 0, 3, 3], WITH_INFINITY[0, 0, 3, 3] = math.nan, math.inf
@@ -162,7 +162,8 @@ def test_right_images_are_taken(name):
 @pytest.mark.parametrize("form", WRONG)
 @pytest.mark.parametrize("name", CALLS)
 def test_wrong_images_are_refused_in_one_line_that_says_how_to_convert(name, form):
-    if (form == "28 pixels" and name in ANY_SIZE) or (form == "3 channels" and name in ANY_CHANNELS):
+    exempt = {"28 pixels": ANY_SIZE, "3 channels": ANY_CHANNELS, "[-1, 1]": ANY_RANGE, "[0, 255]": ANY_RANGE}
+    if name in exempt.get(form, ()):
         return
     with pytest.raises(VaelibError) as error:
         CALLS[name](WRONG[form])
@@ -204,7 +205,6 @@ def test_precisions_must_agree():
     double = FullyConnectedVAE(d_z=2, hidden=4).double()
     with pytest.raises(VaelibError, match=r"give images.double\(\) / 255"):
         gaps.evaluate_elbo(double, BYTES)
-    assert gaps.evaluate_elbo(double, FLOATS.double()[:3]).isfinite().all()
 
 
 def test_a_gaussians_own_draws_are_images_where_it_is_said():
@@ -251,8 +251,8 @@ def test_a_stream_of_other_images_is_refused_before_the_first_step(form):
     vae = FullyConnectedVAE(d_z=2, hidden=4)
     with pytest.raises(VaelibError, match="batch"):
         next(train_vae(VAEState(vae), Fixed(WRONG[form])))
-    with pytest.raises(VaelibError):
-        next(train_encoder(encoder_state(vae), Fixed(WRONG[form]), source="prior"))
+    with pytest.raises(VaelibError, match="batch"):
+        next(train_encoder(encoder_state(vae), Fixed(WRONG[form])))
 
 
 def test_the_two_sides_of_a_mixture_have_one_shape():
