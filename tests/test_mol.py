@@ -275,7 +275,7 @@ def test_mistakes_are_named():
             MixtureOfLogistics().channels_out(channels)
     with pytest.raises(VaelibError, match="at least one component"):
         MixtureOfLogistics(0)
-    with pytest.raises(VaelibError, match="pixelcnnpp, per_channel"):
+    with pytest.raises(VaelibError, match="pixelcnnpp, per_channel, zhang2022"):
         MixtureOfLogistics(rgb="shared")
     with pytest.raises(VaelibError, match="from -12 to 30"):
         MixtureOfLogistics(min_log_scale=-13)
@@ -287,3 +287,52 @@ def test_mistakes_are_named():
         likelihood.log_prob(torch.zeros(1, 30, 2, 2), x)
     with pytest.raises(VaelibError, match=r"x.detach\(\)"):
         likelihood.log_prob(torch.zeros(1, 100, 2, 2), x.requires_grad_())
+
+
+# --- Zhang et al. 2022 ------------------------------------------------------------------------------------------------
+
+
+def published_zhang(params, x, mixtures):
+    """log p as they write it: differences of logistic functions in units of [0, 1], double precision."""
+    logits, means, log_scales, raw = parts(params, mixtures)
+    c, total = raw.tanh(), 0
+    for channel in range(3):
+        mean = means[:, channel]
+        if channel == 1:
+            mean = mean + c[:, 0] * x[:, :1]
+        if channel == 2:
+            mean = mean + c[:, 1] * x[:, :1] + c[:, 2] * x[:, 1:2]
+        level, rate = x[:, channel : channel + 1], torch.exp(-log_scales[:, channel].clamp(min=-7))
+        upper = torch.where(level == 1, 1.0, torch.sigmoid(rate * (level + 1 / 510 - mean)))
+        lower = torch.where(level == 0, 0.0, torch.sigmoid(rate * (level - 1 / 510 - mean)))
+        mass = (logits.softmax(2)[:, 0] * (upper - lower)).sum(1)
+        total = total + torch.log(0.9999 * mass + 0.0001 / 256)
+    return total.flatten(1).sum(1)
+
+
+def test_zhangs_density_is_the_published_one():
+    likelihood = MixtureOfLogistics(4, rgb="zhang2022")
+    assert likelihood.channels_out(3) == 40
+    params, x = random_params(30, 3, "zhang2022", 4, size=3), random_images(30, 3, size=3)
+    torch.testing.assert_close(likelihood.log_prob(params, x), published_zhang(params, x, 4))
+    white = torch.ones(1, 3, 32, 32, dtype=torch.float64)
+    zeros = torch.zeros(1, 40, 32, 32, dtype=torch.float64)
+    expected = 3 * 1024 * math.log(0.9999 / (1 + math.exp(1 - 1 / 510)) + 1e-4 / 256)
+    assert float(likelihood.log_prob(zeros, white)) == pytest.approx(expected)
+
+
+def test_zhangs_mean_and_samples_agree():
+    likelihood = MixtureOfLogistics(2, rgb="zhang2022")
+    params = random_params(1, 3, "zhang2022", 2)
+    params[:, 2:8] = 0.4 + 0.1 * params[:, 2:8]  # within the range, where nothing is clipped
+    params[:, 8:14] = -4
+    params[:, 14:] = 0.1 * params[:, 14:].tanh()
+    draws = likelihood.sample(params.expand(20_000, -1, 1, 1), torch.Generator().manual_seed(0))
+    torch.testing.assert_close((draws * 255).round() / 255, draws)
+    assert (draws.mean(0) - likelihood.mean(params)[0]).abs().max() < 4 * draws.std(0).max() / 20_000**0.5 + 1e-4
+
+
+def test_zhangs_slopes_are_those_of_finite_differences():
+    likelihood = MixtureOfLogistics(2, rgb="zhang2022")
+    params, x = random_params(2, 3, "zhang2022", 2).requires_grad_(), random_images(2, 3)
+    assert torch.autograd.gradcheck(lambda p: likelihood.log_prob(p, x), params)

@@ -10,8 +10,9 @@
 
 The coder (:mod:`~vaelib.models.coder`) knows sub-pixels one after another, by tables made from *grey* densities alone:
 of a colour pixel first red, then green with each component reweighted by how likely it made the red, then blue. That the
-code has the joint density's length thus tests the joint density by another way. A Gaussian's pixels are coded on cells of
-σ/16.
+code has the joint density's length thus tests the joint density by another way; under ``zhang2022``
+nothing is reweighted, as each sub-pixel draws its own component, and a uniform is mixed into the tables. A Gaussian's pixels
+are coded on cells of σ/16.
 """
 
 import math
@@ -23,6 +24,7 @@ from torch import Tensor
 from .. import rng
 from .coder import decode, encode, frequencies
 from .likelihoods import Bernoulli, Gaussian, Likelihood, MixtureOfLogistics
+from .zhang import ALPHA, LEVELS
 
 CELLS_PER_SIGMA, CELLS = 16, 256
 DRAWS, FUZZED, SIDE, FEW = 100_000, 2_000, 8, 2
@@ -43,6 +45,7 @@ VARIANTS = (
     Variant("mol, grey", MixtureOfLogistics(), 1),
     Variant("mol, pixelcnnpp", MixtureOfLogistics(), 3),
     Variant("mol, per_channel", MixtureOfLogistics(rgb="per_channel"), 3),
+    Variant("mol, zhang2022", MixtureOfLogistics(rgb="zhang2022"), 3),
 )
 
 
@@ -90,12 +93,15 @@ def next_log_probs(likelihood: Likelihood, params: Tensor, seen: Tensor) -> Tens
         return torch.stack([likelihood.log_prob(own, mean + offset) for offset in offsets], 1) + math.log(step)
     mix, value = _Mixture.of(likelihood, params), 2 * seen.double() / 255 - 1
     logits, mean = mix.logits[:, channel if mix.logits.shape[1] > 1 else 0], mix.means[:, channel]
+    zhangs = likelihood.rgb == "zhang2022" and mix.c is not None  # in units of [0, 1]
+    if zhangs:
+        value = seen.double() / 255
     if mix.c is not None:
         shifts = [torch.zeros_like(mix.means[:, 0])]
         shifts.append(mix.c[:, 0] * value[:, :1] if channel > 0 else None)
         shifts.append(mix.c[:, 1] * value[:, :1] + mix.c[:, 2] * value[:, 1:2] if channel > 1 else None)
         mean = mean + shifts[channel]
-        for before in range(channel):  # how likely each component alone made what was seen
+        for before in range(0 if zhangs else channel):  # how likely each component alone made what was seen
             own = mix.means[:, before] + shifts[before], mix.log_scales[:, before]
             alone = [
                 _grey(
@@ -109,8 +115,14 @@ def next_log_probs(likelihood: Likelihood, params: Tensor, seen: Tensor) -> Tens
             ]
             logits = logits + torch.stack(alone, 1)
     every = torch.arange(256, dtype=torch.float64) / 255
-    many = (part.repeat_interleave(256, 0) for part in (logits, mean, mix.log_scales[:, channel]))
-    return _grey(*many, every.repeat(pixels), likelihood.min_log_scale).view(pixels, 256)
+    log_scale, narrowest = mix.log_scales[:, channel], likelihood.min_log_scale
+    if zhangs:  # the same in units of [-1, 1]
+        mean, log_scale, narrowest = 2 * mean - 1, log_scale + math.log(2), narrowest + math.log(2)
+    many = (part.repeat_interleave(256, 0) for part in (logits, mean, log_scale))
+    table = _grey(*many, every.repeat(pixels), narrowest).view(pixels, 256)
+    if zhangs:
+        table = torch.logaddexp(table + math.log1p(-ALPHA), table.new_tensor(math.log(ALPHA / LEVELS)))
+    return table
 
 
 def random_params(variant: Variant, pixels: int, seed: int = 0, narrower: float = 0.0) -> Tensor:

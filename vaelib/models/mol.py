@@ -10,7 +10,8 @@ a pixel; colour images one of
 
 - ``pixelcnnpp``: a component k for all three sub-pixels of a pixel, coupled by c = tanh(raw) through
   m_green = μ_g + c₀ x_red and m_blue = μ_b + c₁ x_red + c₂ x_green, log p = log Σ_k π_k Π_c p_kc (10 K channels);
-- ``per_channel``: a mixture for each sub-pixel (9 K channels). Zhang et al. (2022) also add 1e-4 of a uniform.
+- ``per_channel``: a mixture for each sub-pixel (9 K channels);
+- ``zhang2022``: the weights of all three shared, a component drawn for each (10 K channels), see :mod:`.zhang`.
 
 The decoder's channels are all logits, means, log-scales, raw coefficients; components count fastest, then sub-pixels.
 """
@@ -25,8 +26,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..errors import VaelibError
+from . import zhang
 
-RGB = ("pixelcnnpp", "per_channel")
+RGB = ("pixelcnnpp", "per_channel", "zhang2022")
 LOG2_E = math.log2(math.e)
 FLATTEST = 30.0  # above e^30 a logistic is flat to float32; unclamped, its rate would underflow
 NARROWEST = -12.0  # a bin is then 1276 scales wide; far below, a product of three sub-pixels would underflow
@@ -193,10 +195,9 @@ class MixtureOfLogistics:
     Arguments:
         mixtures: components K (the paper's: 10).
         min_log_scale: the narrowest a logistic may become; a log-scale below has no gradient.
-        rgb: how the sub-pixels of a colour image share components: ``pixelcnnpp`` or ``per_channel``.
+        rgb: how the sub-pixels of a colour image share components: one of ``RGB``.
 
-    Raises:
-        VaelibError: no components, a ``min_log_scale`` out of range, an unknown ``rgb``.
+    Raises VaelibError for no components, a ``min_log_scale`` out of range, an unknown ``rgb``.
     """
 
     name = "mol"
@@ -205,32 +206,28 @@ class MixtureOfLogistics:
         if mixtures < 1:
             raise VaelibError(f"mixtures = {mixtures}: a mixture has at least one component (the paper's: 10)")
         if not NARROWEST <= min_log_scale < FLATTEST:
-            raise VaelibError(
-                f"min_log_scale = {min_log_scale}: give a number from {NARROWEST:g} to {FLATTEST:g} (PixelCNN++: -7)"
-            )
+            known = f"give a number from {NARROWEST:g} to {FLATTEST:g} (PixelCNN++: -7)"
+            raise VaelibError(f"min_log_scale = {min_log_scale}: {known}")
         if rgb not in RGB:
             raise VaelibError(f"rgb = {rgb!r} is unknown; choose one of {', '.join(RGB)}")
         self.mixtures, self.min_log_scale, self.rgb = mixtures, min_log_scale, rgb
 
     def channels_out(self, channels: int) -> int:
-        """Return the decoder's channels: 3K for one channel; for three 10K (``pixelcnnpp``) or 9K (``per_channel``).
-
-        Raises:
-            VaelibError: neither one channel nor three.
-        """
+        """Return the decoder's channels: 3K for one channel; for three 9K (``per_channel``) or 10K. Others raise VaelibError."""
         if channels not in (1, 3):
-            raise VaelibError(
-                f"likelihood = mol scores 1 or 3 channels, not {channels}; use likelihood = gaussian for other images"
-            )
-        return self.mixtures * (3 if channels == 1 else 10 if self.rgb == "pixelcnnpp" else 9)
+            raise VaelibError(f"likelihood = mol scores 1 or 3 channels, not {channels}; use likelihood = gaussian")
+        return self.mixtures * (3 if channels == 1 else 9 if self.rgb == "per_channel" else 10)
 
     def _layout(self, params: Tensor) -> _Layout:
         """Return what ``params`` (B, channels_out, H, W) describe, told by their channels."""
         for channels in (1, 3):
             if params.shape[1] == self.channels_out(channels):
-                return _Layout(channels, 1 if self.rgb == "pixelcnnpp" else channels, self.mixtures)
-        known = f"{self.channels_out(1)} (one channel) or {self.channels_out(3)} (three, {self.rgb})"
-        raise VaelibError(f"params = {params.shape[1]} channels: K = {self.mixtures} needs {known}")
+                return _Layout(channels, channels if self.rgb == "per_channel" else 1, self.mixtures)
+        known = f"K = {self.mixtures} needs {self.channels_out(1)} (one channel) or {self.channels_out(3)} (three, {self.rgb})"
+        raise VaelibError(f"params = {params.shape[1]} channels: {known}")
+
+    def _is_zhangs(self, layout: _Layout) -> bool:
+        return self.rgb == "zhang2022" and layout.channels == 3
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return log p(x|z), shape (B,), nats per image; ``x`` is (B, C, H, W) on the grid of multiples of 1/255.
@@ -246,6 +243,8 @@ class MixtureOfLogistics:
         if x.requires_grad:
             raise VaelibError("x asks for a gradient, but likelihood = mol has none in x: pass x.detach()")
         params = _at_least_float32(params).flatten(2)
+        if self._is_zhangs(layout):
+            return zhang.log_prob(layout.parts(params), x.to(params.dtype).flatten(2), self.min_log_scale, FLATTEST)
         tile = CUDA_TILE if params.is_cuda else TILE * torch.get_num_threads()
         settings = (x.to(params.dtype).flatten(2), layout, self.min_log_scale, tile)
         wanted = torch.is_grad_enabled() and params.requires_grad
@@ -254,7 +253,10 @@ class MixtureOfLogistics:
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw images (B, C, H, W) on the 256-level grid, exactly from the density scored by :meth:`log_prob`."""
         layout, size = self._layout(params), params.shape[2:]
-        logits, *others = layout.parts(_at_least_float32(params).flatten(2))
+        logits, *others = parts = layout.parts(_at_least_float32(params).flatten(2))
+        if self._is_zhangs(layout):
+            draws = [uniform(like, generator) for like in (others[0], *2 * [others[0][:, :, 0]])]
+            return zhang.sample(parts, draws, self.min_log_scale, FLATTEST).unflatten(2, size)
         gumbel = -torch.log(-torch.log(uniform(logits, generator)))
         chosen = (logits + gumbel).argmax(2, keepdim=True).expand(-1, layout.channels, -1, -1)
         means, log_scales, *c = (part.gather(2, chosen).squeeze(2) for part in others)
@@ -270,7 +272,9 @@ class MixtureOfLogistics:
         but for clipping and rounding, as the coupling is linear.
         """
         layout, size = self._layout(params), params.shape[2:]
-        logits, means, _, *c = layout.parts(_at_least_float32(params).flatten(2))
+        logits, means, _, *c = parts = layout.parts(_at_least_float32(params).flatten(2))
+        if self._is_zhangs(layout):
+            return zhang.mean(parts).unflatten(2, size)
         means = _couple(means, c[0].tanh() if c else None, lambda m: m.clamp(-1, 1))
         return ((logits.softmax(2) * (means + 1)).sum(2) / 2).unflatten(2, size)
 

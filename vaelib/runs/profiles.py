@@ -38,7 +38,9 @@ def protocol(dataset: str) -> Protocol:
 
 
 Channels, Latents = Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=64)]
-TrainingVariant = Literal["mean", "augment_probability", "residual_variant", "skip", "rgb", "binarize_bank"]
+TrainingVariant = Literal[
+    "mean", "augment_probability", "residual_variant", "skip", "rgb", "rgb_zhang", "binarize_bank"
+]
 # The grids that the paper ran (read off Figs. 7 and 8).
 MZ_GRID = (1, *range(2, 33, 2), *range(36, 65, 4))
 NC_GRID = (1, 2, 4, 6, 8, 10, 16, 22, 32, 64, 128, 192, 256, 384, 448, 512)
@@ -63,7 +65,7 @@ class Profile(Settings):
     sigma: float = Field(0.03, gt=0)
     mean: Literal["sigmoid", "linear"] = Field("sigmoid", description="of the Gaussian likelihood")
     mixtures: int = Field(10, ge=1)
-    rgb: Literal["pixelcnnpp", "per_channel"] = "pixelcnnpp"
+    rgb: Literal["pixelcnnpp", "per_channel", "zhang2022"] = "pixelcnnpp"
     nc: int = Field(256, ge=1, le=1024)
     mz: int = Field(1, ge=1, le=64)
     variant: str = "fig8"

@@ -55,6 +55,7 @@ TRAINING: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "residual_variant": ("residual network: 3×3, as printed", {"variant": "tables5+6"}, ()),
     "skip": ("residual network: skip without ReLU", {"skip": "identity"}, ()),
     "rgb": ("mixture: per channel", {"rgb": "per_channel"}, ()),
+    "rgb_zhang": ("mixture: Zhang et al. 2022", {"rgb": "zhang2022"}, ()),
     "binarize_bank": ("samples: not binarised again", {"binarize_bank": False}, ("dmaapx",)),
 }  # () is all methods
 
@@ -83,7 +84,7 @@ def _does_not_apply(name: str, experiment: Experiment) -> str:
         return "the network here is fully connected"
     if name == "mean" and network.likelihood != "gaussian":
         return "only for a Gaussian likelihood"
-    if name == "rgb" and (network.likelihood != "mol" or experiment.data.channels == 1):
+    if name in ("rgb", "rgb_zhang") and (network.likelihood != "mol" or experiment.data.channels == 1):
         return "only for a mixture of logistics on colour images"
     if name == "binarize_bank":
         binary = experiment.dataset in PROTOCOLS and PROTOCOLS[experiment.dataset].binarize
