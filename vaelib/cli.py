@@ -227,17 +227,6 @@ def report(profile: ProfileOption = "laptop") -> None:
     print(f"report: {paths.shown(write_report(folder))}")
 
 
-def _notebooks() -> dict[str, Path]:
-    """Return the notebooks' sources by name; they come with a checkout, not with the installed package."""
-    folder = paths.project_root() / "notebooks"
-    found = {path.stem: path for path in sorted(folder.glob("[0-9]*.py"))}
-    if not found:
-        raise VaelibError(
-            f"{folder} holds no notebooks: they need a checkout of the repository; run this in its folder"
-        )
-    return found
-
-
 @notebook.command("run")
 def notebook_run(
     name: Annotated[str, typer.Argument(help="the notebook's name, for example 03_three_gaps")],
@@ -247,9 +236,9 @@ def notebook_run(
     html: Annotated[Path | None, typer.Option(help="also render it here")] = None,
 ) -> None:
     """Execute a notebook with parameters; its output lands only if every cell ran."""
-    from .report import notebooks
+    from .report import notebooks, pairs
 
-    sources = _notebooks()
+    sources = {source.stem: source for source in pairs.sources()}
     if name not in sources:
         raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}")
     parameters = notebooks.read_parameters(sources[name], parameter or [], overrides or [])
@@ -264,7 +253,6 @@ def notebook_sync() -> None:
     """Write every .ipynb from its .py (always in this direction); an edit in the .ipynb alone is kept beside it."""
     from .report import pairs
 
-    _notebooks()
     changed = pairs.sync()
     print("\n".join(f"wrote {name}" for name in changed) or "all pairs are in step")
 
@@ -284,9 +272,8 @@ def notebook_check() -> None:
     """Fail if a pair is out of step or a notebook breaks the house rules."""
     from .report import notebooks, pairs
 
-    sources = _notebooks().values()
     wrong = [f"{name} is out of step with its .py: run `make sync`" for name in pairs.sync(check=True)]
-    for path in sources:
+    for path in pairs.sources():
         wrong += notebooks.lint(path)
     if wrong:
         raise VaelibError("\n  ".join(["the notebooks need mending:", *wrong]))

@@ -15,6 +15,7 @@ import jupytext
 import nbformat
 
 from .. import paths
+from ..errors import VaelibError
 from ..files import write_atomic
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -61,8 +62,18 @@ def compare(source: Path, notebook: Path) -> str:
 
 
 def sources(folder: Path | None = None) -> list[Path]:
-    """Return the notebooks' sources in their order."""
-    return sorted((folder or paths.project_root() / "notebooks").glob("[0-9]*.py"))
+    """Return the notebooks' sources in their order; they come with a checkout, not with the installed package.
+
+    Raises:
+        VaelibError: none are there.
+    """
+    folder = folder or paths.project_root() / "notebooks"
+    found = sorted(folder.glob("[0-9]*.py"))
+    if not found:
+        raise VaelibError(
+            f"{folder} holds no notebooks: they need a checkout of the repository; run this in its folder"
+        )
+    return found
 
 
 def sync(check: bool = False, folder: Path | None = None) -> list[str]:

@@ -94,9 +94,7 @@ class Network(Settings):
     mz: int = Field(1, ge=1, le=64, description="latent channels of the residual network on its 8×8 grid: d_z = 64 mz")
     variant: str = Field("fig8", description="the residual network as Fig. 8 proves it, or as a table prints it")
     skip: Literal["relu", "identity"] = "relu"
-    rgb: Literal["pixelcnnpp", "per_channel", "zhang2022"] = Field(
-        "pixelcnnpp", description="of the mixture of logistics"
-    )
+    rgb: Literal["pixelcnnpp", "per_channel", "zhang2022"] = Field("pixelcnnpp", description="of the mixture")
     likelihood: LikelihoodName = "gaussian"
     sigma: float = Field(0.03, gt=0, description="of the Gaussian likelihood")
     mean: Literal["sigmoid", "linear"] = Field("sigmoid", description="of the Gaussian, from the decoder's output")
