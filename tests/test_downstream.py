@@ -240,7 +240,7 @@ def test_mistakes_in_a_stage_name_the_vae_and_the_images(made, monkeypatch):
     ("images", "message"),
     [
         (torch.full((60, 1, 32, 32), 255.0), "values from 255 to 255"),
-        (torch.full((60, 1, 32, 32), torch.nan), "values from nan to nan"),
+        (torch.full((60, 1, 32, 32), torch.nan), "hold NaN or infinity"),
         (torch.zeros((60, 1, 32, 32), dtype=torch.int64), "images are torch.int64"),
     ],
 )

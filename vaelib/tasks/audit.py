@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import VaelibError
-from ..images import SIDE, check_images
+from ..images import check_images
 from .neighbours import nearest
 
 
@@ -41,7 +41,7 @@ class Neighbours(NamedTuple):
 
 def pixels(images: Tensor) -> Tensor:
     """Return uint8 images as points of ℝ^d in [0, 1]."""
-    check_images(images, side=SIDE, only_bytes=True)
+    check_images(images, only_bytes=True)
     return images.flatten(1).float() / 255
 
 
@@ -112,5 +112,5 @@ def total_variation(a: list[float], b: list[float]) -> float:
 
 def share_of(images: Tensor, value: int) -> float:
     """Return the share of pixels that are exactly ``value``."""
-    check_images(images, side=SIDE, only_bytes=True)
+    check_images(images, only_bytes=True)
     return float((images == value).double().mean())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import rng
 from ..errors import VaelibError
-from ..images import SIDE, check_images
+from ..images import check_images
 from .classifier import logits_of
 
 
@@ -59,7 +59,7 @@ def labelled(real: Tensor, synthetic: Tensor) -> tuple[Tensor, Tensor]:
         VaelibError: images that are not bytes, of another shape, or not as many of one as of the other.
     """
     for name, images in (("real", real), ("synthetic", synthetic)):
-        check_images(images, side=SIDE, only_bytes=True, name=name)
+        check_images(images, only_bytes=True, name=name)
     if real.shape != synthetic.shape:
         raise VaelibError(
             f"real images {tuple(real.shape)} and synthetic ones {tuple(synthetic.shape)}: a two-sample test wants as many "
