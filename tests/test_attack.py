@@ -41,9 +41,22 @@ def test_symmetric_kl_against_torch_distributions():
     assert torch.equal(symmetric_kl(q, q), torch.zeros(6))
 
 
+def test_an_attack_on_the_narrowest_posterior_is_no_nan(x):
+    """Variances of 1e-20 under a steep encoder: SKL overflowed float32, and slopes of opposite sign cancelled to NaN."""
+    torch.manual_seed(0)
+    steep = FullyConnectedVAE(d_z=4, hidden=32)
+    steep.smallest_sigma = 1e-10
+    with torch.no_grad():
+        steep.encoder[-1].weight.mul_(1e8)
+        steep.encoder[-1].bias[4:] = -23.0
+        steep.encoder[2].weight.mul_(1e3)
+    x_a = attack_encoder(steep, x, steps=5, restarts=4)
+    assert x_a.isfinite().all()
+    assert (x_a - x).abs().max() <= 0.1 + 1e-6
+
+
 @pytest.mark.parametrize("smallest", [1e-6, 1e-10])
 def test_skl_and_its_slope_are_finite_where_sigma_is_at_its_floor(smallest):
-    """Variances of 1e-20 overflowed in the slope of their ratio, and the attack became NaN."""
     s = torch.tensor([[-40.0, -40.0, 0.0, 20.0]], requires_grad=True)
     mu = torch.tensor([[0.0, 3.0, -3.0, 1.0]], requires_grad=True)
     narrow = Posterior(mu, torch.nn.functional.softplus(s).clamp_min(smallest))

@@ -82,6 +82,7 @@ def test_what_changes_training_is_trained_again_where_it_applies(toy):
     reasons = left_out(panel)
     assert reasons["residual network: skip without ReLU"] == "the network here is fully connected"
     assert "not binary" in reasons["samples: not binarised again"]
+    assert "colour" in reasons["mixture: Zhang et al. 2022"]
     residual = sensitivity("smoke", toy, overrides=TINY | {"architecture": "residual", "training_variants": ["skip"]})
     trained = {p.series for p in residual.points if p.vae.network.skip == "identity"}
     assert trained == {"normal", "dmaapx", "aug_naive"}

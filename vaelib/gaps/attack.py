@@ -34,6 +34,7 @@ from ..rng import normal
 START_STD = 0.2
 PATIENCE = 20
 GRADIENTS = ("raw", "sign")
+LONGEST = 1e30  # a slope's number; any step crosses the whole range of pixels long before
 STARTS = ("kuzina2022", "projected")
 
 
@@ -42,6 +43,11 @@ def symmetric_kl(q: Posterior, p: Posterior) -> Tensor:
     offset = q.mu - p.mu
     terms = q.sigma / p.sigma - p.sigma / q.sigma, offset / p.sigma, offset / q.sigma
     return 0.25 * torch.stack([term.square() for term in terms]).sum((0, -1))
+
+
+def _double(q: Posterior) -> Posterior:
+    """Return q in float64, in which SKL overflows at no σ that float32 can hold."""
+    return Posterior(q.mu.double(), q.sigma.double())
 
 
 def _check(gradient: str, start: str) -> None:
@@ -68,9 +74,12 @@ def _iterates(
     for _ in range(steps):
         x_a.requires_grad_(True)
         with torch.enable_grad():
-            skl = symmetric_kl(vae.encode(x_a), clean)
-            (slope,) = torch.autograd.grad(skl.sum(), x_a)
-        x_a, skl = x_a.detach(), skl.detach()
+            skl = symmetric_kl(_double(vae.encode(x_a)), _double(clean))
+            # Divided by a power of two, which changes no bit, the slope cannot overflow to inf - inf inside the network.
+            scale = torch.ldexp(torch.ones_like(skl), skl.detach().clamp_min(1).frexp().exponent)
+            (slope,) = torch.autograd.grad((skl / scale).sum(), x_a)
+        slope = (slope * scale.view(column)).clamp(-LONGEST, LONGEST).to(x)
+        x_a, skl = x_a.detach(), skl.detach().to(x)
         improved = skl > best * (1 + 1e-4)
         best, idle = torch.where(improved, skl, best), torch.where(improved, 0, idle + 1)
         tired = idle > PATIENCE
