@@ -217,7 +217,7 @@ def test_all_bounds_stand_in_order(likelihood, settings):
 
 def test_the_upper_bound_unmasks_a_missed_mode():
     """An ELBO* stuck in a wrong mode, its IWAE and its AIS agree with each other; only BDMC's upper bound objects."""
-    world = random_decoder("gaussian", d_z=3, hidden=16, sigma=0.1, gain=0.3)
+    world = random_decoder("gaussian", d_z=3, hidden=16, sigma=0.1, gain=0.3, mean="linear")
     z, x = world.pairs(16)
     found = optimize_posterior(world.vae, x, unclipped=True)
     bracket = bdmc(world.vae, z, x, q=found, chains=3, temperatures=50)
@@ -234,7 +234,7 @@ def test_further_starts_find_the_mode_that_was_missed():
 
     A blind encoder's posterior is far too wide: the climb from it stops (``converged``) with nats still to be had.
     """
-    world = random_decoder("gaussian", d_z=3, hidden=16, sigma=0.1, gain=0.3)
+    world = random_decoder("gaussian", d_z=3, hidden=16, sigma=0.1, gain=0.3, mean="linear")
     z, x = world.pairs(16)
     one, two = (optimize_posterior(world.vae, x, starts=starts, unclipped=True) for starts in (1, 2))
     assert (two.elbo_star > one.elbo_star - 1).all()

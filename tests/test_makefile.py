@@ -239,7 +239,10 @@ def test_lab_is_told_that_root_is_meant(project, tmp_path, user, allowed):
     (tmp_path / "bin/id").write_text(f"#!/bin/sh\necho {user}\n")
     (tmp_path / "bin/id").chmod(0o755)
     project.make("lab", PATH=f"{tmp_path}/bin:{os.environ['PATH']}")
-    assert project.asked == [["-m", "jupyter", "lab", *(["--allow-root"] if allowed else []), "notebooks"]]
+    copied, opened = project.asked
+    assert copied == ["-m", "vaelib", "notebook", "copy"]
+    assert opened[:-1] == ["-m", "jupyter", "lab", *(["--allow-root"] if allowed else [])]
+    assert Path(opened[-1]).name == "lab"
 
 
 # --- with the Python that there is --------------------------------------------------------------------------------------

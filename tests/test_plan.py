@@ -237,7 +237,7 @@ def test_the_command_prints_a_table_or_json(toy):
     command = [sys.executable, "-m", "vaelib", "plan", "--dataset", toy, "--quick", "--set", "n_train=200"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     plan = json.loads(done.stdout)
-    assert set(plan["figures"]) == set(EXPERIMENTS)
+    assert set(plan["figures"]) == set(EXPERIMENTS) - {"calibrate_protocol"}  # no curve of the paper is of these images
     assert plan["total"]["made"] == 0
     assert plan["total"]["bytes"] > 0
     wrong = subprocess.run([*command, "--hardware", "abacus"], capture_output=True, text=True, check=False)

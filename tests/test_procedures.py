@@ -276,7 +276,7 @@ def test_the_two_sources_differ_and_the_posteriors_follow_the_real_images():
 
     class Grey(VAE):
         def __init__(self):
-            super().__init__(1, 1, Gaussian(1e-3))
+            super().__init__(1, 1, Gaussian(1e-3, mean="linear"))
             self.encoder, self.decoder = nn.Identity(), nn.Identity()
 
         def encoder_output(self, x):

@@ -7,7 +7,7 @@ import pytest
 from vaelib.errors import VaelibError
 from vaelib.report.protocols import RAW, distances, paper_epochs, protocols_figure
 from vaelib.runs import calibrate_protocol
-from vaelib.runs.protocol import CANDIDATES, DEFAULT
+from vaelib.runs.candidates import CANDIDATES, DEFAULT
 
 
 def curve(series, epochs, train, test):

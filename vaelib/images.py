@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .errors import VaelibError
 from .modes import ordinary, tensors_of
+from .precision import imagined
 
 SIDE = 32
 
@@ -41,7 +42,7 @@ def check_images(
         name: of the argument.
     """
     check_form(images, model, side=side, only_bytes=only_bytes, name=name)
-    if images.is_floating_point():
+    if images.is_floating_point() and not imagined(images):
         _check_range(images, unclipped or getattr(model, "unclipped", False), name)
 
 

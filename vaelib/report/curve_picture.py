@@ -26,6 +26,7 @@ QUANTITIES = {
     "robustness_gap": ("robustness gap", "MS-SSIM"),
     "input_similarity": ("similarity of attacked inputs", "MS-SSIM"),
     "reconstruction_similarity": ("similarity of their reconstructions", "MS-SSIM"),
+    "at_sigma_floor": ("share of attacks that end at the smallest σ", ""),
     "clean_floor": ("clean floor of the robustness gap", "MS-SSIM"),
     "elbo_own": ("ELBO on the own training distribution", NATS),
     "unconverged": ("test images whose q* still improved", "images"),

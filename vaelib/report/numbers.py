@@ -15,6 +15,7 @@ from ..runs.stages.data import PUBLISHED
 from ..runs.tables import merge_table
 from .canvas import LABELS
 from .claims import number
+from .escape import styled
 from .reference import METHODS, SETTING, paper_curves
 from .rules import interval95
 
@@ -126,4 +127,4 @@ def beside_paper(table: pd.DataFrame) -> Any:
         index=["quantity", "effective_epoch"], columns="method", values="cell", aggfunc="first", sort=False
     )
     wide = wide.rename_axis(index={"effective_epoch": "epoch"}, columns=None)
-    return wide.style.set_properties(**{"white-space": "nowrap"}).set_caption("ours (the paper's) and the verdict")
+    return styled(wide).set_properties(**{"white-space": "nowrap"}).set_caption("ours (the paper's) and the verdict")

@@ -1,4 +1,4 @@
-"""Which protocol is the paper's: candidates of :mod:`vaelib.runs.protocol` against the raw curves of Figs. 6 and 10-12.
+"""Which protocol is the paper's: candidates of :mod:`vaelib.runs.candidates` against the raw curves of Figs. 6 and 10-12.
 
 The figures' thin lines are ELBOs of single epochs, read off the PDF. Their x starts at 0, which is the first epoch or the
 weights before it; both are tried, and the smaller distance counts. A candidate's distance is the root mean square of
@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 
 from ..errors import VaelibError
 from ..runs import Experiment
+from ..runs.candidates import DEFAULT
 from ..runs.origin import commit
-from ..runs.protocol import DEFAULT
+from ..runs.stages.data import PUBLISHED, spare_images
 from .canvas import GREY, STYLE, ReportFigure, canvas
 from .figures import figures_folder, stamp, stem, title
 from .plotting import ELBO_LABEL, provenance_line, save_figure
@@ -27,8 +28,15 @@ RAW = {
     ("fashion_mnist", "mol"): ("raw_fashionmol_fig12", "normal"),
     ("cifar10", "mol"): ("raw_cifar_fig6", "mz1"),
 }
-SHIFTS = (0, 1)
+SHIFTS = (0, 1)  # of the paper's x: epochs done, or counted from 0
 PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#A6611A", "#5B2A86", "#B8860B")
+
+
+def comparable(experiment: Experiment) -> bool:
+    """Return True if the paper shows a raw curve of a setting, and all of the images that it is about are here."""
+    data = experiment.data
+    shown = (experiment.dataset, experiment.likelihood) in RAW
+    return shown and data.n_train + spare_images(data) == PUBLISHED[experiment.dataset][0]
 
 
 def paper_epochs(dataset: str, likelihood: str) -> pd.DataFrame:

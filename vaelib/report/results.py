@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from .canvas import LABELS
-from .claims import how_many, number
+from .claims import how_many, number, with_error
 from .ledger import evidence, our_values
 from .reference import FIGURES, METHODS, SETTING
 from .rules import Evidence, estimate, value
@@ -92,7 +92,7 @@ def own_gaps(three_gaps: pd.DataFrame) -> list[dict[str, Any]]:
             cells = []
             for column in columns:
                 mean, error = means.loc[method, column], errors.loc[method, column]
-                text = number(float(mean)) + (f" ± {number(float(error))}" if pd.notna(error) else "")
+                text = with_error(float(mean), float(error))
                 cells.append({"text": text, "best": column != "elbo_train" and mean == best[column]})
             lines.append({"method": LABELS[method], "cells": cells})
         about = f"{int(runs['n_train'].max()):,} training images, {how_many(seeds, 'seed')}"

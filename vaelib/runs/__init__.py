@@ -1,5 +1,6 @@
 """Settings, profiles, the artifact store, the engine and the experiments behind each figure."""
 
+from .candidates import calibrate_protocol
 from .engine import missing, run
 from .evaluations import (
     C2ST,
@@ -20,7 +21,6 @@ from .grids import GRIDS, latents, limited_k, mixing, mollify, rha, sizes, smoot
 from .laboratory import Laboratory, brackets, laboratory, write_brackets, write_laboratory
 from .origin import provenance
 from .profiles import Profile, load_profile, parse_overrides, profile_names, protocol
-from .protocol import calibrate_protocol
 from .sensitivity import sensitivity
 from .settings import RHA, Artifact, Bank, Data, Gaps, Network, Teacher, VAERun
 from .sheet import teacher_sheet

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from ..errors import VaelibError
 from ..progress import duration
+from .candidates import CANDIDATES
 from .engine import all_artifacts, path_lengths
+from .experiments import likelihood_of
 from .grids import GRIDS
 from .price import Machine
 from .settings import Artifact, Bank
@@ -68,10 +70,13 @@ class Plan(NamedTuple):
 def chosen_experiments(dataset: str, likelihood: str, experiments: Iterable[str]) -> list[str]:
     """Return what ``make all`` runs of ``experiments``.
 
-    The sweeps, and the data sheet that stands on their teachers, only where the paper's own setting is asked for.
+    The sweeps, and the data sheet that stands on their teachers, only where the paper's own setting is asked for; its
+    protocol only where its curves show it.
     """
-    swept = dataset != "binary_mnist" and likelihood == "default"
-    return [name for name in experiments if swept or name not in (*GRIDS, "teacher_sheet")]
+    left_out = set() if (dataset, likelihood_of(dataset, likelihood)) in CANDIDATES else {"calibrate_protocol"}
+    if dataset == "binary_mnist" or likelihood != "default":
+        left_out |= {*GRIDS, "teacher_sheet"}
+    return [name for name in experiments if name not in left_out]
 
 
 def price(artifacts: Sequence[Artifact], store: Store, machine: Machine) -> Cost:
