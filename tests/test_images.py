@@ -102,13 +102,14 @@ def words(text):
 
 NO_IMAGES = words(
     """
-    VAE Bernoulli DiffusionState EDMDenoiser FullyConnectedVAE Gaussian MixedDistribution MixtureOfLogistics Mollified Mollify
-    NonFiniteLoss Posterior ResidualVAE VAEState VaelibError __version__ augmentation build_denoiser build_likelihood
-    count_parameters heun_sample load_dataset sample_images train_encoder train_vae Bound Bracket Certified InferenceGap
-    OptimizedPosterior Pairs RobustnessGap slack split_inference_gap stratified symmetric_kl METHODS Epoch Stream
-    early_stopping_oracle encoder_state CLASSIFIERS FitState InceptionQuality PrecisionRecall ProxyQuality SmallClassifier
-    build_classifier build_network different_pairs frechet_distance generate inception_score load_inception nearest overall
-    precision_recall representation_accuracy NAIVE TUNED_CIFAR TUNED_MNIST dataset_names
+    VAE Bernoulli DiffusionState EDMDenoiser FullyConnectedVAE Gaussian MixedDistribution MixtureOfLogistics Mollified
+    Mollify NonFinite NonFiniteLoss Posterior ResidualVAE VAEState VaelibError __version__ augmentation build_denoiser
+    build_likelihood count_parameters dpmpp_2m_sample heun_sample load_dataset sample_images train_encoder train_vae
+    Bound Bracket Certified InferenceGap OptimizedPosterior Pairs RobustnessGap slack split_inference_gap stratified
+    symmetric_kl METHODS Epoch Stream early_stopping_oracle encoder_state CLASSIFIERS FitState InceptionQuality
+    PrecisionRecall ProxyQuality SmallClassifier build_classifier build_network different_pairs frechet_distance
+    generate inception_score load_inception nearest overall precision_recall representation_accuracy NAIVE TUNED_CIFAR
+    TUNED_MNIST dataset_names
     """
 )
 ONLY_BYTES = words(
@@ -125,6 +126,7 @@ WITH_NAN[0, 0, 3, 3], WITH_INFINITY[0, 0, 3, 3] = math.nan, math.inf
 WRONG = {
     "bool": BYTES > 127,
     "int64": BYTES.long(),
+    "0 and 1": BYTES // 128,
     "[-1, 1]": 2 * FLOATS - 1,
     "[0, 255]": BYTES.float(),
     "NaN": WITH_NAN,
@@ -176,6 +178,7 @@ def test_wrong_images_are_refused_in_one_line_that_says_how_to_convert(name, for
     ("form", "convert"),
     [
         ("bool", lambda x: 255 * x.to(torch.uint8)),
+        ("0 and 1", lambda x: 255 * x),
         ("[-1, 1]", lambda x: (x + 1) / 2),
         ("[0, 255]", lambda x: x / 255),
         ("3 dimensions", lambda x: x[:, None]),
@@ -186,14 +189,19 @@ def test_wrong_images_are_refused_in_one_line_that_says_how_to_convert(name, for
 def test_the_cure_that_is_named_is_one(form, convert):
     with pytest.raises(VaelibError) as error:
         gaps.evaluate_elbo(VAE, WRONG[form])
-    cure = {"bool": "255 * images.to(torch.uint8)", "[-1, 1]": "(images + 1) / 2", "[0, 255]": "images / 255"}
+    cure = {
+        "bool": "255 * images.to(torch.uint8)",
+        "0 and 1": "255 * images",
+        "[-1, 1]": "(images + 1) / 2",
+        "[0, 255]": "images / 255",
+    }
     cure |= {
         "3 dimensions": "images[:, None]",
         "channels last": "images.permute(0, 3, 1, 2)",
         "numpy": "as_tensor(images)",
     }
     assert cure[form] in str(error.value)
-    expected = BYTES if form != "bool" else torch.where(BYTES > 127, 255, 0).byte()
+    expected = torch.where(BYTES > 127, 255, 0).byte() if form in ("bool", "0 and 1") else BYTES
     torch.testing.assert_close(gaps.evaluate_elbo(VAE, convert(WRONG[form])), gaps.evaluate_elbo(VAE, expected))
 
 

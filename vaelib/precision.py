@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from .errors import NonFinite
+from .modes import imagined
 
 RETRAIN = "train this VAE again with a lower lr or amp=False"  # the way out where a decoder gives NaN or infinity
 
 
 def require_finite(values: Tensor, numbers: Sequence[int], what: str, way_out: str) -> None:
     """Raise NonFinite unless all of ``values`` (B, ...) are finite; ``numbers`` are those of the B images in ``what``."""
-    imagined = values.untyped_storage().device.type == "meta"  # fake and meta tensors have no values to ask
-    if imagined or values.isfinite().all():
+    if imagined(values) or values.isfinite().all():
         return
     bad = [
         int(number)
