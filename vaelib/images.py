@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from .errors import VaelibError
-from .modes import imagined, ordinary, tensors_of
+from .modes import ordinary, tensors_of
+from .precision import imagined
 
 SIDE = 32
-LOOKED_AT = 1_000  # bytes of so many images tell whether all are 0 and 1; a bank has millions
+LOOKED_AT = 1_000  # so many images tell whether their bytes are 0 and 1 alone; a bank has millions
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -42,11 +43,9 @@ def check_images(
         name: of the argument.
     """
     check_form(images, model, side=side, only_bytes=only_bytes, name=name)
-    if imagined(images):
-        return
-    if images.is_floating_point():
+    if images.is_floating_point() and not imagined(images):
         _check_range(images, unclipped or getattr(model, "unclipped", False), name)
-    elif int(images[:LOOKED_AT].max()) == 1:
+    elif not imagined(images) and int(images[:LOOKED_AT].max()) == 1:
         raise VaelibError(f"{name} hold only 0 and 1, which is black in bytes; give 255 * {name} of binary images")
 
 

@@ -45,11 +45,6 @@ def evaluating(module: nn.Module, gradients: bool = False) -> Iterator[torch.dev
             part.training = training
 
 
-def imagined(tensor: Tensor) -> bool:
-    """Return True for a fake or meta tensor, which has no values to ask."""
-    return tensor.untyped_storage().device.type == "meta"
-
-
 def ordinary(tensor: Tensor) -> Tensor:
     """Return the tensor, or a copy that can take part in a gradient if it was made in inference mode."""
     return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
