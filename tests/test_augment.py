@@ -1,5 +1,6 @@
 """The EDM pipeline: what is left alone, what is exact, the law of the draws, and kornia as a second implementation."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -278,8 +279,22 @@ def test_named_sets():
         (lambda: Augmentation(p=1.2), "augmentation p = 1.2"),
         (lambda: Augmentation(scale_std=-1.0), "scale_std"),
         (lambda: Augmentation(xflip="yes"), "off, p or always"),
+        (lambda: Augmentation(binarize="yes"), "False or True"),
+        (lambda: Augmentation(scale_std=math.inf), "scale_std = inf must be a number from 0 to 10"),
+        (lambda: Augmentation(contrast_std=1e3), "contrast_std = 1000.0"),
+        (lambda: Augmentation(rotate_max=math.nan), "rotate_max = nan must be a number from 0 to 180"),
+        (lambda: Augmentation(hue_max="0.2"), "hue_max = '0.2' must be a number from 0 to 1"),
+        (lambda: Augmentation(translate_max=2.5), "translate_max = 2.5 must be a whole number from 0 to 32"),
     ],
 )
 def test_mistakes_name_the_setting(make, words):
     with pytest.raises(VaelibError, match=words):
         make()
+
+
+def test_the_largest_strengths_still_give_images():
+    """A contrast of 2^1000 once made NaN of an image, and was taken."""
+    strengths = {"scale_std": 10, "aniso_std": 10, "brightness_std": 10, "contrast_std": 10, "saturation_std": 10}
+    largest = Augmentation(p=1.0, translate_max=32, rotate_max=180, hue_max=1, aniso_rotate_prob=1, **strengths)
+    images = largest(torch.rand(500, 3, 32, 32), torch.Generator().manual_seed(0))
+    assert 0 <= images.min() <= images.max() <= 1

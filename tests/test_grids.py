@@ -104,13 +104,14 @@ def test_a_new_version_upstream_is_another_run(monkeypatch):
 
 def test_a_version_may_depend_on_the_settings():
     """So that a change that touches some runs leaves the others' keys, here of version 1 as they always were."""
-    normal, naive = (
-        VAERun(data=data(digest=8 * "0", n_train=30, n_test=10), method=m, network=Network(likelihood="bernoulli"))
-        for m in ("normal", "aug_naive")
+    normal, naive, few = (
+        VAERun(data=data(digest=8 * "0", n_train=n, n_test=10), method=m, network=Network(likelihood="bernoulli"))
+        for n, m in ((300, "normal"), (300, "aug_naive"), (30, "normal"))
     )
-    assert (normal.version, naive.version) == (1, 2)
-    assert normal.key == "dc4abd62ee6f3b05fa30"
-    assert naive.key != "d71fca504409756ee840"
+    assert (normal.version, naive.version, few.version) == (1, 2, 2)
+    assert normal.key == "fa2b33ec578823c0407f"
+    assert naive.key != "813a2eb985b4f0e34b38"
+    assert few.key != "dc4abd62ee6f3b05fa30"  # of a batch of 64, by which every other epoch took no step
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ WITH_NAN[0, 0, 3, 3], WITH_INFINITY[0, 0, 3, 3] = math.nan, math.inf
 WRONG = {
     "bool": BYTES > 127,
     "int64": BYTES.long(),
+    "0 and 1": BYTES // 128,
     "[-1, 1]": 2 * FLOATS - 1,
     "[0, 255]": BYTES.float(),
     "NaN": WITH_NAN,
@@ -177,6 +178,7 @@ def test_wrong_images_are_refused_in_one_line_that_says_how_to_convert(name, for
     ("form", "convert"),
     [
         ("bool", lambda x: 255 * x.to(torch.uint8)),
+        ("0 and 1", lambda x: 255 * x),
         ("[-1, 1]", lambda x: (x + 1) / 2),
         ("[0, 255]", lambda x: x / 255),
         ("3 dimensions", lambda x: x[:, None]),
@@ -192,9 +194,10 @@ def test_the_cure_that_is_named_is_one(form, convert):
         "3 dimensions": "images[:, None]",
         "channels last": "images.permute(0, 3, 1, 2)",
         "numpy": "as_tensor(images)",
+        "0 and 1": "255 * images",
     }
     assert cure[form] in str(error.value)
-    expected = BYTES if form != "bool" else torch.where(BYTES > 127, 255, 0).byte()
+    expected = torch.where(BYTES > 127, 255, 0).byte() if form in ("bool", "0 and 1") else BYTES
     torch.testing.assert_close(gaps.evaluate_elbo(VAE, convert(WRONG[form])), gaps.evaluate_elbo(VAE, expected))
 
 

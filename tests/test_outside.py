@@ -424,6 +424,9 @@ def test_a_damaged_or_foreign_file_is_refused(samples, tmp_path):
         open_samples(tmp_path / "other.npz")
     with pytest.raises(VaelibError, match="no such file"):
         open_samples(tmp_path / "none.npz")
+    np.savez(tmp_path / "both.npz", image=np.zeros((3, 32, 32), np.uint8), images=np.ones((3, 32, 32), np.uint8))
+    with pytest.raises(VaelibError, match=r"holds image\.npy, images\.npy, must be an \.npz with one array image"):
+        open_samples(tmp_path / "both.npz")
 
 
 @pytest.mark.parametrize("binarize", [False, True])

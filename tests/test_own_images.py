@@ -49,6 +49,10 @@ def test_npz_with_its_own_split(tmp_path):
         ({"images": np.zeros((9, 784), np.uint8)}, "must be .N, H, W."),
         ({"images": np.zeros((9, 3, 32, 3), np.uint8)}, "must be .N, H, W."),
         ({"images": np.zeros((9, 28, 28), np.uint8), "labels": np.zeros(8, int)}, "9 whole numbers"),
+        (
+            {"images": np.zeros((9, 28, 28), np.uint8), "y": np.arange(9) - 1},
+            "y begins at -1, must be whole numbers from 0",
+        ),
         ({"images": np.array([None] * 9, object)}, "plain arrays"),
         ({"pictures": np.zeros((9, 28, 28), np.uint8)}, "an array images"),
         ({"images": np.zeros((2, 28, 28), np.uint8)}, "too few"),
@@ -193,20 +197,27 @@ def test_images_of_0_and_1_are_taken_as_binary(tmp_path):
 
 
 def make_tree(root: Path, *files: str) -> None:
-    """Write one grey image a path, the i-th of the grey level i + 1."""
+    """Write one grey image a path, the i-th of the grey level 10 i, with i from 1 on."""
     image = pytest.importorskip("PIL.Image", reason="Pillow not installed")
     for i, file in enumerate(files, 1):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
-        image.new("L", (32, 32), i).save(root / file)
+        image.new("L", (32, 32), 10 * i).save(root / file)
 
 
 def levels(data) -> tuple[list[int], list[int]]:
-    return tuple(sorted(part[:, 0, 0, 0].tolist()) for part in (data.train, data.test))
+    return tuple(sorted((part[:, 0, 0, 0] // 10).tolist()) for part in (data.train, data.test))
 
 
 @pytest.mark.parametrize(
     ("train", "test"),
-    [("train", "val"), ("Train", "Val"), ("TRAIN", "valid"), ("training", "validation"), ("train", "Test")],
+    [
+        ("train", "val"),
+        ("Train", "Val"),
+        ("TRAIN", "valid"),
+        ("training", "validation"),
+        ("train", "eval"),
+        ("train", "Test"),
+    ],
 )
 def test_the_split_that_is_there_is_taken(tmp_path, train, test):
     make_tree(tmp_path / "d", f"{train}/a/1.png", f"{train}/b/2.png", f"{test}/a/3.png", f"{test}/b/4.png")

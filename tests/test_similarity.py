@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from vaelib.errors import VaelibError
 from vaelib.gaps import ms_ssim
-from vaelib.gaps.similarity import VARIANTS, WEIGHTS
+from vaelib.gaps.similarity import VARIANTS, WEIGHTS, similarity
 
 
 def pictures(n: int, channels: int = 1, size: int = 32) -> torch.Tensor:
@@ -149,6 +149,7 @@ def test_no_precision_leaves_the_range(variant, dtype):
     assert found.dtype == torch.float32
     assert -1 <= found.min() <= found.max() <= 1
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=5e-4)
+    assert torch.equal(similarity(x, y, variant), ms_ssim(x, y, variant))
 
 
 def test_mistakes_are_named():

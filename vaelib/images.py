@@ -1,7 +1,7 @@
 """What a batch of images is: bytes from 0 to 255 or floats in [0, 1], (N, C, H, W), finite, at least one.
 
 Every public function that takes images asks here, once a call and not once a step: to read the smallest and the largest
-float is a wait for the device. Bytes have no wrong range.
+value is a wait for the device. Bytes have one wrong range: 0 and 1 alone, which is black.
 """
 
 from typing import Any
@@ -14,6 +14,7 @@ from .modes import ordinary, tensors_of
 from .precision import imagined
 
 SIDE = 32
+LOOKED_AT = 1_000  # so many images tell whether their bytes are 0 and 1 alone; a bank has millions
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -44,6 +45,8 @@ def check_images(
     check_form(images, model, side=side, only_bytes=only_bytes, name=name)
     if images.is_floating_point() and not imagined(images):
         _check_range(images, unclipped or getattr(model, "unclipped", False), name)
+    elif not imagined(images) and int(images[:LOOKED_AT].max()) == 1:
+        raise VaelibError(f"{name} hold only 0 and 1, which is black in bytes; give 255 * {name} of binary images")
 
 
 def check_form(

@@ -39,6 +39,11 @@ from ..errors import VaelibError
 from ..images import as_float, check_images
 
 SQRT3 = math.sqrt(3.0)
+FLIPS = ("off", "p", "always")
+CHOICES = {"xflip": FLIPS, "yflip": FLIPS, "binarize": (False, True)}
+# The largest of each strength. A draw of six standard deviations is then a factor of 2^60, and that of two is still finite.
+LARGEST = {"p": 1, "aniso_rotate_prob": 1, "translate_max": 32, "rotate_max": 180, "hue_max": 1}
+LARGEST_STD = 10
 
 
 class Draws(NamedTuple):
@@ -62,7 +67,7 @@ class Augmentation:
 
     A flip is "off", drawn with probability "p", or "always" drawn (unless p = 0, which turns everything off).
     ``binarize`` is a named variant for binary data: round the result at 0.5; by default Bernoulli sees the greys
-    between. Raises VaelibError for p outside [0, 1] and for negative strengths.
+    between. Raises VaelibError for p outside [0, 1] and for strengths that are negative or beyond :data:`LARGEST`.
     """
 
     p: float = 0.12
@@ -81,12 +86,16 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("xflip", "yflip"):
-                if value not in ("off", "p", "always"):
-                    raise VaelibError(f"augmentation {field.name} = {value!r} must be off, p or always")
-            elif not 0 <= value <= (1 if field.name in ("p", "aniso_rotate_prob") else math.inf):
-                raise VaelibError(f"augmentation {field.name} = {value} must be >= 0, and a probability at most 1")
+            name, value = field.name, getattr(self, field.name)
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    *others, last = map(str, CHOICES[name])
+                    raise VaelibError(f"augmentation {name} = {value!r} must be {', '.join(others)} or {last}")
+                continue
+            largest = LARGEST.get(name, LARGEST_STD)
+            if not isinstance(value, int if name == "translate_max" else int | float) or not 0 <= value <= largest:
+                kind = "whole number" if name == "translate_max" else "number"
+                raise VaelibError(f"augmentation {name} = {value!r} must be a {kind} from 0 to {largest}")
 
     def draw(self, batch: int, generator: torch.Generator) -> Draws:
         """Return the draws of ``batch`` images; how many numbers it takes depends on ``batch`` alone."""

@@ -16,7 +16,7 @@ from .idx import broken
 from .splits import Raw, hold_out
 
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
+SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val")
 IMAGES, LABELS = {"image", "images", "x", "data"}, {"label", "labels", "y", "target", "targets"}
 CLASS_NAMES = {"classes", "class_names"}  # as text they are no labels
 NAMES = "images [labels], or train and test [train_labels, test_labels]"
@@ -95,6 +95,8 @@ def _labels(arrays: dict[str, np.ndarray], name: str | None, n: int, path: Path)
     labels = arrays[name] if name else np.zeros(n, np.int64)
     if labels.shape not in ((n,), (n, 1)) or labels.dtype.kind not in "iu":
         raise VaelibError(f"{path}: array {name} is {labels.dtype} {labels.shape}, must be {n} whole numbers")
+    if labels.min() < 0:  # a mark of "unlabelled", or a count from -1
+        raise VaelibError(f"{path}: array {name} begins at {labels.min()}, must be whole numbers from 0 on; save it so")
     return labels.reshape(n)
 
 

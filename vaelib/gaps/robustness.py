@@ -44,6 +44,12 @@ def stratified(labels: Tensor, n: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(splits.stratified(labels.cpu().numpy(), n, seed, "stratified"))
 
 
+def check_reconstruction(kind: str) -> None:
+    """Raise VaelibError if reconstructions of this kind are unknown."""
+    if kind not in RECONSTRUCTIONS:
+        raise VaelibError(f"reconstruction {kind!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
+
+
 def _reconstruct(vae: nn.Module, x: Tensor, indices: list[int], kind: str, seed: int, purpose: str) -> Tensor:
     """Return x̃ for images (B, C, H, W), with z sampled from q(z|x) under noise named by ``purpose`` and image."""
     eps = torch.stack([normal((vae.d_z,), seed, purpose, index) for index in indices]).to(x.device)
@@ -78,8 +84,7 @@ def attacked_pairs(
     start: str = "kuzina2022",
 ) -> Iterator[Pairs]:
     """Yield the pairs of images whose similarity Eq. 5 takes, restart by restart; see :func:`robustness_gap`."""
-    if reconstruction not in RECONSTRUCTIONS:
-        raise VaelibError(f"reconstruction {reconstruction!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
+    check_reconstruction(reconstruction)
     check_images(images, vae)
     check_labels(labels, len(images))
     chosen = stratified(labels, n_images, seed)

@@ -78,14 +78,14 @@ def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:
         raise VaelibError(
             f"images x and y of shapes {shapes}; give two batches of one shape, {SMALLEST} pixels a side or more"
         )
-    return similarity(as_float(x), as_float(y), variant)
+    return similarity(x, y, variant)
 
 
 @torch.no_grad()
 def similarity(x: Tensor, y: Tensor, variant: str) -> Tensor:
-    """Return :func:`ms_ssim` of floats in [0, 1], unchecked: for loops. Never in less than float32, whatever autocast says."""
+    """Return :func:`ms_ssim` unchecked: for loops. Never in less than float32, whatever comes in and autocast says."""
     with torch.autocast(x.device.type, enabled=False):
-        return _multi_scale(x, y, variant)
+        return _multi_scale(as_float(x), as_float(y), variant)
 
 
 def _multi_scale(x: Tensor, y: Tensor, variant: str) -> Tensor:

@@ -31,7 +31,8 @@ CANDIDATES: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     | RATES,
     ("binary_mnist", "bernoulli"): RATES,
     ("fashion_mnist", "mol"): RATES | {"5 components": {"mixtures": 5}},
-    ("cifar10", "mol"): RATES | {"mixture per channel": {"rgb": "per_channel"}},
+    ("cifar10", "mol"): RATES
+    | {"mixture per channel": {"rgb": "per_channel"}, "mixture of Zhang et al.": {"rgb": "zhang2022"}},
 }
 
 

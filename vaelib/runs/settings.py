@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import VaelibError
+from ..models.vae import SMALLEST_SIGMA
 
 Method = Literal["normal", "dmaapx", "aug_tuned", "aug_naive", "held_out"]
 LikelihoodName = Literal["bernoulli", "gaussian", "mol"]
@@ -206,7 +207,8 @@ class VAERun(Artifact):
         """Return 1, and 1 more for each change of the code that touches this run's results."""
         bounded = self.network.likelihood == "gaussian" and self.network.mean == "sigmoid"  # it was linear
         augmented = self.method.startswith("aug_")  # resampling, borders and translations are EDM's now
-        return 1 + bounded + augmented
+        few = self.batch_size > self.data.n_train  # some epochs took no step
+        return 1 + bounded + augmented + few
 
     @model_validator(mode="after")
     def _has_its_images(self) -> "VAERun":
@@ -257,9 +259,7 @@ class Gaps(Artifact):
     amortization_samples: int = Field(2, ge=1)
     amortization_steps: int = Field(1000, ge=1, description="at most")
     amortization_lr: float = Field(0.1, gt=0)
-    amortization_starts: int = Field(
-        1, ge=1, description="climbs an image: from the encoder's output, then the prior's draws"
-    )
+    amortization_starts: int = Field(1, ge=1, description="climbs an image: one from the encoder's output")
     attack_images: int = Field(50, ge=1, description="n_r")
     attack_restarts: int = Field(10, ge=1, description="n_a")
     attack_steps: int = Field(50, ge=1)
@@ -269,7 +269,7 @@ class Gaps(Artifact):
     attack_start: Literal["kuzina2022", "projected"] = Field(
         "kuzina2022", description="where the first gradient is taken"
     )
-    sigma_floor: float = Field(1e-6, ge=1e-10, description="the smallest σ that the encoder may give")
+    sigma_floor: float = Field(SMALLEST_SIGMA, ge=1e-10, description="the smallest σ that the encoder may give")
     similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
     reconstruction: Literal["sample", "mean"] = "sample"
     seed: int = 0

@@ -63,9 +63,10 @@ def open_samples(path: Path) -> SampleSet:
         raise VaelibError(f"bank_from = {path}: there is no such file; download the sample set and give its path")
     try:
         with zipfile.ZipFile(path) as archive:
-            name = next((name for name in NAMES if name in archive.namelist()), None)
-            if name is None:
-                raise _foreign(path, ", ".join(archive.namelist()) or "nothing")
+            there = [name for name in NAMES if name in archive.namelist()]
+            if len(there) != 1:
+                raise _foreign(path, ", ".join(there or archive.namelist()) or "nothing")
+            (name,) = there
             facts = archive.getinfo(name)
             with archive.open(name) as file:
                 shape, dtype = _header(file)

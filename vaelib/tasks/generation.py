@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
-from ..gaps.robustness import RECONSTRUCTIONS
+from ..gaps.robustness import check_reconstruction
 from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
 from ..rng import generator
@@ -24,8 +24,7 @@ def generate(vae: nn.Module, n: int, kind: str = "sample", seed: int = 0, batch_
         VaelibError: unknown ``kind``, or no image asked for.
         NonFinite: the decoder gave NaN or infinity.
     """
-    if kind not in RECONSTRUCTIONS:
-        raise VaelibError(f"kind = {kind!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
+    check_reconstruction(kind)
     if n < 1:
         raise VaelibError(f"n = {n} images cannot be generated; give at least 1")
     parts = []

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
-from ..gaps.robustness import RECONSTRUCTIONS
+from ..gaps.robustness import check_reconstruction
 from ..images import as_float, check_images
 from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
@@ -102,8 +102,7 @@ def interpolate(
             ``alphas`` or ``samples``.
         NonFinite: the VAE gave NaN or infinity.
     """
-    if reconstruction not in RECONSTRUCTIONS:
-        raise VaelibError(f"reconstruction {reconstruction!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
+    check_reconstruction(reconstruction)
     if alphas < 2 or samples < 1:
         raise VaelibError(f"alphas = {alphas}, samples = {samples}: a path has at least 2 alphas and 1 sample of each")
     for name, x in (("x0[None]", x0), ("x1[None]", x1)):

@@ -12,8 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..errors import VaelibError
-from ..gaps.robustness import RECONSTRUCTIONS
+from ..gaps.robustness import check_reconstruction
 from ..images import as_float, check_images
 from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
@@ -44,8 +43,7 @@ def reconstruct(vae: nn.Module, images: Tensor, kind: str = "sample", seed: int 
         VaelibError: unknown ``kind``, or no batch of images (:mod:`vaelib.images`).
         NonFinite: the VAE gave NaN or infinity.
     """
-    if kind not in RECONSTRUCTIONS:
-        raise VaelibError(f"reconstruction {kind!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
+    check_reconstruction(kind)
     check_images(images, vae)
     parts = []
     with evaluating(vae) as device, torch.inference_mode():
