@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import judge_build
@@ -97,7 +98,10 @@ def test_names_like_markup_run_nothing_in_pages(browser, report, tmp_path):
     figure.rename(figure.with_name(f"fig02_{NAME}.png"))
     (build / "build.json").write_text(json.dumps({NAME: {NAME: NAME}}))
     judge_build(build, "laptop")
-    run_notebook(ROOT / "notebooks/10_claims.py", tmp_path / "10.ipynb", {"dataset": f"/data/{NAME}"}, log=False)
+    images = tmp_path / NAME
+    (images / "class").mkdir(parents=True)
+    Image.new("L", (32, 32)).save(images / "class/0.png")
+    run_notebook(ROOT / "notebooks/10_claims.py", tmp_path / "10.ipynb", {"dataset": str(images)}, log=False)
     pages = [to_html(tmp_path / name, tmp_path / f"{name}.html") for name in ("shown.ipynb", "10.ipynb")]
     page, asked = browser.new_page(), []
     page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))

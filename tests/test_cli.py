@@ -47,6 +47,12 @@ def test_a_number_out_of_range_is_refused_at_once(vaelib, words):
     assert f"Invalid value for '{words[1]}'" in done.output
 
 
+def test_a_device_that_cannot_be_used_is_told_before_data_is_fetched(vaelib, monkeypatch):
+    monkeypatch.setattr("vaelib.runs.stages.data.load_dataset", lambda *_, **__: pytest.fail("fetched"))
+    with pytest.raises(VaelibError, match="device = mps"):
+        raise vaelib("run", "--profile", "smoke", "--device", "mps").exception
+
+
 def test_a_tag_is_checked_and_printed(vaelib, toy):
     assert vaelib("tag").output == "fashion_mnist\n"
     assert vaelib("tag", "--likelihood", "mol").output == "fashion_mnist-mol\n"

@@ -336,8 +336,16 @@ get_ipython().kernel.log.error("KeyboardInterrupt caught in kernel.")
     assert "KeyboardInterrupt" not in said
 
 
-def test_an_interrupted_notebook_ends_without_a_word_of_its_cells(tmp_path):
-    source = notebook(tmp_path, "# %%\nimport pathlib, time\npathlib.Path('started').touch()\ntime.sleep(60)\n")
+# What a kernel with worker processes holds, and that it ends by the interrupt itself, as one whose workers are gone.
+BUSY = """import multiprocessing, os, signal
+locks = [multiprocessing.get_context("spawn").Lock() for _ in range(3)]
+signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+"""
+
+
+@pytest.mark.parametrize("busy", ["", BUSY], ids=["idle", "with workers"])
+def test_an_interrupted_notebook_ends_without_a_word_of_its_cells(tmp_path, busy):
+    source = notebook(tmp_path, f"# %%\n{busy}import pathlib, time\npathlib.Path('started').touch()\ntime.sleep(60)\n")
     code = f"from vaelib.report.notebooks import run; run({str(source)!r}, {str(tmp_path / 'out.ipynb')!r}, {{}})"
     process = subprocess.Popen(
         [sys.executable, "-c", f"import sys; sys.tracebacklimit = 0; {code}"],

@@ -69,4 +69,4 @@ def test_the_table_of_a_notebook_says_ours_the_papers_and_the_verdict():
     assert "Normal training" in html
     theirs = f"{paper_at('elbo_test', 100):,.0f}".replace("-", "\N{MINUS SIGN}")
     assert f"({theirs}) higher" in html
-    assert "orders can" in beside_paper(against_paper(ours(1.0).iloc[:0]))
+    assert "orders can" in beside_paper(against_paper(ours(1.0).iloc[:0])).to_html()

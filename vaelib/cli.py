@@ -148,7 +148,10 @@ def run(
     """Make every run of an experiment and write its tables; what is there already is kept."""
     from .runs import run as run_graph
     from .runs import tables_folder, write_tables
+    from .runs.stages import pick_device
 
+    if scheduler is None:
+        pick_device(device)  # told before data is fetched
     chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
     title = f"{experiment} {chosen.dataset}"
     run_graph(chosen.runs, workers=workers, scheduler=scheduler, device=device, title=title)

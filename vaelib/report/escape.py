@@ -22,3 +22,8 @@ def styled(frame: pd.DataFrame) -> Any:
     """Return ``frame.style``, which would show a cell ``<b>`` in bold, with cells and headings escaped."""
     style = frame.style.format(escape="html")
     return style.format_index(escape="html", axis="index").format_index(escape="html", axis="columns")
+
+
+def nothing(why: str) -> Any:
+    """Return what a notebook shows in place of a table that would have no rows: a sentence."""
+    return styled(pd.DataFrame()).set_caption(why)

@@ -91,7 +91,9 @@ def _kernel_environment() -> Iterator[None]:
     os.environ.pop("MPLBACKEND", None)
     for name in {"VAELIB_BUILD", "VAELIB_DATA"} & set(before):  # a kernel works in its notebook's folder
         os.environ[name] = os.path.abspath(Path(before[name]).expanduser()) if before[name] else ""
-    os.environ.update(VAELIB_HEADLESS="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
+    # A kernel that Ctrl-C ended leaves its semaphores to multiprocessing, which frees them and warns of it.
+    quiet = ",".join(filter(None, [before.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
+    os.environ.update(VAELIB_HEADLESS="1", PYDEVD_DISABLE_FILE_VALIDATION="1", PYTHONWARNINGS=quiet)
     try:
         yield
     finally:
@@ -127,6 +129,7 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     # Else the kernel sends on what its workers print, which the log has already, and tells of the interrupt by which it is
     # asked to end after the last cell as of an error.
     quiet = ["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=CRITICAL"]
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it tells of a kernel that died, as the error below does
     try:
         with _kernel_environment():
             done = papermill.execute_notebook(

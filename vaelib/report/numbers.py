@@ -15,7 +15,7 @@ from ..runs.stages.data import PUBLISHED
 from ..runs.tables import merge_table
 from .canvas import LABELS
 from .claims import number
-from .escape import styled
+from .escape import nothing, styled
 from .reference import METHODS, SETTING, paper_curves
 from .rules import interval95
 
@@ -115,7 +115,7 @@ def write_numbers(experiment: Experiment, curves: pd.DataFrame) -> pd.DataFrame:
 def beside_paper(table: pd.DataFrame) -> Any:
     """Return :func:`against_paper` for a notebook: a row a quantity and epoch, ours, the paper's and the verdict a method."""
     if table.empty:
-        return "Fewer training images than the paper's: magnitudes cannot be compared, orders can."
+        return nothing("The paper trains on other images, or on more: magnitudes cannot be compared, orders can.")
     cell = [
         f"{number(row.ours)} ({number(row.paper)}) {row.verdict}"
         for row in table[["ours", "paper", "verdict"]].itertuples(index=False)

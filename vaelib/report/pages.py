@@ -14,7 +14,7 @@ from ..runs.outside import source_of_samples
 from ..tasks import CLASSIFIERS
 from .canvas import LABELS, ReportFigure
 from .claims import NOT_RUN, OURS, how_many, number, with_error
-from .escape import in_markdown, styled
+from .escape import in_markdown, nothing, styled
 from .figures import figures_folder, title
 from .plotting import save_figure
 from .reference import paper_sweep
@@ -70,6 +70,8 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         .assign(verdict=lambda shown: shown["verdict"].map(lambda verdict: verdict.replace("_", " ")))
         .rename(columns=lambda name: name.replace("_", " "))
     )
+    if table.empty:
+        return nothing("None of the paper's claims.")
     return (
         styled(table)
         .format(number, subset=["paper value", "our value"], na_rep="–")
@@ -81,7 +83,6 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         .set_properties(subset=["interval", "verdict"], **{"white-space": "nowrap"})
         .map(lambda verdict: f"color: #ffffff; background-color: {VERDICTS[verdict]}", subset=["verdict"])
         .hide(axis="index")
-        .set_caption("" if len(table) else "none")
     )
 
 

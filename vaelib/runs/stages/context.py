@@ -103,7 +103,9 @@ def pick_device(name: str = "auto") -> torch.device:
     except RuntimeError:
         raise VaelibError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
-        raise VaelibError(f"device = {name} is not supported (mps has no float64, say); use auto, cpu, cuda or cuda:N")
+        raise VaelibError(
+            f"device = {name} is not supported: what is computed needs float64; use auto, cpu, cuda or cuda:N"
+        )
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and not there:
         raise VaelibError(f"device = {name}: this machine has no CUDA device; use device = cpu or auto")
