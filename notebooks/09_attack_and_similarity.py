@@ -167,7 +167,9 @@ known = protocols.comparable(experiment)
 candidates = calibrate_protocol(profile, dataset, likelihood, overrides) if known else None
 if known:
     run(candidates.runs, title="protocols")
-protocols.draw_protocols(candidates, write_tables(candidates)) if known else "No curve of the paper is of these images."
+protocols.draw_protocols(candidates, write_tables(candidates)) if known else escape.nothing(
+    "No curve of the paper is of these images."
+)
 
 # %% [markdown]
 # **What to try next.** `dataset = "binary_mnist"`: do pixels of 0 and 1 make the floor larger? `overrides = {"attack_radius": 0.2}`
