@@ -65,7 +65,7 @@ def _iterates(
     lowest, highest = x.flatten(1).amin(1).view(column), x.flatten(1).amax(1).view(column)
     lower, upper = torch.maximum(x - radius, lowest), torch.minimum(x + radius, highest)
     with torch.no_grad():
-        clean = vae.encode(x)
+        clean = _double(vae.encode(x))
     rate = torch.full((len(x),), lr, dtype=x.dtype, device=x.device)
     best, idle = torch.zeros_like(rate), torch.zeros_like(rate)
     x_a = x + START_STD * eps
@@ -74,7 +74,7 @@ def _iterates(
     for _ in range(steps):
         x_a.requires_grad_(True)
         with torch.enable_grad():
-            skl = symmetric_kl(_double(vae.encode(x_a)), _double(clean))
+            skl = symmetric_kl(_double(vae.encode(x_a)), clean)
             # Divided by a power of two, which changes no bit, the slope cannot overflow to inf - inf inside the network.
             scale = torch.ldexp(torch.ones_like(skl), skl.detach().clamp_min(1).frexp().exponent)
             (slope,) = torch.autograd.grad((skl / scale).sum(), x_a)

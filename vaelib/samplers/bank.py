@@ -57,9 +57,9 @@ def sample_images(
     batches = []
     for start in range(0, len(indices), batch_size):
         noise = torch.zeros(batch_size, *shape)
-        for row, index in enumerate(indices[start : start + batch_size]):
-            noise[row] = rng.normal(shape, seed, "bank", int(index))
         wanted = indices[start : start + batch_size]
+        for row, index in enumerate(wanted):
+            noise[row] = rng.normal(shape, seed, "bank", int(index))
         with evaluating(denoiser.to(device)):
             x = SAMPLERS[sampler](denoiser, noise.to(device), steps=steps, sigma_min=sigma_min, sigma_max=sigma_max)
         require_finite(x[: len(wanted)], wanted, f"bank {seed}", "set amp=false, or train or choose another teacher")

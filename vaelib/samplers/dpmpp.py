@@ -51,15 +51,17 @@ def dpmpp_2m_sample(
         >>> dpmpp_2m_sample(only_zero, noise, steps=5).abs().max().item()
         0.0
     """
-    x, before, h_before = noise.double() * sigma_max, None, math.inf
-    for t, t_next in pairwise(time_steps(steps, sigma_min, sigma_max, rho)):
+
+    def clean_at(x: Tensor, t: float) -> Tensor:
         sigma = torch.full((len(x),), t, dtype=noise.dtype, device=noise.device)
-        clean = denoise(x.to(noise.dtype), sigma).double()
-        if t_next == 0:
-            return clean.to(noise.dtype)
-        h = math.log(t / t_next)
+        return denoise(x.to(noise.dtype), sigma).double()
+
+    times = time_steps(steps, sigma_min, sigma_max, rho)[:-1]
+    x, before, h_before = noise.double() * sigma_max, None, math.inf
+    for t, t_next in pairwise(times):
+        clean, h = clean_at(x, t), math.log(t / t_next)
         # lerp with a weight above 1 extrapolates: D̃ = D_{i−1} + (1 + 1/(2r)) (D_i − D_{i−1}).
         line = clean if before is None else torch.lerp(before, clean, 1 + h / (2 * h_before))
         x = torch.lerp(line, x, t_next / t)
         before, h_before = clean, h
-    raise AssertionError("time steps end in 0")
+    return clean_at(x, times[-1]).to(noise.dtype)
