@@ -22,6 +22,5 @@ for notebook in notebooks/[0-9]*.py; do keep "$VAELIB_BUILD/src/${notebook##*/}"
 find vaelib -type f -not -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum | keep "$VAELIB_BUILD/src/lib.sum"
 printf '%s\n' "$SET" | keep "$VAELIB_BUILD/src/$PROFILE.$TAG.set"
 
-NAMES=$(cd notebooks && echo [0-9]*.py)
-export TAG NAMES ROOT=$PWD
+export TAG ROOT=$PWD
 exec $MAKE --no-print-directory -C "$VAELIB_BUILD" -f "$ROOT/notebooks/run.mk" "$1"

@@ -25,13 +25,14 @@ from PIL import Image
 
 from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import judge_build
-from vaelib.report.curve_picture import heaviest, settled, smoothed
+from vaelib.report.explorers.curves import heaviest, settled, smoothed
+from vaelib.report.explorers.static import attack_twin
 from vaelib.report.html import write_report
 from vaelib.report.notebooks import run as run_notebook
 from vaelib.report.notebooks import to_html
 from vaelib.report.pairs import sync
-from vaelib.report.plotting import save_figure, three_gaps_figure
-from vaelib.report.twins import attack_twin
+from vaelib.report.publish import save_figure
+from vaelib.studies.three_gaps.figures import three_gaps_figure
 
 from .test_report import tables
 from .test_safety import NAME, hostile_outputs

@@ -28,7 +28,8 @@ WITH_EXAMPLES = [
 def test_the_snippets_of_a_page_run_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": page.stem}
-    from vaelib.runs import EXPERIMENTS, GRIDS
+    from vaelib.runs import EXPERIMENTS
+    from vaelib.studies.sweeps.runs import GRIDS
 
     before = dict(GRIDS), dict(EXPERIMENTS)
     try:

@@ -17,29 +17,19 @@ from vaelib.data.corruptions import CORRUPTIONS, available, corrupt
 from vaelib.errors import VaelibError
 from vaelib.gaps import stratified
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import pages, task_plots
+from vaelib.report import pages
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.html import write_report
 from vaelib.report.reference import METHODS
-from vaelib.report.task_reference import TASKS, paper_changes, paper_table_11, table_11
-from vaelib.runs import (
-    Classifier,
-    Corrupted,
-    Downstream,
-    Network,
-    Point,
-    Store,
-    VAERun,
-    downstream,
-    load_classifier,
-    load_vae,
-    resolve_data,
-    three_gaps,
-    write_tables,
-)
-from vaelib.runs.price import cost
+from vaelib.runs import Classifier, Network, Point, Store, VAERun, load_classifier, load_vae, resolve_data, write_tables
+from vaelib.runs.cost.price import cost
 from vaelib.runs.stages import make
-from vaelib.runs.stages import tasks as stage
+from vaelib.studies.downstream import figures as task_plots
+from vaelib.studies.downstream import stages as stage
+from vaelib.studies.downstream.paper import TASKS, paper_changes, paper_table_11, table_11
+from vaelib.studies.downstream.runs import downstream
+from vaelib.studies.downstream.stages import Corrupted, Downstream
+from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks import CLASSIFIERS, generate, overall, posterior_means, proxy_quality, psnr, representation_accuracy
 
 NAMES = ("fog", "contrast")

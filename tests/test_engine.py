@@ -12,8 +12,8 @@ import torch
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.runs import Store, cluster, run
+from vaelib.runs.kinds import makes
 from vaelib.runs.settings import Artifact
-from vaelib.runs.stages import STAGES
 from vaelib.runs.stages.context import pick_device
 
 
@@ -43,7 +43,7 @@ def make_odd(settings, context):
             time.sleep(0.02)
 
 
-STAGES[Odd] = make_odd  # a worker imports this module to read the settings, and then knows it too
+makes(Odd)(make_odd)  # a worker imports this module to read the settings, and then knows it too
 
 
 @pytest.mark.parametrize("name", ["mps", "xpu", "meta", "hpu:0", "gpu"])

@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 
 from vaelib import runs
-from vaelib.report import laboratory as report
 from vaelib.report.claims import OURS, evaluate_claims
-from vaelib.runs import Brackets, Store, VAERun
-from vaelib.runs.laboratory import S, rows_of
+from vaelib.runs import Store, VAERun
 from vaelib.runs.stages import make, resolve_data
+from vaelib.studies.ground_truth import pages as report
+from vaelib.studies.ground_truth.runs import S, brackets, laboratory, rows_of, write_brackets, write_laboratory
+from vaelib.studies.ground_truth.stages import Brackets
 
 TINY = {"plane_points": [40], "plane_seeds": 1, "plane_images": 2_000, "repetitions": 2, "world_images": 10,
         "bracket_images": 3, "bracket_draws": 20, "bracket_temperatures": 3}  # fmt: skip
@@ -18,13 +19,13 @@ TINY = {"plane_points": [40], "plane_seeds": 1, "plane_images": 2_000, "repetiti
 
 @pytest.fixture
 def lab():
-    chosen = runs.laboratory("smoke", TINY)
+    chosen = laboratory("smoke", TINY)
     return chosen._replace(worlds=[world for world in chosen.worlds if world.likelihood == "gaussian"])
 
 
 def test_tiny_runs_make_tables_and_figures(lab):
     runs.run(lab.runs, workers=0)
-    tables = runs.write_laboratory(lab)
+    tables = write_laboratory(lab)
     plane = tables["plane"].set_index(["method", "n_train"])
     assert set(tables["plane"]["n_train"]) == {40}
     assert plane.loc[("normal", 40), "unique"] == pytest.approx(40 / 10_000)
@@ -59,10 +60,10 @@ def test_brackets_of_a_trained_vae_are_read_from_the_store():
     assert rows.loc[rows["images"] == "test images", "BDMC"].isna().all()
     assert (rows["ELBO*"] >= rows["ELBO"]).all()
     assert not rows["impossible"].any()
-    table = runs.write_brackets("smoke", {"normal": one})
-    lab = runs.laboratory("smoke", TINY)
+    table = write_brackets("smoke", {"normal": one})
+    lab = laboratory("smoke", TINY)
     assert len(report.draw_brackets(lab, table).axes) == 2
-    assert runs.brackets("smoke", "fashion_mnist") == {}
+    assert brackets("smoke", "fashion_mnist") == {}
 
 
 def plane_table(kl, seeds=3, noise=0.0):

@@ -12,21 +12,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vaelib.errors import VaelibError
-from vaelib.runs import EXPERIMENTS, Bank, Data, Network, Store, Teacher, VAERun, calibrate, price
-from vaelib.runs import plan as planning
+from vaelib.report.study import studies, wanted
+from vaelib.runs import Bank, Data, Network, Store, Teacher, VAERun
+from vaelib.runs.cost import machine_speed as calibrate
+from vaelib.runs.cost import plan as planning
+from vaelib.runs.cost import price
+from vaelib.runs.cost.work import Work, size, teacher_macs, teacher_parameters, vae_macs, vae_parameters, work
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.stages import build_vae, resolve_data
 from vaelib.runs.stages.data import reading_once
 from vaelib.runs.stages.diffusion import build_teacher
-from vaelib.runs.work import (
-    Work,
-    size,
-    teacher_macs,
-    teacher_parameters,
-    vae_macs,
-    vae_parameters,
-    work,
-)
+
+EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
 HOUR = 3600
 CIFAR = Data(name="cifar10", n_train=50_000, n_test=10_000, label="as published", channels=3, digest="0")
@@ -209,10 +206,12 @@ def test_an_experiment_that_cannot_be_planned_is_named_with_its_reason(toy):
                            overrides={"n_train": 200, "n_test": 100, "k": 1})  # fmt: skip
 
 
-def test_every_experiment_has_its_figure():
-    assert set(planning.FIGURES) == set(EXPERIMENTS)
-    assert planning.chosen_experiments("fashion_mnist", "default", EXPERIMENTS) == list(EXPERIMENTS)
-    assert "sizes" not in planning.chosen_experiments("binary_mnist", "default", EXPERIMENTS)
+def test_make_all_leaves_out_what_the_paper_has_for_one_network_alone():
+    assert wanted("fashion_mnist", "default") == list(studies().values())
+    left_out = {*studies()} - {study.name for study in wanted("binary_mnist", "default")}
+    assert left_out == {study.name for study in studies().values() if study.sweep}
+    assert left_out == {*studies()} - {study.name for study in wanted("fashion_mnist", "mol")}
+    assert "calibrate_protocol" not in {study.name for study in wanted("somewhere.npz", "gaussian")}
 
 
 # --- calibration --------------------------------------------------------------------------------------------------

@@ -17,21 +17,17 @@ from matplotlib.text import Text
 
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report import laboratory, pages, pictures
+from vaelib.report import pages, pictures
+from vaelib.report.canvas import robust_limits
 from vaelib.report.claims import format_claims, judge_build
 from vaelib.report.html import write_report
-from vaelib.report.plotting import (
-    THREE_GAPS,
-    own_distribution_figure,
-    provenance_line,
-    robust_limits,
-    save_figure,
-    three_gaps_figure,
-)
+from vaelib.report.publish import provenance_line, save_figure
 from vaelib.report.reference import METHODS, digitised, paper_curves, table_07
-from vaelib.report.results import sentences
 from vaelib.report.sources import source_of
-from vaelib.report.tour import conclusion
+from vaelib.studies.ground_truth import pages as laboratory
+from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figure, three_gaps_figure
+from vaelib.studies.three_gaps.sentences import sentences
+from vaelib.studies.tour import conclusion
 
 ROOT = Path(__file__).resolve().parents[1]
 

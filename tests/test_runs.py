@@ -17,15 +17,19 @@ from pydantic import ValidationError
 from vaelib import progress, runs
 from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
-from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
-from vaelib.runs import board as board_module
-from vaelib.runs.board import Board
+from vaelib.report.study import studies
+from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides
+from vaelib.runs import graph_progress as board_module
 from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import spaced
-from vaelib.runs.origin import cores
+from vaelib.runs.graph_progress import Board
+from vaelib.runs.provenance import cores
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
+from vaelib.studies.three_gaps.runs import three_gaps
+
+EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
 TINY = {
     "n_train": 40,
@@ -238,10 +242,10 @@ def test_the_time_left_counts_the_workers_and_the_longest_chain(board):
     assert sum(n for n, _, _ in told[-1:]) == 166
 
 
-@pytest.mark.parametrize("name", [name for name in runs.EXPERIMENTS if name != "calibrate_protocol"])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "calibrate_protocol"])
 def test_of_images_of_ones_own_no_more_are_asked_for_than_there_are(name, toy, capsys):
-    chosen = runs.EXPERIMENTS[name]("laptop", toy)
-    again = runs.EXPERIMENTS[name]("laptop", toy)
+    chosen = EXPERIMENTS[name]("laptop", toy)
+    again = EXPERIMENTS[name]("laptop", toy)
     assert (chosen.data.n_train, chosen.data.n_test) == (64, 16)
     assert [run.key for run in chosen.runs] == [run.key for run in again.runs]
     assert {run.batch_size for run in all_artifacts(chosen.runs) if isinstance(run, VAERun)} <= {50, 64}

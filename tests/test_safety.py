@@ -264,20 +264,15 @@ NAME = "<img src=x onerror=alert(1)> *a* |b| `c` $d$ ![e](e)"
 
 def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     """Return what notebooks show of a data set, teacher and sample set called like markup: (MIME type, text) each."""
-    from vaelib.report import claim_tables, escape, pages, sheet_figures
+    from vaelib.report import claim_tables, escape, pages
     from vaelib.report.claims import OURS, evaluate_claims
-    from vaelib.report.twins import Twin
-    from vaelib.runs import (
-        downstream,
-        limited_k,
-        mixing,
-        rha,
-        sensitivity,
-        sizes,
-        smoothness,
-        teacher_sheet,
-        three_gaps,
-    )
+    from vaelib.report.explorers.static import Twin
+    from vaelib.studies.downstream.runs import downstream
+    from vaelib.studies.sample_quality import pages as sheet_figures
+    from vaelib.studies.sample_quality.runs import teacher_sheet
+    from vaelib.studies.sensitivity import runs as sensitivity
+    from vaelib.studies.sweeps.runs import limited_k, mixing, rha, sizes, smoothness
+    from vaelib.studies.three_gaps.runs import three_gaps
 
     path = folder / f"{NAME}.npz"
     images = np.random.default_rng(0).integers(0, 255, (4000, 28, 28), dtype=np.uint8)

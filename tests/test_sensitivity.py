@@ -12,14 +12,21 @@ import torch
 from tests.test_report import clash
 from vaelib.errors import VaelibError
 from vaelib.gaps import optimize_posterior, robustness_gap, stratified
-from vaelib.report import attack_figures, attack_plots, attacks, panel
-from vaelib.runs import Gaps, Network, Remeasured, Store, VAERun, load_vae, resolve_data, sensitivity, three_gaps
+from vaelib.runs import Gaps, Network, Store, VAERun, load_vae, resolve_data
+from vaelib.runs.cost.price import cost
 from vaelib.runs.experiments import Point
-from vaelib.runs.price import cost
-from vaelib.runs.sensitivity import PROTOCOL, left_out, protocols
 from vaelib.runs.stages import make
 from vaelib.runs.stages.gaps import over_all
-from vaelib.runs.tables import sensitivity_table, stored_curves
+from vaelib.runs.tables import stored_curves
+from vaelib.studies.sensitivity import figures as attack_plots
+from vaelib.studies.sensitivity import figures as panel
+from vaelib.studies.sensitivity import pages as attack_figures
+from vaelib.studies.sensitivity import runs as sensitivity
+from vaelib.studies.sensitivity import tables as attacks
+from vaelib.studies.sensitivity.runs import left_out, protocols
+from vaelib.studies.sensitivity.stages import Remeasured
+from vaelib.studies.sensitivity.tables import PROTOCOL, sensitivity_table
+from vaelib.studies.three_gaps.runs import three_gaps
 
 TINY = {"n_train": 40, "n_test": 16, "amortization_images": 6}
 CHEAP = {

@@ -12,14 +12,16 @@ from tests.test_quality import stripes
 from tests.test_report import boxes
 from vaelib.errors import VaelibError
 from vaelib.files import read_json, write_array
-from vaelib.report import sheet_plots
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
-from vaelib.report.sheet_reference import paper_c2st
-from vaelib.runs import C2ST, Bank, SampleElbo, Store, teacher_sheet
-from vaelib.runs.price import cost
-from vaelib.runs.sheet_tables import sheet_tables
+from vaelib.runs import Bank, Store
+from vaelib.runs.cost.price import cost
 from vaelib.runs.stages import make
 from vaelib.samplers.bank import shard_path
+from vaelib.studies.sample_quality import figures as sheet_plots
+from vaelib.studies.sample_quality.claims import paper_c2st
+from vaelib.studies.sample_quality.runs import teacher_sheet
+from vaelib.studies.sample_quality.stages import C2ST, SampleElbo
+from vaelib.studies.sample_quality.tables import sheet_tables
 from vaelib.tasks import audit, c2st
 from vaelib.tasks.classifier import FitState, SmallClassifier, fit
 
@@ -186,7 +188,7 @@ def made(toy, tmp_path_factory):
 
 
 def test_the_sheet_stands_on_the_sweeps_banks(toy):
-    from vaelib.runs import teacher_fractions
+    from vaelib.studies.sweeps.runs import teacher_fractions
 
     sheet, sweep = (one("smoke", toy, overrides=SETTINGS) for one in (teacher_sheet, teacher_fractions))
     swept = {point.vae.bank.key for point in sweep.points if point.vae.bank}
@@ -247,8 +249,8 @@ def test_samples_are_judged_by_normal_training_alone(made):
 
 
 def test_no_image_is_in_two_of_the_four_sets(made):
-    from vaelib.runs.stages import sheet as stage
     from vaelib.runs.stages.context import Context
+    from vaelib.studies.sample_quality import stages as stage
 
     context = Context(made.store, made.store.root, torch.device("cpu"), lambda *_: None)
     for point in made.sheet.points:

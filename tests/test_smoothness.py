@@ -11,8 +11,8 @@ from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
 from vaelib.report import claims
 from vaelib.report.canvas import COLOURS
-from vaelib.report.smoothness import chosen_pair, sentences, smoothness_figure, snapshots
-from vaelib.report.smoothness_ledger import CLAIMED, differences, median_interval
+from vaelib.studies.smoothness.claims import CLAIMED, differences, median_interval
+from vaelib.studies.smoothness.figures import chosen_pair, sentences, smoothness_figure, snapshots
 from vaelib.tasks.interpolation import Interpolation, interpolate
 
 

@@ -18,6 +18,7 @@ import torch
 
 from tests.test_runs import TINY
 from vaelib import runs
+from vaelib.report.study import study_named
 from vaelib.runs import Store, missing
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.stages import context
@@ -42,7 +43,7 @@ def work(build: str, names: tuple[str, ...], toy: str, settings: dict) -> None:
     os.environ["VAELIB_BUILD"] = build
     context.CHECKPOINT_SECONDS = 0.0
     for name in names:
-        chosen = runs.EXPERIMENTS[name]("smoke", toy, overrides=settings)
+        chosen = study_named(name).runs("smoke", toy, overrides=settings)
         runs.run(chosen.runs, workers=0)
         runs.write_tables(chosen)
 
@@ -52,7 +53,7 @@ class Program:
 
     def __init__(self, build: Path, names: tuple[str, ...], toy: str, settings: dict):
         self.build, self.arguments = build, (str(build), names, toy, settings)
-        chosen = [runs.EXPERIMENTS[name]("smoke", toy, overrides=settings).runs for name in names]
+        chosen = [study_named(name).runs("smoke", toy, overrides=settings).runs for name in names]
         self.wanted = [run for some in chosen for run in some]
         self.store = Store(build / "store")
 

@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 
 from tests.test_report import boxes, clash
-from vaelib.report import html, pages, size_figures, sweep_figures, sweeps
+from vaelib.report import html, pages
 from vaelib.report.canvas import COLOURS
-from vaelib.report.plotting import provenance_line
+from vaelib.report.publish import provenance_line
 from vaelib.report.reference import SWEEPS, digitised, paper_sweep, paper_sweep_curves, parameter_count
 from vaelib.runs import Experiment, load_profile
+from vaelib.studies.sweeps import figures as sweeps
+from vaelib.studies.sweeps import pages as sweep_figures
+from vaelib.studies.sweeps import size_figures
 
 LAPTOP_SIZES = sorted(
     {(32, mz) for mz in (1, 2, 4, 8, 16, 32, 64)} | {(n, m) for n in (4, 8, 16, 32, 64) for m in (1, 8, 64)}

@@ -12,14 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import html, twins
-from vaelib.report.frames import PathPicture
+from vaelib.report import html
+from vaelib.report.explorers import static as twins
+from vaelib.report.explorers.frames import PathPicture
+from vaelib.report.explorers.static import Twin, attack_twin, curve_twin, keep, read_twin, traversal_twin, twin_of
 from vaelib.report.html import write_report
 from vaelib.report.sources import source_of
-from vaelib.report.twins import Twin, attack_twin, curve_twin, keep, read_twin, traversal_twin, twin_of
+from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks.interpolation import interpolate
 
 HOSTILE = """<img src=x onerror="alert(1)"> & 'quoted' </script><script>alert(2)</script>"""
@@ -62,7 +63,7 @@ def test_the_traversal_stands_beside_fig_3(build, picture, monkeypatch, build_fo
     images = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8)
     monkeypatch.setattr(twins, "load_test_set", lambda experiment: (images, None))
     vaes = {name: FullyConnectedVAE(d_z=4, hidden=8) for name in ("normal", "dmaapx")}
-    experiment = runs.three_gaps("smoke", "fashion_mnist")
+    experiment = three_gaps("smoke", "fashion_mnist")
     made = traversal_twin(experiment, vaes, 3, latents=2, stops=5)
     assert [len(stops) for _, stops in made.axes] == [2, 5]
     assert len(set(made.frames)) == len(made.frames) == 10

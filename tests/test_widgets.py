@@ -11,11 +11,12 @@ from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.gaps import attack_encoder, ms_ssim
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import smoothness
-from vaelib.report.curve_picture import QUANTITIES, CurvePicture, heaviest, settled, smoothed, with_gap
-from vaelib.report.frames import AttackPicture, PathPicture, TraversalPicture, informative_latents
-from vaelib.report.widgets import attack_explorer, curve_explorer, interpolation_explorer, traversal_explorer
+from vaelib.report.explorers.curves import QUANTITIES, CurvePicture, heaviest, settled, smoothed, with_gap
+from vaelib.report.explorers.frames import AttackPicture, PathPicture, TraversalPicture, informative_latents
+from vaelib.report.explorers.widgets import attack_explorer, curve_explorer, interpolation_explorer, traversal_explorer
 from vaelib.runs.tables import curve
+from vaelib.studies.smoothness import figures as smoothness
+from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks.interpolation import interpolate
 
 
@@ -221,7 +222,7 @@ def test_the_generalization_gap_is_among_the_curves():
 
 
 def test_every_quantity_of_a_run_has_a_name_for_readers(mine):
-    experiment = runs.three_gaps("smoke", mine, overrides=TINY)
+    experiment = three_gaps("smoke", mine, overrides=TINY)
     point = next(one for one in experiment.points if one.series == "normal")
     runs.run([point.run], workers=0)
     found = set(curve(point.run, runs.Store())["quantity"])
@@ -243,7 +244,7 @@ def mine(tmp_path):
 def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
     with pytest.raises(VaelibError, match="run `make`"):
         curve_explorer()
-    experiment = runs.three_gaps("smoke", mine, overrides=TINY)
+    experiment = three_gaps("smoke", mine, overrides=TINY)
     with pytest.raises(
         VaelibError, match=rf"vaelib run three_gaps --profile smoke --dataset {mine} --likelihood gaussian"
     ):
@@ -269,7 +270,7 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
 
 def test_the_curves_shown_first_differ_in_their_method_alone(mine):
     for epochs, series in ((1, ("normal",)), (2, ("normal", "aug_naive"))):
-        experiment = runs.three_gaps("smoke", mine, overrides=TINY | {"epochs": epochs})
+        experiment = three_gaps("smoke", mine, overrides=TINY | {"epochs": epochs})
         runs.run([point.vae for point in experiment.points if point.series in series], workers=0)
     explorer = curve_explorer()
     (runs_of, which), (box,) = parts(explorer, ipywidgets.Dropdown), parts(explorer, ipywidgets.SelectMultiple)

@@ -26,15 +26,25 @@ class Verbs(typer.core.TyperGroup):
             sys.exit(130)
 
 
+class OfStudies(typer.core.TyperCommand):
+    """A verb that takes a study's name; its help lists the names there are, which costs imports that nothing else needs."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help."""
+        from .report.study import studies
+
+        names = ", ".join(study.name for study in studies().values() if study.runs)
+        for parameter in self.params:
+            if parameter.name == "experiment":
+                parameter.help = f"{names}{parameter.help}"
+        super().format_help(ctx, formatter)
+
+
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 notebook = typer.Typer(no_args_is_help=True, help="Run the notebooks headlessly; keep each .ipynb equal to its .py.")
 app.add_typer(notebook, name="notebook")
 
-EXPERIMENTS = (
-    "three_gaps, downstream, sensitivity, calibrate_protocol, teacher_sheet, smoothness, limited_k, rha, latents, sizes, "
-    "mollify, mixing or teacher_fractions"
-)
-ExperimentArgument = Annotated[str, typer.Argument(help=EXPERIMENTS)]
+ExperimentArgument = Annotated[str, typer.Argument(help="")]
 ProfileOption = Annotated[str, typer.Option(help="smoke, laptop, overnight, gpu or paper: how much is computed")]
 DatasetOption = Annotated[
     str,
@@ -68,11 +78,10 @@ def main(
 
 
 def _experiment(name: str, profile: str, dataset: str, likelihood: str, overrides: list[str] | None):
-    from .runs import EXPERIMENTS, parse_overrides
+    from .report.study import study_named
+    from .runs import parse_overrides
 
-    if name not in EXPERIMENTS:
-        raise VaelibError(f"experiment {name!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name](profile, dataset, likelihood, parse_overrides(overrides or []))
+    return study_named(name).runs(profile, dataset, likelihood, parse_overrides(overrides or []))
 
 
 def _tag(profile: str, dataset: str, likelihood: str, overrides: list[str] | None) -> str:
@@ -81,6 +90,18 @@ def _tag(profile: str, dataset: str, likelihood: str, overrides: list[str] | Non
     load_profile(profile, overrides=parse_overrides(overrides or []))
     likelihood_of(dataset, likelihood)
     return dataset_tag(dataset) + (f"-{likelihood}" if likelihood != "default" else "")
+
+
+@app.command("studies")
+def list_studies(
+    dataset: DatasetOption = "fashion_mnist",
+    likelihood: LikelihoodOption = "default",
+    make: Annotated[bool, typer.Option("--make", help="print what `make` reads: which notebooks there are")] = False,
+) -> None:
+    """List the studies, where the paper has them, and the notebook that shows each."""
+    from .report.study import format_studies, make_lines
+
+    print(make_lines(dataset, likelihood) if make else format_studies())
 
 
 @app.command()
@@ -96,9 +117,9 @@ def fetch(
     print(f"{data.name}: {data.source}; {len(data.train):,} training and {len(data.test):,} test images")
 
 
-@app.command()
+@app.command(cls=OfStudies)
 def plan(
-    experiment: Annotated[str | None, typer.Argument(help=f"{EXPERIMENTS}; default: all of the data set")] = None,
+    experiment: Annotated[str | None, typer.Argument(help="; default: all of the data set")] = None,
     profile: ProfileOption = "laptop",
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
@@ -113,26 +134,30 @@ def plan(
     """List the runs behind the figures, what is already there, and what the rest costs in work, disk and time."""
     import json
 
-    from .runs import EXPERIMENTS, parse_overrides
-    from .runs import plan as planning
-    from .runs.calibrate import calibrate
-    from .runs.price import hardware as known_hardware
-    from .runs.price import measured, this_machine
+    from .report.study import study_named, wanted
+    from .runs import parse_overrides
+    from .runs.cost import plan as planning
+    from .runs.cost.machine_speed import calibrate
+    from .runs.cost.price import hardware as known_hardware
+    from .runs.cost.price import measured, this_machine
 
-    if experiment is not None and experiment not in EXPERIMENTS:
-        raise VaelibError(f"experiment {experiment!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
+    only = study_named(experiment) if experiment else None
     _tag(profile, dataset, likelihood, overrides)  # mistakes are told before this machine is timed
-    names = [experiment] if experiment else planning.chosen_experiments(dataset, likelihood, EXPERIMENTS)
+    chosen = [only] if only else [study for study in wanted(dataset, likelihood) if study.runs]
     if hardware is None and not quick and measured() is None:
         calibrate()
     machine = known_hardware(hardware, count) if hardware else this_machine(quick)
-    chosen = {name: EXPERIMENTS[name] for name in names}
+    functions, titles = (
+        {study.name: value(study) for study in chosen} for value in (lambda one: one.runs, lambda one: one.paper)
+    )
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what is said of the data is no JSON
-        made = planning.make_plan(chosen, machine, profile, dataset, likelihood, parse_overrides(overrides or []))
+        made = planning.make_plan(
+            functions, machine, profile, dataset, likelihood, parse_overrides(overrides or []), titles=titles
+        )
     print(json.dumps(planning.as_json(made), indent=1) if as_json else planning.format_plan(made))
 
 
-@app.command()
+@app.command(cls=OfStudies)
 def run(
     experiment: ExperimentArgument = "three_gaps",
     profile: ProfileOption = "laptop",
@@ -159,7 +184,7 @@ def run(
     print(f"{title}: {len(chosen.runs)} runs are in; tables are in {paths.shown(tables_folder(profile))}")
 
 
-@app.command()
+@app.command(cls=OfStudies)
 def teacher(
     experiment: ExperimentArgument = "three_gaps",
     profile: ProfileOption = "laptop",
@@ -169,7 +194,7 @@ def teacher(
     """Train the teachers of an experiment, under torchrun with all of its processes."""
     import os
 
-    from .runs.together import train_teachers
+    from .runs.ddp import train_teachers
 
     count = train_teachers(_experiment(experiment, profile, dataset, "default", overrides).runs)
     if os.environ.get("RANK", "0") == "0":

@@ -10,16 +10,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import LayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import BboxBase
+
+from .reference import SETTING
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 GREY = "#666666"
+ELBO_LABEL = "ELBO (nats per image)"
+TRAIN, TEST = ("elbo_train", "--", "train"), ("elbo_test", "-", "test")
+STYLES = [Line2D([], [], color=GREY, ls=style, lw=1.5, label=name) for _, style, name in (TRAIN, TEST)]
+FAINT = {"alpha": 0.35, "linewidth": 0.9, "zorder": 1, "ms": 2}  # the paper's lines beneath ours
+WARM_UP = 0.2  # the share of a run's epochs that no axis has to show: there ELBOs start very low
 # Blue for normal training, green for DMaaPx and purples for augmentation, as in the paper. Hues were kept and lightness
 # computed (tests/test_colours.py): any two that meet in a figure are at least 20 apart (CIEDE2000) for trichromats,
 # protanopes and deuteranopes. The order is that of legends and brackets.
@@ -224,3 +234,79 @@ def style_legend(ax: Axes, handles: Sequence[Line2D], heading: str = "") -> None
         handles = [Line2D([], [], ls="", label=heading), *handles]
         look = {"columnspacing": 0.7, "fontsize": 8.5, "handlelength": 1.3, "handletextpad": 0.35}
     ax.legend(handles=handles, ncols=len(handles), **place, **look)
+
+
+def one_setting(table: pd.DataFrame) -> pd.DataFrame:
+    """Return ``table`` if it holds rows of exactly one (dataset, likelihood); raise ValueError if not."""
+    settings = table[SETTING].drop_duplicates()
+    if len(settings) != 1:
+        raise ValueError(f"a figure shows one (dataset, likelihood), this table holds {len(settings)}: filter it first")
+    return table
+
+
+def draw_line(ax: Axes, rows: pd.DataFrame, x: str, y: str, linestyle: str = "-", **look) -> list[Artist]:
+    """Draw the mean of ``y`` over ``x`` and, with two seeds or more, the min-max band; no rows, no line."""
+    stats = rows.dropna(subset=[x, y]).groupby(x)[y].agg(["mean", "min", "max", "count"])
+    if stats.empty:
+        return []
+    look = {"marker": "o", "ms": 3.5} | look
+    artists: list[Artist] = ax.plot(stats.index, stats["mean"], linestyle, **look)
+    if stats["count"].max() > 1:
+        band = ax.fill_between(stats.index, stats["min"], stats["max"], color=look["color"], alpha=0.16, lw=0)
+        artists.append(band)
+    return artists
+
+
+def draw_level(ax: Axes, rows: pd.DataFrame, y: str, linestyle: str, color: str, **look) -> list[Artist]:
+    """Draw the mean of ``y`` as a horizontal line and, with two seeds or more, the min-max band."""
+    values = rows[y].dropna()
+    if values.empty:
+        return []
+    artists: list[Artist] = [ax.axhline(float(values.mean()), ls=linestyle, color=color, **look)]
+    if len(values) > 1:
+        artists.append(ax.axhspan(values.min(), values.max(), color=color, alpha=0.1, lw=0))
+    return artists
+
+
+def spread_ticks(ax: Axes, values: Sequence[float], room: float = 0.09, axis: str = "x") -> None:
+    """Label the grid's own values, leaving out those nearer than ``room`` (of the axis) to a labelled one."""
+    line, scale = (ax.xaxis, ax.get_xscale()) if axis == "x" else (ax.yaxis, ax.get_yscale())
+    places = np.log(values) if scale == "log" else np.asarray(values, dtype=float)
+    low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
+    span = np.log(high / low) if scale == "log" else high - low
+    kept: list[int] = []
+    for i in [0, len(values) - 1, *range(1, len(values) - 1)]:
+        if all(abs(places[i] - places[j]) >= room * span for j in kept):
+            kept.append(i)
+    line.set_minor_locator(NullLocator())
+    line.set_ticks([values[i] for i in sorted(kept)], [f"{values[i]:,.0f}" for i in sorted(kept)])
+
+
+def nats(ax: Axes) -> None:
+    """Label the y axis in whole nats, or in tenths where it spans few."""
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if high - low > 8 else "{x:,.1f}"))
+
+
+def frame_of(title_note: str, footer: str = "", stamp: str | None = None, paper: pd.DataFrame | None = None) -> dict:
+    """Return what every figure shares, by name; a misspelt name is an error."""
+    return {"title_note": title_note, "footer": footer, "stamp": stamp, "paper": paper}
+
+
+def known_methods(table: pd.DataFrame) -> list[str]:
+    """Return the methods (or a sweep's series, in the same column) found in ``table``, in the order of legends."""
+    return [method for method in LABELS if method in set(table["method"])]
+
+
+def padded(values: np.ndarray | pd.Series) -> tuple[float, float]:
+    """Return the limits of an axis that shows all of ``values``."""
+    low, high = float(values.min()), float(values.max())
+    pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
+def robust_limits(curves: pd.DataFrame, quantities: tuple[str, ...], warm_up: float = WARM_UP) -> tuple[float, float]:
+    """Return y-limits that the first ``warm_up`` share of the epochs cannot stretch: there ELBOs start very low."""
+    rows = curves[curves["quantity"].isin(quantities)].dropna(subset="value")
+    return padded(rows[rows["effective_epoch"] >= warm_up * rows["effective_epoch"].max()]["value"])

@@ -14,12 +14,19 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..runs.origin import commit
+from ..runs.provenance import commit
 from .canvas import GREY, STYLE, ReportFigure, sheet_legend
 from .claims import AUDIT, NOT_RUN, OURS, PAPER
-from .figures import figures_folder
-from .plotting import save_figure
+from .publish import publish_alone
 from .reference import NAMES
+from .study import Figure
+
+CLAIMS = Figure(
+    "claims",
+    "Every claim of the paper that these runs can judge (notebook 10): verdicts by section, and margins in "
+    "half-widths of their 95 % intervals; right of the grey band a claim is supported, left of it "
+    "contradicted.",
+)
 
 Row = Mapping[str, Any]
 # Green and vermilion differ in lightness too; what cannot be told is light.
@@ -169,8 +176,7 @@ def _name(row: Row, several: bool) -> str:
 def draw_counts(rows: Sequence[Row], profile: str) -> ReportFigure:
     """Draw and save ``claims``: the verdicts by section, of every setting that was run."""
     figure = counts_figure(rows, "The paper's claims, judged", _footer(rows, profile))
-    save_figure(figure, figures_folder(profile), "claims")
-    return figure
+    return publish_alone(figure, CLAIMS, profile, "claims")
 
 
 def draw_margins(rows: Sequence[Row], dataset: str, profile: str) -> ReportFigure | str:
@@ -179,8 +185,7 @@ def draw_margins(rows: Sequence[Row], dataset: str, profile: str) -> ReportFigur
     figure = margins_figure(rows, dataset, title, _footer([row for row in rows if row["dataset"] == dataset], profile))
     if figure is None:
         return f"No claim about {dataset} has a number of ours with an interval yet; the last section says what to run."
-    save_figure(figure, figures_folder(profile), f"claims_{Path(dataset).stem}")
-    return figure
+    return publish_alone(figure, CLAIMS, profile, "claims", Path(dataset).stem, dataset=dataset)
 
 
 def _footer(rows: Iterable[Row], profile: str) -> str:

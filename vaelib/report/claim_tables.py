@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from .claims import NOT_RUN, OURS, PAPER, number
+from .claims import NOT_RUN, OURS, PAPER
 from .escape import in_markdown, styled
-from .sources import setting
+from .reference import setting
+from .text import number
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""What the ledger is made of: parts, each a module with its entries; :data:`vaelib.report.claims.PARTS` lists them all."""
+"""What the ledger is made of: the parts of studies, each with its entries."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -33,19 +33,19 @@ def _silent(table: str, dataset: str, likelihood: str) -> Evidence | None:
 
 
 class Part(NamedTuple):
-    """A part of the ledger.
+    """A part of the ledger, of one study or of several that share it.
+
+    The tables it reads have the columns dataset and likelihood, and where there are such things method or series, seed,
+    n_train, source, key.
 
     Attributes:
         entries: its sentences; ids are unique in the whole ledger.
-        notebooks: the tables it reads (``tables/<name>.csv``), each with the notebook that makes it. A table has the
-            columns dataset and likelihood, and where there are such things method or series, seed, n_train, source, key.
         ours: called with (tables, table, dataset, likelihood) for a setting that the table holds.
         paper: called with (table, dataset, likelihood); None where the paper prints no number.
         elsewhere: whether settings of our tables that the paper does not speak of are judged too.
     """
 
     entries: Sequence[Entry]
-    notebooks: Mapping[str, str]
     ours: Callable[[Tables, str, str, str], Evidence]
     paper: Callable[[str, str, str], Evidence | None] = _silent
     elsewhere: bool = True

@@ -216,3 +216,8 @@ def _paper_sizes() -> pd.DataFrame:
     rows = pd.concat([along, across], ignore_index=True).drop_duplicates(["series", "nc", "mz"])
     rows["parameters"] = parameter_count(rows["nc"], rows["mz"])
     return rows.rename_axis(columns=None)
+
+
+def setting(dataset: str, likelihood: str) -> str:
+    """Return a setting as a reader knows it: "FashionMNIST, Gaussian"."""
+    return f"{NAMES.get(dataset, Path(dataset).stem)}, {LIKELIHOODS.get(likelihood, likelihood)}"

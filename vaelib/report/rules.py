@@ -25,6 +25,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student_t
 
+OTHERS = ("normal", "aug_tuned", "aug_naive")
+
+AUGMENTATIONS = ("aug_tuned", "aug_naive")
+
 Term = tuple[Hashable, ...]  # its last entry is the quantity's name
 SAME = 0.2
 # A run's standard deviation over seeds as a share of its value: the largest of our three-gaps runs with 3 seeds (ELBOs
@@ -218,3 +222,18 @@ def _verdict(decisive: Estimate, verdict: str, evidence: Evidence) -> Verdict:
     parts = ["interval includes 0"] if verdict == "not_testable" else []
     parts += [decisive.note] if decisive.note else []
     return Verdict(decisive.mean, (decisive.low, decisive.high), verdict, "; ".join(parts))
+
+
+def larger(quantity: str, method: str, *others: str) -> list[Quantity]:
+    """Return what says that ``method`` has a larger ``quantity`` than each of ``others``."""
+    return [value(method, quantity) - value(other, quantity) for other in others]
+
+
+def smaller(quantity: str, method: str, *others: str) -> list[Quantity]:
+    """Return what says that ``method`` has a smaller ``quantity`` than each of ``others``."""
+    return [value(other, quantity) - value(method, quantity) for other in others]
+
+
+def steps(quantities: list[Quantity]) -> list[Quantity]:
+    """Return what says that a list of quantities increases, step by step."""
+    return [after - before for before, after in itertools.pairwise(quantities)]

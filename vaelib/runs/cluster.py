@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from ..errors import VaelibError
-from .origin import cores
+from .provenance import cores
 
 # Ctrl-C reaches the whole process group; only the caller should act on it, by closing the cluster.
 IGNORE_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"

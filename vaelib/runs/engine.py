@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import VaelibError
-from .board import Board, chain_lengths
 from .cluster import client_of, dashboard
-from .price import cost
+from .cost.price import cost
+from .graph_progress import Board, chain_lengths
 from .settings import Artifact, Bank, Data
 from .stages import make
 from .stages.context import pick_device

@@ -1,17 +1,19 @@
-"""The headline experiment as data, and how a profile becomes settings; the sweeps are in :mod:`vaelib.runs.grids`."""
+"""An experiment as data: points, each a run with its place in a figure; and how a profile becomes settings."""
 
 import difflib
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
+
+import pandas as pd
 
 from ..errors import VaelibError
 from ..training.distributions import METHODS
-from .evaluations import C2ST, Audit, Classifier, Downstream, SampleElbo
-from .outside import pretrained_for, samples_for
-from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
-from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
+from .external import pretrained_for, samples_for
+from .profiles import PROTOCOLS, Profile, architecture, protocol
+from .settings import Artifact, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
 from .stages import lowered, resolve_data, spare_images
+from .stages.classifier import Classifier
+from .store import Store
 
 
 class Point(NamedTuple):
@@ -19,30 +21,37 @@ class Point(NamedTuple):
 
     series: str
     x: float
-    run: VAERun | RHA | Gaps | Downstream | C2ST | Audit | SampleElbo
+    run: Artifact
 
     @property
     def vae(self) -> VAERun:
-        """Return the VAE that was trained or measured; a data sheet's points have none."""
+        """Return the VAE that was trained or measured; not every run has one."""
         return self.run if isinstance(self.run, VAERun) else self.run.vae
 
     @property
-    def subject(self) -> VAERun | C2ST | Audit:
-        """Return what has the data set and the seed: the VAE, or the data sheet's own run."""
-        return self.run if isinstance(self.run, C2ST | Audit) else self.vae
+    def subject(self) -> Artifact:
+        """Return what has the data set and the seed: the run itself, or its VAE."""
+        return self.run if "data" in type(self.run).model_fields else self.vae
 
 
 class Experiment(NamedTuple):
-    """A profile applied to a data set, and the runs it asks for."""
+    """A profile applied to a data set, and the runs it asks for.
+
+    Attributes:
+        tables: called with the experiment and a store once the runs are there; returns its tables by name.
+        files: where a table's file is not called as the table is.
+    """
 
     name: str
     profile: Profile
     dataset: str
     likelihood: str
     points: list[Point]
+    tables: Callable[["Experiment", Store], dict[str, pd.DataFrame]]
+    files: Mapping[str, str] = {}
 
     @property
-    def runs(self) -> list[VAERun | RHA | Gaps | Downstream | C2ST | Audit | SampleElbo]:
+    def runs(self) -> list[Artifact]:
         """Return the runs behind the points, each once."""
         return list({point.run.key: point.run for point in self.points}.values())
 
@@ -84,7 +93,7 @@ def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples
     """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train, or of what others made.
 
     Raises:
-        VaelibError: a share of D_train asked of a teacher that others trained; see :mod:`vaelib.runs.outside`.
+        VaelibError: a share of D_train asked of a teacher that others trained; see :mod:`vaelib.runs.external`.
     """
     binarize = protocol(data.name).binarize if profile.binarize_bank is None else profile.binarize_bank
     if share != 1 and (profile.teacher_from or profile.bank_from):
@@ -167,36 +176,6 @@ def gaps_for(vae: VAERun, profile: Profile) -> Gaps:
         similarity=profile.similarity,
         reconstruction=profile.reconstruction,
     )
-
-
-def three_gaps(
-    profile: str = "laptop",
-    dataset: str = "fashion_mnist",
-    likelihood: str = "default",
-    overrides: Mapping[str, Any] | None = None,
-) -> Experiment:
-    """Return the headline experiment (Figs. 2, 10–13, Table 7): four training methods × seeds, and their gaps.
-
-    Arguments:
-        profile: ``smoke``, ``laptop``, ``gpu`` or ``paper``.
-        dataset: a name or path that :func:`vaelib.data.load_dataset` knows; the experiment has its tag
-            (:func:`~vaelib.data.identity.dataset_tag`).
-        likelihood: ``bernoulli``, ``gaussian``, ``mol`` or ``default`` (the paper's for the data set).
-        overrides: settings of :class:`~vaelib.runs.profiles.Profile` by name.
-
-    Raises:
-        VaelibError: an unknown name or a value out of range; the data set is not to be had.
-    """
-    chosen = likelihood_of(dataset, likelihood)
-    residual = architecture(dataset, chosen) == "residual"
-    budget = load_profile(profile, f"residual_{dataset}" if residual else chosen, overrides)
-    data, budget = prepared(dataset, budget)
-    points = [
-        Point(method, math.nan, gaps_for(vae_for(data, budget, chosen, method, seed), budget))
-        for seed in range(budget.seeds)
-        for method in methods_for(data.name)
-    ]
-    return Experiment("three_gaps", budget, data.name, chosen, points)
 
 
 def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:

@@ -128,7 +128,7 @@ class Teacher(Artifact):
 
 
 class Pretrained(Artifact):
-    """A diffusion model that others trained, named by the checksum of its weights; see :mod:`vaelib.runs.outside`."""
+    """A diffusion model that others trained, named by the checksum of its weights; see :mod:`vaelib.runs.external`."""
 
     kind: ClassVar[str] = "pretrained"
     model: str = Field(description="a hub id, or the name of a folder")

@@ -26,7 +26,7 @@ from torch import Tensor
 from .. import files, paths
 from ..errors import VaelibError
 from .lock import Lock
-from .origin import provenance
+from .provenance import provenance
 from .settings import Artifact
 
 MANIFEST = "manifest.json"

@@ -5,14 +5,7 @@ from .generation import generate
 from .inception import InceptionQuality, inception_quality, load_inception
 from .interpolation import different_pairs, interpolate, path_statistics
 from .neighbours import nearest
-from .quality import (
-    PrecisionRecall,
-    ProxyQuality,
-    frechet_distance,
-    inception_score,
-    precision_recall,
-    proxy_quality,
-)
+from .quality import PrecisionRecall, ProxyQuality, frechet_distance, inception_score, precision_recall, proxy_quality
 from .reconstruction import psnr, reconstruct
 from .representation import CLASSIFIERS, build_classifier, overall, posterior_means, representation_accuracy
 

@@ -17,6 +17,8 @@ from ...data import load_dataset
 from ...data.datasets import DATASETS
 from ...data.identity import dataset_tag
 from ...errors import VaelibError
+from ..cost.work import PIXELS
+from ..kinds import makes
 from ..settings import Data, HeldOut
 from .context import Context
 
@@ -135,6 +137,7 @@ def _training_images(data: Data, download: bool = True) -> int:
     return len(load_dataset(data.place, n_test=1, seed=data.seed, source=data.source, download=download).train)
 
 
+@makes(Data, size=lambda data: (data.n_train + data.n_test) * PIXELS * data.channels)
 def make_data(settings: Data, context: Context) -> None:
     """Write the splits as ``.npy`` files."""
     loaded = load_dataset(
@@ -152,6 +155,7 @@ def make_data(settings: Data, context: Context) -> None:
         files.write_array(context.folder / f"{split}.npy", tensor.numpy())
 
 
+@makes(HeldOut, size=lambda real: real.size * PIXELS * real.data.channels)
 def make_held_out(settings: HeldOut, context: Context) -> None:
     """Write real training images that D_train does not hold."""
     data = settings.data

@@ -16,6 +16,8 @@ from ...samplers.bank import Bank as BankImages
 from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
 from ...training.mollify import Mollified, Mollify
 from ...training.vae import Epoch, VAEState, train_vae
+from ..cost.work import Work, vae_parameters, vae_work
+from ..kinds import makes
 from ..settings import Network, VAERun
 from ..store import Store, load_array, load_tensors, save_tensors
 from .context import Context
@@ -137,6 +139,17 @@ def follow(
     files.write_json(context.folder / "curve.json", curve)
 
 
+def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
+    n, test = run.data.n_train, run.data.n_test
+    passes = 3 * epochs * n + evaluations * (test + n * (1 if run.method == "normal" else 2))
+    return vae_work(run, passes, passes, epochs * n / run.batch_size)
+
+
+@makes(
+    VAERun,
+    work=lambda run: training_work(run, run.epochs, len(run.evaluations)),
+    size=lambda run: 4 * vae_parameters(run.network, run.data.channels) * len(run.snapshots),
+)
 def make_vae(settings: VAERun, context: Context) -> None:
     """Train; score D_train, D_test and the training distribution at ``evaluations``; keep weights at ``snapshots``."""
     vae = build_vae(settings.network, settings.data.channels, settings.seed).to(context.device)
