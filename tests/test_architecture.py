@@ -6,18 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
-FLOORS = {
-    **dict.fromkeys(["errors", "files", "images", "modes", "paths", "precision", "progress", "rng", "version"], 0),
-    **dict.fromkeys(["data", "models"], 1),
-    "samplers": 2,
-    **dict.fromkeys(["training", "gaps", "tasks"], 3),
-    "runs": 4,
-    "report": 5,
-    **dict.fromkeys(["cli", "__main__", "__init__"], 6),
-}
+# Lowest first. A room may import those below its floor: not its own floor's, and none above.
+FLOORS = [
+    {"errors", "version"},
+    {"files", "modes", "precision", "rng"},
+    {"images", "paths", "progress"},
+    {"models"},
+    {"data", "samplers"},
+    {"training", "gaps"},
+    {"tasks"},
+    {"runs"},
+    {"report"},
+    {"studies"},
+    {"cli"},
+    {"__main__", "__init__"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted((ROOT / "vaelib").rglob("*.py"))
 
 
@@ -25,33 +30,82 @@ def room(path: Path) -> str:
     return path.relative_to(ROOT / "vaelib").parts[0].removesuffix(".py")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Return which rooms of the house a module imports, wherever in the file."""
+def module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+BY_NAME = {module(path): path for path in MODULES}
+
+
+def imports(path: Path, whole: bool = True) -> set[str]:
+    """Return the modules of the house that a module imports, wherever in the file or (not ``whole``) at its top alone."""
     package = ["vaelib", *path.relative_to(ROOT / "vaelib").parts[:-1]]
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    found = set()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if whole else tree.body:
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
-            full = [*base, *(node.module.split(".") if node.module else [])]
-            for name in node.names:
-                parts = [*full, name.name]
-                if parts[0] == "vaelib" and len(parts) > 1:
-                    rooms.add(parts[1])
+            full = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            found |= {one if (one := f"{full}.{name.name}") in BY_NAME else full for name in node.names}
         elif isinstance(node, ast.Import):
-            rooms |= {n.name.split(".")[1] for n in node.names if n.name.startswith("vaelib.")}
-    return rooms & set(FLOORS)
+            found |= {name.name for name in node.names}
+    return found & set(BY_NAME)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_down_only(path):
-    own = room(path)
-    for other in imported_rooms(path) - {own}:
-        assert FLOORS[other] <= FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {other} (floor {FLOORS[other]})"
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return a chain of imports that ends where it begins, or an empty list."""
+    done: set[str] = set()
+
+    def visit(name: str, chain: list[str]) -> list[str]:
+        if name in chain:
+            return [*chain[chain.index(name) :], name]
+        for other in sorted(graph.get(name, ())) if name not in done else ():
+            if found := visit(other, [*chain, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next(filter(None, (visit(name, []) for name in sorted(graph))), [])
+
+
+def test_imports_go_down_only():
+    wrong = []
+    for path in MODULES:
+        rooms = {BY_NAME[name] for name in imports(path)}
+        for other in {room(one) for one in rooms} - {room(path), "__init__"}:
+            if FLOOR[other] >= FLOOR[room(path)]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
+    assert wrong == []
+
+
+def test_there_are_no_circles_of_modules_or_of_studies():
+    graph = {module(path): imports(path, whole=False) for path in MODULES}
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle(graph) == []
+    studies: dict[str, set[str]] = {}
+    for name, others in graph.items():
+        if name.startswith("vaelib.studies.") and name.count(".") > 2:
+            own = name.split(".")[2]
+            studies.setdefault(own, set()).update(o.split(".")[2] for o in others if o.startswith("vaelib.studies."))
+            studies[own].discard(own)
+    assert len(studies) == 8
+    assert circle(studies) == []
 
 
 def test_every_room_has_a_floor():
-    assert {room(path) for path in MODULES} <= set(FLOORS)
-    assert len(MODULES) > 30
+    assert {room(path) for path in MODULES} == set(FLOOR)
+
+
+def test_workers_import_neither_matplotlib_nor_the_frame_that_shows():
+    """They unpickle settings, so they import the modules of these and of what makes them."""
+    code = (
+        "import sys; import vaelib.runs.worker, vaelib.studies.downstream.stages, vaelib.studies.ground_truth.stages, "
+        "vaelib.studies.sample_quality.stages, vaelib.studies.sensitivity.stages; "
+        "print(sorted(m for m in sys.modules if m.split('.')[0] == 'matplotlib' or m.startswith('vaelib.report')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_import_vaelib_needs_only_the_core_packages():
@@ -68,8 +122,3 @@ def test_nothing_read_from_disk_is_unpickled():
     pattern = re.compile(r"pickle\.load|torch\.load|allow_pickle=True|joblib\.load|weights_only=False")
     found = {str(p.relative_to(ROOT)) for p in MODULES if pattern.search(p.read_text())}
     assert found <= allowed
-
-
-def test_library_files_stay_readable():
-    long = {str(p.relative_to(ROOT)): n for p in MODULES if (n := len(p.read_text().splitlines())) > 300}
-    assert not long

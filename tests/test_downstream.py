@@ -17,7 +17,6 @@ from vaelib.data.corruptions import CORRUPTIONS, available, corrupt
 from vaelib.errors import VaelibError
 from vaelib.gaps import stratified
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import pages
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.html import write_report
 from vaelib.report.reference import METHODS
@@ -389,7 +388,7 @@ def test_table_11_puts_ours_beside_the_papers_and_proxies_apart():
         assert wide.loc[proxy]["paper"].isna().all()
     assert list(dict.fromkeys(table["quantity"])) == list(TASKS)
     assert len(paper_table_11()) == 7 * 4
-    shown = pages.compared_tasks(table)
+    shown = task_figures.compared_tasks(table)
     text = shown.to_html()
     assert "0.383 ± 0.018" in text
     assert "samples: proxy-FID" in text
@@ -409,7 +408,7 @@ def test_the_report_has_table_11(tmp_path):
 
 
 def test_the_table_of_changes_counts_where_dmaapx_is_best():
-    shown = pages.changes_on_corruptions(synthetic()["corruptions"]).data
+    shown = task_figures.changes_on_corruptions(synthetic()["corruptions"]).data
     assert set(shown["DMaaPx best", "on"]) == {"19 of 19 corruptions"}
     assert shown.loc["LR", ("DMaaPx", "paper (CIFAR-10)")] == "+0.017"
     assert shown.loc["LR", ("DMaaPx", "ours")].startswith("+0.029 ± 0")

@@ -31,7 +31,7 @@ from .curves import heaviest, known_quantities, told, with_gap
 from .frames import AttackPicture, MovingPicture, PathPicture, TraversalPicture, informative_latents
 
 TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    loader=jinja2.FileSystemLoader(Path(__file__).parents[1]), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 QUALITY = 85  # of the frames (WebP)
 TRAVERSAL = ".traversal"  # ends the name of a figure's second slider
