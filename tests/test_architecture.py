@@ -122,3 +122,32 @@ def test_nothing_read_from_disk_is_unpickled():
     pattern = re.compile(r"pickle\.load|torch\.load|allow_pickle=True|joblib\.load|weights_only=False")
     found = {str(p.relative_to(ROOT)) for p in MODULES if pattern.search(p.read_text())}
     assert found <= allowed
+
+
+def drawn() -> list[str]:
+    """Return the arrows between rooms that no others imply, as lines of a drawing."""
+    rooms: dict[str, set[str]] = {}
+    for path in MODULES:
+        if room(path) not in ("__main__", "__init__"):
+            others = {room(BY_NAME[name]) for name in imports(path)} - {room(path), "__init__"}
+            rooms.setdefault(room(path), set()).update(others)
+
+    def below(one: str) -> set[str]:
+        return set().union(*({other} | below(other) for other in rooms[one]))
+
+    return [
+        f"    {one} --> {other}"
+        for floor in reversed(FLOORS)
+        for one in sorted(floor & set(rooms))
+        for other in sorted(rooms[one])
+        if not any(other in below(between) for between in rooms[one] - {other})
+    ]
+
+
+def test_the_drawing_is_that_of_the_code():
+    text = (ROOT / "docs/architecture.md").read_text()
+    (shown,) = re.findall(r"```mermaid\ngraph TD\n(.*?)```", text, re.DOTALL)
+    assert shown.splitlines() == drawn()
+    named = re.findall(r"`(vaelib/[\w/.]+)`", text)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []

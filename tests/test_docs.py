@@ -75,7 +75,7 @@ def test_a_study_of_ones_own_goes_from_one_file_to_the_report(tmp_path, monkeypa
     finally:
         study._found.cache_clear()
         sys.modules.pop("batches")
-    assert "Small batches close the gap" in ledger
+    assert "Small batches close the gap (ours) G_g: " in ledger
     (figure,) = (paths.build_root() / "smoke/figures").glob("batch_sizes_*.json")
     shown = json.loads(figure.read_text())
     assert (shown["study"], len(shown["runs"])) == ("batch_sizes", 2)

@@ -24,10 +24,12 @@ from vaelib.runs import Classifier, Network, Point, Store, VAERun, load_classifi
 from vaelib.runs.cost.price import cost
 from vaelib.runs.stages import make
 from vaelib.studies.downstream import figures as task_plots
+from vaelib.studies.downstream import pages as task_figures
 from vaelib.studies.downstream import stages as stage
 from vaelib.studies.downstream.paper import TASKS, paper_changes, paper_table_11, table_11
 from vaelib.studies.downstream.runs import downstream
 from vaelib.studies.downstream.stages import Corrupted, Downstream
+from vaelib.studies.downstream.tables import downstream_tables
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks import CLASSIFIERS, generate, overall, posterior_means, proxy_quality, psnr, representation_accuracy
 
@@ -244,7 +246,7 @@ def test_tables_are_tidy_and_averages_are_of_the_cells(made, monkeypatch):
     point = Point("normal", math.nan, made.run)
     experiment = SimpleNamespace(
         name="downstream", points=[point], runs=[made.run], data=made.data, dataset="toy", likelihood="gaussian",
-        profile=SimpleNamespace(name="smoke"),
+        profile=SimpleNamespace(name="smoke"), tables=downstream_tables, files={},
     )  # fmt: skip
     tables = write_tables(experiment, made.store)
     cells = tables["corruptions"]

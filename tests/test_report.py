@@ -27,6 +27,7 @@ from vaelib.report.sources import source_of
 from vaelib.studies.ground_truth import pages as laboratory
 from vaelib.studies.ground_truth.pages import FIG01
 from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figure, three_gaps_figure
+from vaelib.studies.three_gaps.pages import FIG11
 from vaelib.studies.three_gaps.sentences import sentences
 from vaelib.studies.tour import conclusion
 
@@ -197,14 +198,16 @@ def test_unknown_digitised_figure_names_the_known():
         digitised("fig99")
 
 
-def test_report_is_one_escaped_self_contained_page(tmp_path):
-    build = tmp_path / "laptop"
+def test_report_is_one_escaped_self_contained_page(build_folder):
+    build = build_folder / "laptop"
     gaps, curves = tables(3)
     (build / "tables").mkdir(parents=True)
     gaps.to_csv(build / "tables/three_gaps.csv", index=False)
     curves.to_csv(build / "tables/curves.csv", index=False)
     table_07(gaps).to_csv(build / "tables/table_07.csv", index=False)
-    save_figure(three_gaps_figure(curves, gaps, title_note="x"), build / "figures", "fig11_fashion_mnist")
+    setting = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
+    headline = three_gaps_figure(curves, gaps, title_note="x")
+    publish_alone(headline, FIG11, "laptop", "three_gaps", "fashion_mnist", **setting)
     (build / "build.json").write_text(json.dumps({"device": "<script>cpu</script>", "seeds": [0, 1, 2]}))
     (build / "html").mkdir()
     (build / "html/03_three_gaps.html").write_text("")

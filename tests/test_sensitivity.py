@@ -18,12 +18,11 @@ from vaelib.runs.experiments import Point
 from vaelib.runs.stages import make
 from vaelib.runs.stages.gaps import over_all
 from vaelib.runs.tables import stored_curves
+from vaelib.studies.sensitivity import attacks
 from vaelib.studies.sensitivity import figures as attack_plots
 from vaelib.studies.sensitivity import figures as panel
 from vaelib.studies.sensitivity import pages as attack_figures
-from vaelib.studies.sensitivity import runs as sensitivity
-from vaelib.studies.sensitivity import tables as attacks
-from vaelib.studies.sensitivity.runs import left_out, protocols
+from vaelib.studies.sensitivity.runs import left_out, protocols, sensitivity
 from vaelib.studies.sensitivity.stages import Remeasured
 from vaelib.studies.sensitivity.tables import PROTOCOL, sensitivity_table
 from vaelib.studies.three_gaps.runs import three_gaps

@@ -69,7 +69,8 @@ def ledger(tables: Tables | None = None) -> list[Claim]:
         for entry in part.entries:
             for setting in dict.fromkeys([*entry.settings, *found]):
                 spoken_of = setting in entry.settings
-                verdict = _by_paper(part.paper, entry.table, entry.rule, setting if spoken_of else entry.settings[0])
+                about_whom = setting if spoken_of else next(iter(entry.settings), None)
+                verdict = _by_paper(part.paper, entry.table, entry.rule, about_whom) if about_whom else None
                 margin = verdict.margin if verdict else None
                 about = (f"{entry.id}/{'/'.join(setting)}", entry.claim, entry.place(setting), entry.quantity, margin)
                 claims.append(Claim(*about, entry.table, entry.rule, *setting, verdict if spoken_of else None))

@@ -20,12 +20,14 @@ class Entry(NamedTuple):
     quantity: str
     table: str
     rule: Rule
-    settings: tuple[tuple[str, str], ...] = (SWEEP_SETTING,)  # (dataset, likelihood) that the paper makes it for
+    # (dataset, likelihood) that the paper makes it for; empty for a claim of one's own.
+    settings: tuple[tuple[str, str], ...] = (SWEEP_SETTING,)
 
     def place(self, setting: tuple[str, str]) -> str:
         """Return where the sentence stands, and for which data set if that is another one."""
-        made_for = self.settings[0][0]
-        return self.paper_location if setting in self.settings else f"{self.paper_location} ({NAMES[made_for]})"
+        if not self.settings or setting in self.settings:
+            return self.paper_location
+        return f"{self.paper_location} ({NAMES[self.settings[0][0]]})"
 
 
 def _silent(table: str, dataset: str, likelihood: str) -> Evidence | None:
