@@ -243,16 +243,40 @@ def claims(profile: ProfileOption = "laptop") -> None:
 
 
 @app.command()
-def report(profile: ProfileOption = "laptop") -> None:
-    """Write the self-contained report.html of a profile from its tables and figures."""
-    from .report.claims import judge_build, require_build
+def report(
+    profile: ProfileOption = "laptop",
+    open_it: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+) -> None:
+    """Write the self-contained report.html of a profile from its tables and figures, or from those that were shipped."""
+    import webbrowser
+
+    from .report.claims import judge_build
     from .report.html import write_report
+    from .report.shipped import shown_build
     from .runs import load_profile
 
     load_profile(profile)
-    folder = require_build(paths.build_root() / profile)
-    judge_build(folder, profile)
-    print(f"report: {paths.shown(write_report(folder))}")
+    folder, own = shown_build(profile)
+    if own:
+        judge_build(folder, profile)
+    else:
+        print(f"nothing is made here yet: these are the results that come with the project, {paths.shown(folder)}")
+    page = write_report(folder, paths.build_root() / profile / "report.html")
+    print(f"report: {paths.shown(page)}")
+    if open_it:
+        webbrowser.open(page.as_uri())
+
+
+@app.command()
+def pack(profile: ProfileOption = "laptop") -> None:
+    """Copy what a reader should see of a build into results/<profile>, which comes with the project."""
+    from .report import shipped
+    from .runs import load_profile
+
+    load_profile(profile)
+    files = shipped.pack(profile)
+    total = sum(path.stat().st_size for path in files) / 1e6
+    print(f"{len(files)} files, {total:.1f} MB, are in {paths.shown(shipped.results_folder(profile))}")
 
 
 @notebook.command("run")
