@@ -31,8 +31,9 @@ from vaelib.report.html import write_report
 from vaelib.report.notebooks import run as run_notebook
 from vaelib.report.notebooks import to_html
 from vaelib.report.pairs import sync
-from vaelib.report.publish import save_figure
+from vaelib.report.publish import publish_alone
 from vaelib.studies.three_gaps.figures import three_gaps_figure
+from vaelib.studies.three_gaps.pages import FIG11
 
 from .test_report import tables
 from .test_safety import NAME, hostile_outputs
@@ -75,7 +76,9 @@ def report(tmp_path, monkeypatch):
     (build / "tables").mkdir(parents=True)
     gaps.assign(key="0123").to_csv(build / "tables/three_gaps.csv", index=False)
     pd.DataFrame(curves).to_csv(build / "tables/curves.csv", index=False)
-    save_figure(three_gaps_figure(curves, gaps, title_note="x"), build / "figures", "fig11_fashion_mnist")
+    setting = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
+    figure = three_gaps_figure(curves, gaps, title_note="x")
+    publish_alone(figure, FIG11, "laptop", "three_gaps", "fashion_mnist", **setting)
     torch.manual_seed(0)
     vaes = {name: FullyConnectedVAE(d_z=2, hidden=8) for name in ("normal", "dmaapx")}
     attack_twin(vaes, torch.rand(1, 1, 32, 32), 0, "laptop", "fig11_fashion_mnist", steps=10)
@@ -96,6 +99,9 @@ def test_names_like_markup_run_nothing_in_pages(browser, report, tmp_path):
         elbo_test_se=0.1, elbo_train_se=0.1, experiment="limited_k"
     ).to_csv(build / "tables/limited_k.csv", index=False)
     figure = next((build / "figures").glob("fig11*.png"))
+    record = json.loads(figure.with_suffix(".json").read_text())
+    record |= dict.fromkeys(("dataset", "caption", "alt", "command", "commit", "study"), NAME) | {"runs": [NAME]}
+    figure.with_name(f"fig02_{NAME}.json").write_text(json.dumps(record))
     figure.rename(figure.with_name(f"fig02_{NAME}.png"))
     (build / "build.json").write_text(json.dumps({NAME: {NAME: NAME}}))
     judge_build(build, "laptop")

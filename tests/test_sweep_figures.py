@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.test_report import boxes, clash
+from vaelib.errors import VaelibError
 from vaelib.report.canvas import COLOURS
 from vaelib.report.publish import provenance_line
 from vaelib.report.reference import SWEEPS, digitised, paper_sweep, paper_sweep_curves, parameter_count
@@ -378,6 +379,15 @@ def test_figures_are_saved_under_the_papers_number_and_the_report_has_their_capt
     assert (record["study"], record["table"]) == (name, name)
     assert record["runs"] == [run.key for run in experiment.runs]
     assert record["command"] == f"vaelib run {name} --profile smoke --dataset fashion_mnist --likelihood gaussian"
+
+
+def test_a_sweep_of_ones_own_has_a_line_and_a_table_and_no_figure_of_another():
+    experiment = sweep_of("mine", "laptop", "fashion_mnist", "gaussian")
+    assert "- mine: 1 VAEs" in sweep_figures.describe_sweeps(experiment)
+    rows = rows_of("limited_k").assign(experiment="mine")
+    assert sweep_figures.sweep_table(rows)["ELBO on D_test", "paper (CIFAR-10)"].isna().all()
+    with pytest.raises(VaelibError, match="no figure here; choose one of limited_k"):
+        sweep_figures.draw_sweep(experiment, {"rows": rows, "curves": None})
 
 
 def test_the_papers_curves_lie_beneath_only_where_the_scale_is_the_papers():

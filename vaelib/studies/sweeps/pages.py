@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from ...errors import VaelibError
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import in_markdown, styled
 from ...report.pages import to_be_made
 from ...report.publish import provenance_line, publish, sheet, title
-from ...report.reference import SWEEP_SETTING, paper_sweep, paper_sweep_curves
-from ...report.study import Figure
+from ...report.reference import SWEEP_SETTING, SWEEPS, paper_sweep, paper_sweep_curves
+from ...report.study import Figure, studies
 from ...report.text import how_many, number
 from ...runs import RHA, Experiment, Store, missing
 from .figures import (
@@ -73,17 +74,6 @@ EARLY_STOPPING = Figure(
     table="mollify",
 )
 
-SWEEP_FIGURES = {
-    "smoothness": "Fig. 3",
-    "limited_k": "Fig. 4 (right)",
-    "rha": "Fig. 5",
-    "latents": "Fig. 6",
-    "sizes": "Figs. 7 and 8",
-    "mollify": "Fig. 14",
-    "mixing": "Fig. 15",
-    "teacher_fractions": "Fig. 16",
-}
-
 SWEEP_COLUMNS = {
     "elbo_train": "ELBO on D_train",
     "elbo_test": "ELBO on D_test",
@@ -135,8 +125,12 @@ def draw_sweep(experiment: Experiment, tables: Tables) -> ReportFigure:
     elif name == "mollify":
         clean = experiment.profile.epochs / 2
         figure = mollify_figure(curves, rows, clean=clean, **_frame(experiment, rows, paper_sweep_curves(name)))
-    else:
+    elif name == "latents":
         figure = latents_figure(curves, rows, **_frame(experiment, rows, paper_sweep_curves(name)))
+    else:
+        raise VaelibError(
+            f"experiment {name!r} has no figure here; choose one of {', '.join(FIGURES)}, or draw your own"
+        )
     return publish(figure, FIGURES[name], experiment)
 
 
@@ -164,7 +158,8 @@ def describe_sweeps(*experiments: Experiment) -> str:
     todo = missing([run for one in experiments for run in one.runs], Store())
     lines[0] += to_be_made(todo)
     for one in experiments:
-        line = f"- {SWEEP_FIGURES[one.name]}: {len(one.runs)} VAEs"
+        known = studies().get(one.name)
+        line = f"- {known.paper if known and known.paper else one.name}: {len(one.runs)} VAEs"
         if one.name == "limited_k" and not any(point.series == "held_out" for point in one.points):
             line += "; no control, because beside these N there are not as many real images again"
         lines.append(line)
@@ -178,7 +173,8 @@ def sweep_table(rows: pd.DataFrame) -> pd.DataFrame:
     """
     name = rows["experiment"].iloc[0]
     keys = ["series", "nc", "mz"] if name == "sizes" else ["series", "x"]
-    rows, paper = (table.assign(x=table["x"].fillna(LINES)) for table in (rows, paper_sweep(name)))
+    theirs = paper_sweep(name) if name in SWEEPS else rows.iloc[:0]  # a sweep of one's own has nothing beside it
+    rows, paper = (table.assign(x=table["x"].fillna(LINES)) for table in (rows, theirs))
     rank = {series: place for place, series in enumerate(LABELS)}
     rows = rows.sort_values(keys, key=lambda column: column.map(rank) if column.name == "series" else column)
     quantities = [quantity for quantity in SWEEP_COLUMNS if quantity in rows and rows[quantity].notna().any()]

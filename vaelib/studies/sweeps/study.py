@@ -29,11 +29,11 @@ def _sweep(name: str, paper: str, notebook: str, part: claims.Part, *figures: Fi
 
 HOW_MUCH, PRIOR, SIZES = "06_how_much_synthetic_data", "07_prior_work", "08_overparameterization"
 STUDIES = (
-    _sweep("limited_k", "Fig. 4 right", HOW_MUCH, claims.PART, FIG04_RIGHT),
+    _sweep("limited_k", "Fig. 4 (right)", HOW_MUCH, claims.PART, FIG04_RIGHT),
     _sweep("rha", "Fig. 5", PRIOR, claims.PART, FIG05),
     _sweep("mollify", "Fig. 14", PRIOR, claims.PART, FIG14, EARLY_STOPPING),
     _sweep("mixing", "Fig. 15", HOW_MUCH, claims.PART, FIG15),
     _sweep("teacher_fractions", "Fig. 16", HOW_MUCH, claims.PART, FIG16),
     _sweep("latents", "Fig. 6", SIZES, size_claims.PART, FIG06),
-    _sweep("sizes", "Figs. 7, 8", SIZES, size_claims.PART, FIG07, FIG08),
+    _sweep("sizes", "Figs. 7 and 8", SIZES, size_claims.PART, FIG07, FIG08),
 )
