@@ -156,3 +156,14 @@ def test_commands_and_goals_exist():
 def test_links_lead_somewhere(path):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_readmes_table_has_every_figure_in_the_row_of_its_notebook():
+    rows = [
+        line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|") and "figures/" in line
+    ]
+    for one in study.studies().values():
+        own = "".join(row for row in rows if one.notebook in row)
+        assert [
+            figure.name for figure in one.figures if not re.search(rf"\b{figure.name}|\b{figure.name[:4]}_", own)
+        ] == []
