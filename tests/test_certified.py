@@ -1,6 +1,8 @@
 """IWAE, AIS and BDMC against log p(x) in closed form; the order of all bounds; certificates that hold."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -297,6 +299,16 @@ def test_an_impossible_bracket_is_reported():
     assert not Bracket(torch.zeros(3), torch.full((3,), math.inf)).impossible().any()
     low, high = Bracket(torch.full((100,), 5.0), torch.zeros(100)).mean()
     assert low > high  # nor does the interval of the mean hide it
+
+
+def test_a_decoding_is_priced_without_the_compiler():
+    """PyTorch imports all of it, in two seconds, to skip it in a mode that does not say that it needs no skipping."""
+    code = (
+        "import sys, torch; from vaelib.gaps.memory import bytes_per_decoding; from vaelib.models import FullyConnectedVAE\n"
+        "assert bytes_per_decoding(FullyConnectedVAE(d_z=2, hidden=4), torch.zeros(1, 32, 32)) > 4096\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "mol"])

@@ -64,6 +64,17 @@ def test_idx_round_trip(tmp_path, shape, pack):
     assert md5 == hashlib.md5(idx(array)).hexdigest()
 
 
+def test_an_idx_file_is_read_again_only_if_it_looks_another(tmp_path):
+    """A notebook asks for its data set some ten times, and unpacking one takes half a second."""
+    path, array = tmp_path / "file", np.zeros((3, 4, 5), np.uint8)
+    path.write_bytes(gzip.compress(idx(array)))
+    found, _ = read_idx(path, 3)
+    assert read_idx(path, 3)[0] is found
+    assert not found.flags.writeable
+    path.write_bytes(gzip.compress(idx(array + 1)))
+    assert (read_idx(path, 3)[0] == 1).all()
+
+
 ARRAY = idx(np.zeros((3, 4, 5), np.uint8))
 
 

@@ -110,6 +110,7 @@ class WorldBounds(Artifact):
     starts: int = Field(1, ge=1, description="climbs towards q* an image")
     chains: int = Field(4, ge=1)
     temperatures: int = Field(60, ge=2)
+    steps: int = Field(1_000, ge=1, description="of a climb towards q*, at most")
     seed: int = 0
 
 
@@ -123,6 +124,7 @@ class Brackets(Artifact):
     starts: int = Field(2, ge=1, description="climbs towards q* an image")
     chains: int = Field(8, ge=1)
     temperatures: int = Field(100, ge=2)
+    steps: int = Field(1_000, ge=1, description="of a climb towards q*, at most")
     seed: int = 0
 
 

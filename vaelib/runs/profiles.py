@@ -132,6 +132,7 @@ class Profile(Settings):
     bracket_images: int = Field(100, ge=2, description="whose log p(x) is bracketed, of each kind")
     bracket_draws: int = Field(5_000, ge=1, description="k of IWAE in a bracket")
     bracket_temperatures: int = Field(200, ge=2)
+    bracket_steps: int = Field(1_000, ge=1, description="of a climb towards q* in a bracket, at most")
     # gaps
     amortization_images: int | None = Field(None, ge=2)
     amortization_samples: int = Field(2, ge=1)

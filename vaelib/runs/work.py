@@ -171,7 +171,7 @@ def _classifier(classifier: Classifier) -> Work:
 def _brackets(brackets: Brackets) -> Work:
     """Return IWAE, two climbs and both annealed walks of test images and of own samples, two of three with gradients."""
     anneals = 9 * brackets.chains * brackets.temperatures
-    decoded = 2 * brackets.images * (brackets.draws + CLIMB * 6 * (brackets.starts + 1) + anneals)
+    decoded = 2 * brackets.images * (brackets.draws + min(CLIMB, brackets.steps) * 6 * (brackets.starts + 1) + anneals)
     return _vae_work(brackets.vae, 0, decoded, 0)
 
 

@@ -134,7 +134,7 @@ def make_brackets(settings: Brackets, context: Context) -> None:
         ("own samples", x, z),
     ):
         alone = gaps.optimize_posterior(
-            vae, images, seed=settings.seed, unclipped=latents is not None
+            vae, images, seed=settings.seed, max_steps=settings.steps, unclipped=latents is not None
         ).elbo_star.tolist()
         found = _bounds(_certified(settings, vae, images, latents), {"images": about})
         rows += [row | {"one_start": value} for row, value in zip(found, alone, strict=True)]
@@ -144,7 +144,7 @@ def make_brackets(settings: Brackets, context: Context) -> None:
 
 def _certified(settings: WorldBounds | Brackets, vae: Any, x: Tensor, z: Tensor | None = None) -> gaps.Certified:
     options = {name: getattr(settings, name) for name in ("starts", "chains", "temperatures", "seed")}
-    return gaps.certify(vae, x, z=z, k=settings.draws, **options)
+    return gaps.certify(vae, x, z=z, k=settings.draws, max_steps=settings.steps, **options)
 
 
 def _write(context: Context, rows: list[dict[str, Any]]) -> None:
