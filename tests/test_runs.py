@@ -407,7 +407,7 @@ def test_a_failed_run_leaves_the_independent_rest_done(toy, tmp_path):
     chosen = three_gaps("smoke", toy, overrides=TINY | {"lr": 1e18})
     store = Store(tmp_path / "store")
     with pytest.raises(VaelibError, match="try a lower lr"):
-        runs.run(chosen.runs, store=store, workers=1)
+        runs.run(chosen.runs, store=store)
     banks = [run.vae.bank for run in chosen.runs if run.vae.bank]
     assert all(store.has(bank) for bank in banks)
     assert not any(store.has(run.vae) for run in chosen.runs)

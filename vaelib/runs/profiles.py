@@ -127,6 +127,8 @@ class Profile(Settings):
     )
     plane_seeds: int = Field(5, ge=1)
     plane_images: int = Field(512_000, ge=1, description="training points that its diffusion model sees")
+    plane_steps: int = Field(40, ge=2, description="Heun steps of its sampler")
+    plane_samples: int = Field(10_000, ge=100, description="of each distribution")
     repetitions: int = Field(20, ge=2, description="of each estimate whose truth is known")
     world_images: int = Field(100, ge=10, description="test images a repetition")
     bracket_images: int = Field(100, ge=2, description="whose log p(x) is bracketed, of each kind")
@@ -147,6 +149,7 @@ class Profile(Settings):
     similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
     reconstruction: Literal["sample", "mean"] = "sample"
     # downstream tasks
+    path_pairs: int = Field(100, ge=2, description="test images between which latent paths are walked, in pairs")
     task_images: int | None = Field(None, ge=50, description="test images that are corrupted and classified")
     corruption_severity: int = Field(5, ge=1, le=5)
     sample_images: int | None = Field(
