@@ -267,7 +267,7 @@ def test_a_negative_number_of_workers_is_refused(toy):
 
 
 def test_mistakes_in_an_experiment_are_named_before_anything_is_made(toy):
-    with pytest.raises(VaelibError, match="choose default, bernoulli, gaussian, mol"):
+    with pytest.raises(VaelibError, match="choose one of default, bernoulli, gaussian, mol"):
         three_gaps("smoke", toy, "poisson")
     with pytest.raises(VaelibError, match="did you mean gaussian"):
         three_gaps("smoke", toy, "gauss")

@@ -10,7 +10,7 @@ import typer
 
 from . import paths
 from .data.identity import dataset_from_here, dataset_tag
-from .errors import VaelibError
+from .errors import VaelibError, hint, unknown
 from .version import __version__
 
 
@@ -71,7 +71,7 @@ def _experiment(name: str, profile: str, dataset: str, likelihood: str, override
     from .runs import EXPERIMENTS, parse_overrides
 
     if name not in EXPERIMENTS:
-        raise VaelibError(f"experiment {name!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
+        raise unknown("experiment", name, EXPERIMENTS)
     return EXPERIMENTS[name](profile, dataset, likelihood, parse_overrides(overrides or []))
 
 
@@ -120,7 +120,7 @@ def plan(
     from .runs.price import measured, this_machine
 
     if experiment is not None and experiment not in EXPERIMENTS:
-        raise VaelibError(f"experiment {experiment!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
+        raise unknown("experiment", experiment, EXPERIMENTS)
     _tag(profile, dataset, likelihood, overrides)  # mistakes are told before this machine is timed
     names = [experiment] if experiment else planning.chosen_experiments(dataset, likelihood, EXPERIMENTS)
     if hardware is None and not quick and measured() is None:
@@ -243,7 +243,7 @@ def notebook_run(
 
     sources = {source.stem: source for source in pairs.sources()}
     if name not in sources:
-        raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}")
+        raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}{hint(name, sources)}")
     parameters = notebooks.read_parameters(sources[name], parameter or [], overrides or [])
     done = notebooks.run(sources[name], out.resolve(), parameters)
     if html:

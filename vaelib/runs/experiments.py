@@ -1,11 +1,10 @@
 """The headline experiment as data, and how a profile becomes settings; the sweeps are in :mod:`vaelib.runs.grids`."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..training.distributions import METHODS
 from .evaluations import C2ST, Audit, Classifier, Downstream, SampleElbo
 from .outside import pretrained_for, samples_for
@@ -212,9 +211,7 @@ def likelihood_of(dataset: str, name: str) -> LikelihoodName:
     """Return the likelihood ``name``, the paper's for the data set if it is ``default``; raises VaelibError: unknown."""
     known = get_args(LikelihoodName)
     if name not in ("default", *known):
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise VaelibError(f"likelihood = {name!r} is unknown; choose default, {', '.join(known)}{hint}")
+        raise unknown("likelihood =", name, ("default", *known))
     return protocol(dataset).likelihood if name == "default" else name
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import yaml
 from pydantic import Field
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..paths import from_here
 from .settings import LikelihoodName, Settings, checked
 
@@ -207,7 +207,7 @@ def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str
     """
     budgets = _budgets()
     if name not in budgets:
-        raise VaelibError(f"profile = {name!r} is unknown; choose one of {', '.join(budgets)}")
+        raise unknown("profile =", name, budgets)
     values = {k: v for k, v in budgets[name].items() if not isinstance(v, dict)}
     for part in (variant.partition("_")[0], variant):
         values |= budgets[name].get(part) or {}

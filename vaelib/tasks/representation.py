@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import rng
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..images import as_float, check_images
 from ..modes import evaluating
 
@@ -52,7 +52,7 @@ def posterior_means(vae: nn.Module, images: Tensor, batch_size: int = 1000) -> n
 def build_classifier(name: str) -> "Pipeline":
     """Return a fresh classifier by the paper's name; raises VaelibError: unknown name, scikit-learn missing."""
     if name not in CLASSIFIERS:
-        raise VaelibError(f"classifier = {name!r} is unknown; choose one of {', '.join(CLASSIFIERS)}")
+        raise unknown("classifier =", name, CLASSIFIERS)
     try:
         from sklearn.linear_model import LogisticRegression
         from sklearn.multiclass import OneVsOneClassifier
