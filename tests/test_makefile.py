@@ -261,7 +261,10 @@ def real(tmp_path):
 
 def test_a_misspelt_name_is_told_before_anything_is_made(real, tmp_path):
     text = make("all", "LIKELIHOOD=gauss", *real, check=False)
-    assert "likelihood = 'gauss' is unknown; choose one of default, bernoulli, gaussian, mol; did you mean gaussian?" in text
+    assert (
+        "likelihood = 'gauss' is unknown; choose one of default, bernoulli, gaussian, mol; did you mean gaussian?"
+        in text
+    )
     assert not (tmp_path / "a build").exists()
 
 
