@@ -8,7 +8,7 @@ SHELL       := bash
 .NOTPARALLEL:
 MAKEFLAGS   += --no-builtin-rules
 
-NAMES  := $(sort $(basename $(NAMES)))
+NAMES  := $(filter-out $(LEFT_OUT),$(sort $(basename $(NAMES))))
 # The paper sweeps one network on one data set; FashionMNIST stands in for CIFAR-10. With another likelihood the sweeps would be the same.
 SWEEPS := $(filter 02_% 04_% 06_% 07_% 08_%,$(NAMES))
 ALL    := $(if $(filter-out default,$(LIKELIHOOD))$(filter binary_mnist,$(TAG)),$(filter-out $(SWEEPS),$(NAMES)),$(NAMES))

@@ -1,10 +1,13 @@
 """The house's rules, as tests: floors, light import, nothing unpickled."""
 
 import ast
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -68,6 +71,43 @@ def test_nothing_read_from_disk_is_unpickled():
     pattern = re.compile(r"pickle\.load|torch\.load|allow_pickle=True|joblib\.load|weights_only=False")
     found = {str(p.relative_to(ROOT)) for p in MODULES if pattern.search(p.read_text())}
     assert found <= allowed
+
+
+def hidden_names(name: str) -> set[str]:
+    """Return the public names of a package that stand for one of its modules once all of these are imported.
+
+    Importing a module writes its name into the package, over a function of the same name, whenever that happens.
+    """
+    package = importlib.import_module(name)
+    meant = {one for one in getattr(package, "__all__", ()) if not isinstance(getattr(package, one), ModuleType)}
+    source = ast.parse(Path(package.__file__).read_text())
+    for node in ast.walk(source):  # however the package may look by now
+        if isinstance(node, ast.ImportFrom) and node.module:
+            meant |= {one.asname or one.name for one in node.names}
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name != "__main__":
+            importlib.import_module(f"{name}.{module.name}")
+    public = meant & set(getattr(package, "__all__", ()))
+    return {one for one in public if isinstance(getattr(package, one), ModuleType)}
+
+
+PACKAGES = sorted({".".join(path.relative_to(ROOT).parts[:-1]) for path in MODULES})
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_module_hides_a_public_name_of_its_package(name):
+    assert hidden_names(name) == set()
+
+
+def test_a_module_that_hides_a_function_is_found(tmp_path, monkeypatch):
+    package = tmp_path / "hides"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .other import first, pairs\n__all__ = ['first', 'pairs']\n")
+    (package / "other.py").write_text("def first(): ...\ndef pairs(): ...\n")
+    (package / "first.py").write_text("")
+    (package / "pairs.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert hidden_names("hides") == hidden_names("hides") == {"first", "pairs"}
 
 
 def test_library_files_stay_readable():

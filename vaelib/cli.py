@@ -76,11 +76,12 @@ def _experiment(name: str, profile: str, dataset: str, likelihood: str, override
 
 
 def _tag(profile: str, dataset: str, likelihood: str, overrides: list[str] | None) -> str:
-    from .runs import likelihood_of, load_profile, parse_overrides
+    from .runs import likelihood_of, load_profile, parse_overrides, without_classes
 
     load_profile(profile, overrides=parse_overrides(overrides or []))
     likelihood_of(dataset, likelihood)
-    return dataset_tag(dataset) + (f"-{likelihood}" if likelihood != "default" else "")
+    tag = dataset_tag(dataset) + (f"-{likelihood}" if likelihood != "default" else "")
+    return " ".join([tag, *without_classes(dataset)])
 
 
 @app.command()
@@ -183,7 +184,7 @@ def tag(
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
 ) -> None:
-    """Check settings before anything is made, and print what the files of the data set and likelihood are called by."""
+    """Check settings before anything is made, and print what files are called by, and which notebooks cannot be made."""
     print(_tag(profile, dataset, likelihood, overrides))
 
 

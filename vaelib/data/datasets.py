@@ -117,6 +117,18 @@ def own_path(name: str) -> Path:
     )
 
 
+def has_classes(name: str) -> bool:
+    """Return whether a data set's labels tell classes apart; files of images are not opened for it.
+
+    Raises:
+        VaelibError: no such data set, or a damaged one.
+    """
+    if name in DATASETS:
+        return True
+    path = own_path(name)
+    return folder.has_classes(path) if path.is_dir() else own.has_classes(path)
+
+
 def load_dataset(
     name: str,
     *,

@@ -79,6 +79,16 @@ def _layout(path: Path) -> tuple[list[Path], dict[str, str]]:
     return both, {f"{folder.name}/": "there are train and test" for folder in folders if folder not in both}
 
 
+def _classes(folders: list[Path]) -> list[str]:
+    """Return the names of the class folders; [""] where there are none."""
+    return sorted({child.name for folder in folders for child in _folders(folder)}) or [""]
+
+
+def has_classes(path: Path) -> bool:
+    """Return whether there are two class folders."""
+    return len(_classes(_layout(_unwrapped(path))[0])) > 1
+
+
 def _refuse_splits_within(folder: Path, files: list[Path]) -> None:
     """Raise VaelibError where train and test lie inside a class: they would be mixed."""
     found = defaultdict(set)
@@ -167,7 +177,7 @@ def image_folder(path: Path, strict: bool = False) -> Raw:
     """
     path, given = _unwrapped(path), path
     folders, left = _layout(path)
-    classes = sorted({child.name for folder in folders for child in _folders(folder)}) or [""]
+    classes = _classes(folders)
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:

@@ -27,7 +27,7 @@ from .sheet import teacher_sheet
 from .stages import load_classifier, load_teacher, load_vae, resolve_data
 from .store import Store
 from .tables import read_table, tables_folder, write_tables
-from .tasks import downstream
+from .tasks import downstream, without_classes
 
 EXPERIMENTS = {
     "three_gaps": three_gaps,
@@ -96,6 +96,7 @@ __all__ = [
     "teacher_fractions",
     "teacher_sheet",
     "three_gaps",
+    "without_classes",
     "write_brackets",
     "write_laboratory",
     "write_tables",

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import paths
-from ..data import load_dataset
 from ..data.corruptions import available, published
+from ..data.datasets import has_classes
 from ..errors import VaelibError
 from ..tasks.inception import FEWEST as FEWEST_FID
 from ..tasks.representation import FEWEST
 from .evaluations import Corrupted, Downstream
 from .experiments import Experiment, Point, classifier_for, three_gaps
-from .profiles import PROTOCOLS, Profile
+from .profiles import Profile
 from .settings import Data, checked
 
 
@@ -49,6 +49,15 @@ def shared_settings(data: Data, profile: Profile) -> dict[str, Any]:
     }
 
 
+def without_classes(dataset: str) -> list[str]:
+    """Return the notebooks that cannot be made of a data set: none can test a classifier on images of one class.
+
+    Raises:
+        VaelibError: no such data set, or a damaged one.
+    """
+    return [] if has_classes(dataset) else ["02_diffusion_as_data", "05_downstream_tasks"]
+
+
 def downstream(
     profile: str = "laptop",
     dataset: str = "fashion_mnist",
@@ -61,13 +70,11 @@ def downstream(
         VaelibError: as there; fewer than 10 test images, or own images of one class.
     """
     base = three_gaps(profile, dataset, likelihood, overrides)
-    if dataset not in PROTOCOLS:
-        labels = load_dataset(dataset, n_train=base.data.n_train, n_test=base.data.n_test).test_labels
-        if len(labels.unique()) < 2:
-            raise VaelibError(
-                f"dataset = {dataset}: all test images are of one class, so no classifier can be tested; give class "
-                "sub-folders, or an .npz with labels"
-            )
+    if not has_classes(dataset):
+        raise VaelibError(
+            f"dataset = {dataset}: all images are of one class, so no classifier can be tested; give class sub-folders, or "
+            "an .npz with labels"
+        )
     shared = shared_settings(base.data, base.profile)
     points = [Point(p.series, math.nan, checked(Downstream, {"vae": p.vae} | shared, "a run")) for p in base.points]
     return base._replace(name="downstream", points=points)
