@@ -163,7 +163,7 @@ def _corrupted(corrupted: Corrupted) -> Work:
 
 def _downstream(downstream: Downstream) -> Work:
     sets, images = len(downstream.corrupted.names) + 2, downstream.corrupted.images
-    classified = sets * (0.2 + 2e-8 * images**2)  # one-against-one linear SVMs; the kernel SVM
+    classified = sets * (0.12 + 2e-8 * images**2)  # one-against-one linear SVMs; the kernel SVM
     return Work(core=classified + 6 * downstream.samples / CLASSIFIED)
 
 
@@ -201,7 +201,7 @@ WORK: dict[type[Artifact], Callable[[Any], Work]] = {
     Corrupted: _corrupted,
     Downstream: _downstream,
     Classifier: _classifier,
-    Plane: lambda plane: Work(core=5 + plane.images / 60_000),
+    Plane: lambda plane: Work(core=plane.steps / 8 + plane.images / 60_000),
     Calibration: lambda calibration: Work(core=calibration.repetitions * calibration.images / 500),
     Brackets: _brackets,
     C2ST: _c2st,
