@@ -13,6 +13,8 @@ VAELIB := cd "$$ROOT" && "$$PYTHON" -m vaelib
 # Which notebooks there are for this data set and likelihood, and in what order: the studies say so.
 STUDIES := src/$(TAG).studies.mk
 include $(STUDIES)
+ALL    := $(filter-out $(LEFT_OUT),$(ALL))
+SWEEPS := $(filter-out $(LEFT_OUT),$(SWEEPS))
 
 .PHONY: headline all sweeps
 

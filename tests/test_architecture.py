@@ -1,10 +1,15 @@
 """The house's rules, as tests: floors, light import, nothing unpickled."""
 
 import ast
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A room may import those below its floor: not its own floor's, and none above.
@@ -151,3 +156,40 @@ def test_the_drawing_is_that_of_the_code():
     named = re.findall(r"`(vaelib/[\w/.]+)`", text)
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def hidden_names(name: str) -> set[str]:
+    """Return the public names of a package that stand for one of its modules once all of these are imported.
+
+    Importing a module writes its name into the package, over a function of the same name, whenever that happens.
+    """
+    package = importlib.import_module(name)
+    meant = {one for one in getattr(package, "__all__", ()) if not isinstance(getattr(package, one), ModuleType)}
+    source = ast.parse(Path(package.__file__).read_text())
+    for node in ast.walk(source):  # however the package may look by now
+        if isinstance(node, ast.ImportFrom) and node.module:
+            meant |= {one.asname or one.name for one in node.names}
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name != "__main__":
+            importlib.import_module(f"{name}.{module.name}")
+    public = meant & set(getattr(package, "__all__", ()))
+    return {one for one in public if isinstance(getattr(package, one), ModuleType)}
+
+
+PACKAGES = sorted({".".join(path.relative_to(ROOT).parts[:-1]) for path in MODULES})
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_module_hides_a_public_name_of_its_package(name):
+    assert hidden_names(name) == set()
+
+
+def test_a_module_that_hides_a_function_is_found(tmp_path, monkeypatch):
+    package = tmp_path / "hides"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .other import first, pairs\n__all__ = ['first', 'pairs']\n")
+    (package / "other.py").write_text("def first(): ...\ndef pairs(): ...\n")
+    (package / "first.py").write_text("")
+    (package / "pairs.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert hidden_names("hides") == hidden_names("hides") == {"first", "pairs"}

@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from vaelib import __version__
@@ -55,10 +57,20 @@ def test_a_device_that_cannot_be_used_is_told_before_data_is_fetched(vaelib, mon
         raise vaelib("run", "--profile", "smoke", "--device", "mps").exception
 
 
-def test_a_tag_is_checked_and_printed(vaelib, toy):
+def test_a_tag_is_checked_and_printed(vaelib, toy, tmp_path):
     assert vaelib("tag").output == "fashion_mnist\n"
     assert vaelib("tag", "--likelihood", "mol").output == "fashion_mnist-mol\n"
     assert vaelib("tag", "--dataset", toy, "--set", "n_train=40 epochs=2").output.startswith("toy-")
+    assert len(vaelib("tag", "--dataset", toy).output.split()) == 1
+    images = np.zeros((10, 28, 28), np.uint8)
+    np.savez(tmp_path / "flat.npz", images=images)
+    np.savez(tmp_path / "one.npz", images=images, y=np.ones(10, int))
+    for place in ("flat", "one/class"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("L", (32, 32)).save(tmp_path / place / "0.png")
+    for name in ("flat.npz", "one.npz", "flat", "one"):  # no classifier can be tested on them
+        told = vaelib("tag", "--dataset", str(tmp_path / name)).output
+        assert told.split()[1:] == ["02_diffusion_as_data", "05_downstream_tasks"]
     mistakes = {"profile": "smok", "dataset": "cifar11", "likelihood": "gauss", "set": "epoch=3"}
     for option, value in mistakes.items():
         told = vaelib("tag", f"--{option}", value).exception

@@ -193,7 +193,7 @@ def test_the_vaes_are_those_of_the_three_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": 1}, "all test images are of one class"),
+        ({"classes": 1}, "all images are of one class"),
         ({"overrides": {"n_test": 9}}, "9 test images are too few for classifiers; raise n_test to at least 10"),
         ({"overrides": {"inception_sha256": "0"}}, "80 samples are too few for FID"),
         ({"overrides": {"task_images": 10}}, "task_images = 10"),

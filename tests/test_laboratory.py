@@ -13,8 +13,8 @@ from vaelib.studies.ground_truth import pages as report
 from vaelib.studies.ground_truth.runs import S, brackets, laboratory, rows_of, write_brackets, write_laboratory
 from vaelib.studies.ground_truth.stages import Brackets
 
-TINY = {"plane_points": [40], "plane_seeds": 1, "plane_images": 2_000, "repetitions": 2, "world_images": 10,
-        "bracket_images": 3, "bracket_draws": 20, "bracket_temperatures": 3}  # fmt: skip
+TINY = {"plane_points": [40], "plane_seeds": 1, "plane_images": 2_000, "plane_samples": 4_000, "repetitions": 2,
+        "world_images": 10, "bracket_images": 3, "bracket_draws": 20, "bracket_temperatures": 3}  # fmt: skip
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_tiny_runs_make_tables_and_figures(lab):
     tables = write_laboratory(lab)
     plane = tables["plane"].set_index(["method", "n_train"])
     assert set(tables["plane"]["n_train"]) == {40}
-    assert plane.loc[("normal", 40), "unique"] == pytest.approx(40 / 10_000)
+    assert plane.loc[("normal", 40), "unique"] == pytest.approx(40 / 4_000)
     assert plane["kl"].isna().tolist() == [method == "normal" for method, _ in plane.index]
     assert plane.loc[("p_data", 40), "kl"] == pytest.approx(0, abs=1e-9)
     assert plane.loc[("aug_tuned", 40), "mass"] == pytest.approx(1, abs=1e-3)
@@ -53,7 +53,7 @@ def test_brackets_of_a_trained_vae_are_read_from_the_store():
     store = Store()
     for artifact in (data, run):
         make(artifact, store)
-    one = Brackets(vae=run, images=3, draws=20, chains=2, temperatures=3)
+    one = Brackets(vae=run, images=3, draws=20, chains=2, temperatures=3, steps=200)
     runs.run([one], workers=0)
     rows = rows_of(one)
     assert rows.groupby("images").size().to_dict() == {"own samples": 3, "test images": 3}

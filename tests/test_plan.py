@@ -103,6 +103,8 @@ def test_training_the_residual_vae_is_180_teraflops_an_epoch():
     run = VAERun(data=CIFAR, network=Network(architecture="residual", likelihood="mol"), epochs=1, evaluations=())
     assert work(run).flops == pytest.approx(180e12, rel=0.02)
     assert work(run).mixture == 50_000 * 3_072 * 10
+    others = run.model_copy(update={"network": run.network.model_copy(update={"rgb": "zhang2022"})})
+    assert 1.5 < work(others).mixture / work(run).mixture < 2.5  # its gradients are PyTorch's
 
 
 def test_hardware_is_known_by_name_and_twice_as_much_takes_half_the_time():

@@ -361,7 +361,7 @@ IMAGES = stripes(40)[0]
         (lambda: nearest(draw(9, 3), draw(1, 3), within=True), "k = 1 neighbours asked of 0"),
         (lambda: inception_quality(Outputs(), IMAGES, IMAGES), "equal numbers of at least 2,048"),
         (lambda: inception_quality(Outputs(), IMAGES.float(), IMAGES), r"bytes \(0 to 255\)"),
-        (lambda: build_network("resnet50", 1, 2), "choose small or resnet18"),
+        (lambda: build_network("resnet50", 1, 2), "choose one of small, resnet18"),
         (lambda: next(fit(FitState(SmallClassifier()), IMAGES, torch.zeros(40).long())), "1 class"),
         (lambda: next(fit(FitState(SmallClassifier()), IMAGES, torch.arange(39))), r"labels = \(39,\) for 40 images"),
     ],

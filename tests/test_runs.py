@@ -271,7 +271,7 @@ def test_a_negative_number_of_workers_is_refused(toy):
 
 
 def test_mistakes_in_an_experiment_are_named_before_anything_is_made(toy):
-    with pytest.raises(VaelibError, match="choose default, bernoulli, gaussian, mol"):
+    with pytest.raises(VaelibError, match="choose one of default, bernoulli, gaussian, mol"):
         three_gaps("smoke", toy, "poisson")
     with pytest.raises(VaelibError, match="did you mean gaussian"):
         three_gaps("smoke", toy, "gauss")
@@ -411,7 +411,7 @@ def test_a_failed_run_leaves_the_independent_rest_done(toy, tmp_path):
     chosen = three_gaps("smoke", toy, overrides=TINY | {"lr": 1e18})
     store = Store(tmp_path / "store")
     with pytest.raises(VaelibError, match="try a lower lr"):
-        runs.run(chosen.runs, store=store, workers=1)
+        runs.run(chosen.runs, store=store)
     banks = [run.vae.bank for run in chosen.runs if run.vae.bank]
     assert all(store.has(bank) for bank in banks)
     assert not any(store.has(run.vae) for run in chosen.runs)

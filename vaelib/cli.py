@@ -10,7 +10,7 @@ import typer
 
 from . import paths
 from .data.identity import dataset_from_here, dataset_tag
-from .errors import VaelibError
+from .errors import VaelibError, hint
 from .version import __version__
 
 
@@ -85,11 +85,13 @@ def _experiment(name: str, profile: str, dataset: str, likelihood: str, override
 
 
 def _tag(profile: str, dataset: str, likelihood: str, overrides: list[str] | None) -> str:
+    from .report.study import without_classes
     from .runs import likelihood_of, load_profile, parse_overrides
 
     load_profile(profile, overrides=parse_overrides(overrides or []))
     likelihood_of(dataset, likelihood)
-    return dataset_tag(dataset) + (f"-{likelihood}" if likelihood != "default" else "")
+    tag = dataset_tag(dataset) + (f"-{likelihood}" if likelihood != "default" else "")
+    return " ".join([tag, *without_classes(dataset)])
 
 
 @app.command("studies")
@@ -208,7 +210,7 @@ def tag(
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
 ) -> None:
-    """Check settings before anything is made, and print what the files of the data set and likelihood are called by."""
+    """Check settings before anything is made, and print what files are called by, and which notebooks cannot be made."""
     print(_tag(profile, dataset, likelihood, overrides))
 
 
@@ -292,7 +294,7 @@ def notebook_run(
 
     sources = {source.stem: source for source in pairs.sources()}
     if name not in sources:
-        raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}")
+        raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}{hint(name, sources)}")
     parameters = notebooks.read_parameters(sources[name], parameter or [], overrides or [])
     done = notebooks.run(sources[name], out.resolve(), parameters)
     if html:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from .mol import MixtureOfLogistics, uniform
 
 
@@ -125,7 +125,7 @@ class Gaussian:
                 f"sigma = {sigma} is not a standard deviation; give a positive number (the paper's: 0.03)"
             )
         if mean not in MEANS:
-            raise VaelibError(f"mean = {mean!r} of a Gaussian is unknown; choose one of {', '.join(MEANS)}")
+            raise unknown("mean of a Gaussian =", mean, MEANS)
         self.sigma, self.bounded = sigma, mean == "sigmoid"
 
     def channels_out(self, channels: int) -> int:
@@ -163,5 +163,5 @@ def build_likelihood(name: str, **settings: float | str) -> Likelihood:
         VaelibError: unknown name.
     """
     if name not in LIKELIHOODS:
-        raise VaelibError(f"likelihood = {name!r} is unknown; choose one of {', '.join(LIKELIHOODS)}")
+        raise unknown("likelihood =", name, LIKELIHOODS)
     return LIKELIHOODS[name](**settings)

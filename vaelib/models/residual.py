@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from .likelihoods import Likelihood, MixtureOfLogistics
 from .vae import VAE, FullyConnectedVAE
 
@@ -170,7 +170,7 @@ class ResidualVAE(VAE):
                 raise VaelibError(f"{name} = {value}: the residual VAE takes 1 to {most} (the paper's: {usual})")
         for name, value, known in (("skip", skip, SKIPS), ("variant", variant, VARIANTS)):
             if value not in known:
-                raise VaelibError(f"{name} = {value!r} is unknown; choose one of {', '.join(known)}")
+                raise unknown(f"{name} =", value, known)
         super().__init__(GRID**2 * mz, channels, likelihood or MixtureOfLogistics())
         kernel, transposed = VARIANTS[variant]
         self.mz = mz

@@ -123,6 +123,17 @@ class ReportFigure(Figure):
     def __init__(self, *args, **options):
         super().__init__(*args, **{"layout": MeasuredMargins()} | options)
 
+    def savefig(self, *args: Any, **options: Any) -> None:
+        """Write the figure; its axes are laid out here, for which matplotlib would draw all of it a first time."""
+        engine = self.get_layout_engine()
+        if engine is not None:
+            engine.execute(self)
+        self.set_layout_engine("none")
+        try:
+            super().savefig(*args, **options)
+        finally:
+            self.set_layout_engine(engine)
+
     def text(self, *place: Any, **look: Any) -> Text:
         """Write a text beside the panels: titles and footers have users' names in them, whose $ is no formula."""
         return super().text(*place, **{"parse_math": False} | look)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 
 REFERENCE = Path(__file__).with_name("reference")
 METHODS = ("normal", "dmaapx", "aug_tuned", "aug_naive")
@@ -48,8 +48,7 @@ def digitised(name: str) -> pd.DataFrame:
     """Return one digitised file (``fig4_right_k``, ``raw_mnist_fig10``) as it lies: series and its two columns."""
     found = [path for path in REFERENCE.glob(f"{name}.csv*") if path.is_file()]
     if not found:
-        known = ", ".join(sorted(path.name.split(".")[0] for path in REFERENCE.glob("*.csv*")))
-        raise VaelibError(f"no digitised figure {name!r}; choose one of {known}")
+        raise unknown("digitised figure", name, sorted(path.name.split(".")[0] for path in REFERENCE.glob("*.csv*")))
     return pd.read_csv(found[0])
 
 
@@ -155,7 +154,7 @@ def paper_sweep(experiment: str) -> pd.DataFrame:
     Beside Fig. 5's and Fig. 14's last values stand ``best_elbo_test`` and ``best_epoch`` of their smoothed curves.
     """
     if experiment not in SWEEPS:
-        raise VaelibError(f"experiment {experiment!r} is no sweep of the paper; choose one of {', '.join(SWEEPS)}")
+        raise unknown("sweep of the paper", experiment, SWEEPS)
     if experiment == "sizes":
         rows = _paper_sizes()
     elif experiment in ("limited_k", "mixing", "teacher_fractions"):

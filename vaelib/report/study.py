@@ -5,7 +5,6 @@ notebooks, the ledger and the report. The paper's own are in :mod:`vaelib.studie
 by an entry point of the group ``vaelib.studies``, or a program by one call of :func:`register`.
 """
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +13,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from ..errors import VaelibError
+from ..data.datasets import has_classes
+from ..errors import VaelibError, unknown
 from ..runs.experiments import Experiment
 from .entries import Part
 
@@ -53,6 +53,7 @@ class Study:
             there is nothing to run from the command line.
         figures: all that it draws.
         tables: the files below ``tables`` that it writes, without ``.csv``.
+        classes: whether it tests classifiers, so that images of one class alone leave its notebook out.
         claims: the sentences that its tables judge.
         applies: whether ``make all`` runs it for a data set and a likelihood as the user named them.
         sweep: whether it belongs to ``make sweeps``.
@@ -66,6 +67,7 @@ class Study:
     runs: Callable[..., Experiment] | None = None
     figures: tuple[Figure, ...] = ()
     tables: tuple[str, ...] = ()
+    classes: bool = False
     claims: Part | None = None
     applies: Callable[[str, str], bool] = everywhere
     sweep: bool = False
@@ -111,6 +113,15 @@ def wanted(dataset: str, likelihood: str) -> list[Study]:
     return [study for study in studies().values() if study.applies(dataset, likelihood)]
 
 
+def without_classes(dataset: str) -> list[str]:
+    """Return the notebooks that cannot be made of a data set: none can test a classifier on images of one class.
+
+    Raises:
+        VaelibError: no such data set, or a damaged one.
+    """
+    return [] if has_classes(dataset) else sorted({study.notebook for study in studies().values() if study.classes})
+
+
 def study_named(name: str) -> Study:
     """Return a study that can be run.
 
@@ -119,9 +130,7 @@ def study_named(name: str) -> Study:
     """
     known = {study.name: study for study in studies().values() if study.runs}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise VaelibError(f"experiment {name!r} is unknown; {hint}choose one of {', '.join(known)}")
+        raise unknown("experiment", name, known)
     return known[name]
 
 

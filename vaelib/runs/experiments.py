@@ -1,12 +1,11 @@
 """An experiment as data: points, each a run with its place in a figure; and how a profile becomes settings."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..training.distributions import METHODS
 from .external import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, protocol
@@ -191,9 +190,7 @@ def likelihood_of(dataset: str, name: str) -> LikelihoodName:
     """Return the likelihood ``name``, the paper's for the data set if it is ``default``; raises VaelibError: unknown."""
     known = get_args(LikelihoodName)
     if name not in ("default", *known):
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise VaelibError(f"likelihood = {name!r} is unknown; choose default, {', '.join(known)}{hint}")
+        raise unknown("likelihood =", name, ("default", *known))
     return protocol(dataset).likelihood if name == "default" else name
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import yaml
 from pydantic import Field
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..paths import from_here
 from .settings import LikelihoodName, Settings, checked
 
@@ -127,11 +127,14 @@ class Profile(Settings):
     )
     plane_seeds: int = Field(5, ge=1)
     plane_images: int = Field(512_000, ge=1, description="training points that its diffusion model sees")
+    plane_steps: int = Field(40, ge=2, description="Heun steps of its sampler")
+    plane_samples: int = Field(10_000, ge=100, description="of each distribution")
     repetitions: int = Field(20, ge=2, description="of each estimate whose truth is known")
     world_images: int = Field(100, ge=10, description="test images a repetition")
     bracket_images: int = Field(100, ge=2, description="whose log p(x) is bracketed, of each kind")
     bracket_draws: int = Field(5_000, ge=1, description="k of IWAE in a bracket")
     bracket_temperatures: int = Field(200, ge=2)
+    bracket_steps: int = Field(1_000, ge=1, description="of a climb towards q* in a bracket, at most")
     # gaps
     amortization_images: int | None = Field(None, ge=2)
     amortization_samples: int = Field(2, ge=1)
@@ -146,6 +149,7 @@ class Profile(Settings):
     similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
     reconstruction: Literal["sample", "mean"] = "sample"
     # downstream tasks
+    path_pairs: int = Field(100, ge=2, description="test images between which latent paths are walked, in pairs")
     task_images: int | None = Field(None, ge=50, description="test images that are corrupted and classified")
     corruption_severity: int = Field(5, ge=1, le=5)
     sample_images: int | None = Field(
@@ -203,7 +207,7 @@ def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str
     """
     budgets = _budgets()
     if name not in budgets:
-        raise VaelibError(f"profile = {name!r} is unknown; choose one of {', '.join(budgets)}")
+        raise unknown("profile =", name, budgets)
     values = {k: v for k, v in budgets[name].items() if not isinstance(v, dict)}
     for part in (variant.partition("_")[0], variant):
         values |= budgets[name].get(part) or {}

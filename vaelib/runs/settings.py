@@ -5,14 +5,13 @@ its :attr:`~Artifact.key` (a hash of its settings) names the whole history. Defa
 misspelt name is an error.
 """
 
-import difflib
 import hashlib
 import json
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import VaelibError
+from ..errors import VaelibError, hint
 from ..models.vae import SMALLEST_SIGMA
 
 Method = Literal["normal", "dmaapx", "aug_tuned", "aug_naive", "held_out"]
@@ -281,9 +280,8 @@ def plain_errors(error: ValidationError, allowed: list[str], what: str) -> Vaeli
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(allowed))}"
-            lines.append(f"{name} is no setting of {what}; {hint}")
+            listed = f"; allowed: {', '.join(sorted(allowed))}"
+            lines.append(f"{name} is no setting of {what}{hint(name, allowed) or listed}")
         elif name:
             lines.append(f"{name} = {item['input']!r}: {item['msg'].lower()}")
         else:  # a rule about several settings

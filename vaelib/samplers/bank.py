@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import files, rng
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..models.denoiser import EDMDenoiser
 from ..modes import evaluating
 from ..precision import require_finite
@@ -51,7 +51,7 @@ def sample_images(
     paper's, or ``dpmpp_2m``, which calls the network once a step. Raises VaelibError for another one, NonFinite.
     """
     if sampler not in SAMPLERS:
-        raise VaelibError(f"sampler = {sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
+        raise unknown("sampler =", sampler, SAMPLERS)
     device = torch.device(device) if device is not None else next(denoiser.parameters()).device
     shape = (channels, IMAGE_SIZE, IMAGE_SIZE)
     batches = []

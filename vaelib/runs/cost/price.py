@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from ... import paths
-from ...errors import VaelibError
+from ...errors import VaelibError, unknown
 from ..provenance import cores, provenance
 from ..settings import Artifact
 from .work import Work, work
@@ -75,7 +75,7 @@ def hardware(name: str, count: int = 1) -> Machine:
         VaelibError: unknown name, or none.
     """
     if name not in CARDS:
-        raise VaelibError(f"hardware = {name!r} is unknown; choose one of {', '.join(CARDS)}")
+        raise unknown("hardware =", name, CARDS)
     if count < 1:
         raise VaelibError(f"count = {count}: give at least one")
     card = CARDS[name]

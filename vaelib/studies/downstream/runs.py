@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ... import paths
-from ...data import load_dataset
 from ...data.corruptions import available, published
+from ...data.datasets import has_classes
 from ...errors import VaelibError
 from ...runs.experiments import Experiment, Point, classifier_for
-from ...runs.profiles import PROTOCOLS, Profile
+from ...runs.profiles import Profile
 from ...runs.settings import Data, checked
 from ...tasks.inception import FEWEST as FEWEST_FID
 from ...tasks.representation import FEWEST
@@ -63,13 +63,11 @@ def downstream(
         VaelibError: as there; fewer than 10 test images, or own images of one class.
     """
     base = three_gaps(profile, dataset, likelihood, overrides)
-    if dataset not in PROTOCOLS:
-        labels = load_dataset(dataset, n_train=base.data.n_train, n_test=base.data.n_test).test_labels
-        if len(labels.unique()) < 2:
-            raise VaelibError(
-                f"dataset = {dataset}: all test images are of one class, so no classifier can be tested; give class "
-                "sub-folders, or an .npz with labels"
-            )
+    if not has_classes(dataset):
+        raise VaelibError(
+            f"dataset = {dataset}: all images are of one class, so no classifier can be tested; give class sub-folders, or "
+            "an .npz with labels"
+        )
     shared = shared_settings(base.data, base.profile)
     points = [Point(p.series, math.nan, checked(Downstream, {"vae": p.vae} | shared, "a run")) for p in base.points]
     return base._replace(name="downstream", points=points, tables=downstream_tables)

@@ -12,6 +12,7 @@ STUDY = Study(
     runs=downstream,
     figures=(FIG04_LEFT, FIG09, FIG19, SAMPLES),
     tables=("downstream",),
+    classes=True,
     claims=PART,
     page=report_page,
 )

@@ -42,8 +42,10 @@ def laboratory(profile: str = "laptop", overrides: Mapping[str, Any] | None = No
     """
     budget = load_profile(profile, overrides=overrides)
     seeds = range(budget.plane_seeds)
-    planes = [Plane(points=n, images=budget.plane_images, seed=s) for n in budget.plane_points[::-1] for s in seeds]
+    fit = {"images": budget.plane_images, "steps": budget.plane_steps, "samples": budget.plane_samples}
+    planes = [Plane(points=n, seed=s, **fit) for n in budget.plane_points[::-1] for s in seeds]
     quick = {"draws": min(budget.bracket_draws, 1_000), "temperatures": min(budget.bracket_temperatures, 60)}
+    quick["steps"] = budget.bracket_steps
     worlds = [
         WorldBounds(likelihood=likelihood, gain=gain, starts=starts, images=max(budget.bracket_images, 16), **quick)
         for likelihood, gain in WORLDS.items()
@@ -72,6 +74,7 @@ def brackets(
             images=budget.bracket_images,
             draws=budget.bracket_draws,
             temperatures=budget.bracket_temperatures,
+            steps=budget.bracket_steps,
         )
         for point in base.points
         if point.vae.seed == 0 and store.has_manifest(point.vae)

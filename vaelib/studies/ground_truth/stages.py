@@ -72,6 +72,7 @@ class WorldBounds(Artifact):
     images: int = Field(16, ge=2)
     draws: int = Field(1_000, ge=1, description="k of IWAE")
     starts: int = Field(1, ge=1, description="climbs towards q* an image")
+    steps: int = Field(1_000, ge=1, description="of a climb towards q*, at most")
     chains: int = Field(4, ge=1)
     temperatures: int = Field(60, ge=2)
     seed: int = 0
@@ -85,6 +86,7 @@ class Brackets(Artifact):
     images: int = Field(20, ge=2, description="of each of the two")
     draws: int = Field(5_000, ge=1, description="k of IWAE")
     starts: int = Field(2, ge=1, description="climbs towards q* an image")
+    steps: int = Field(1_000, ge=1, description="of a climb towards q*, at most")
     chains: int = Field(8, ge=1)
     temperatures: int = Field(100, ge=2)
     seed: int = 0
@@ -98,7 +100,7 @@ def _nearest(x: Tensor, points: Tensor) -> Tensor:
     return torch.cat([torch.cdist(part, points).amin(1) for part in x.split(2_000)])
 
 
-@makes(Plane, work=lambda plane: Work(core=5 + plane.images / 60_000))
+@makes(Plane, work=lambda plane: Work(core=plane.steps / 8 + plane.images / 60_000))
 def make_plane(settings: Plane, context: Context) -> None:
     """Fit every training distribution of Fig. 1 to N points; write the points, densities on a grid, and Table 1.
 
@@ -201,7 +203,7 @@ def make_world_bounds(settings: WorldBounds, context: Context) -> None:
 def brackets_work(brackets: Brackets) -> Work:
     """Return IWAE, two climbs and both annealed walks of test images and of own samples, two of three with gradients."""
     anneals = 9 * brackets.chains * brackets.temperatures
-    decoded = 2 * brackets.images * (brackets.draws + CLIMB * 6 * (brackets.starts + 1) + anneals)
+    decoded = 2 * brackets.images * (brackets.draws + min(CLIMB, brackets.steps) * 6 * (brackets.starts + 1) + anneals)
     return vae_work(brackets.vae, 0, decoded, 0)
 
 
@@ -218,7 +220,7 @@ def make_brackets(settings: Brackets, context: Context) -> None:
         ("own samples", x, z),
     ):
         alone = gaps.optimize_posterior(
-            vae, images, seed=settings.seed, unclipped=latents is not None
+            vae, images, seed=settings.seed, max_steps=settings.steps, unclipped=latents is not None
         ).elbo_star.tolist()
         found = _bounds(_certified(settings, vae, images, latents), {"images": about})
         rows += [row | {"one_start": value} for row, value in zip(found, alone, strict=True)]
@@ -228,7 +230,7 @@ def make_brackets(settings: Brackets, context: Context) -> None:
 
 def _certified(settings: WorldBounds | Brackets, vae: Any, x: Tensor, z: Tensor | None = None) -> gaps.Certified:
     options = {name: getattr(settings, name) for name in ("starts", "chains", "temperatures", "seed")}
-    return gaps.certify(vae, x, z=z, k=settings.draws, **options)
+    return gaps.certify(vae, x, z=z, k=settings.draws, max_steps=settings.steps, **options)
 
 
 def _write(context: Context, rows: list[dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ STUDY = Study(
     runs=teacher_sheet,
     figures=(FIG17, FIG18, FIG_AUDIT),
     tables=("c2st", "teacher_sheet"),
+    classes=True,
     claims=PART,
     applies=on_one_network,
     sweep=True,

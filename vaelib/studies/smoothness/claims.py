@@ -8,7 +8,6 @@ the decoder's means, which is the line's own.
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
 
 from ...report.entries import Entry, Part, Tables
 from ...report.reference import SETTING
@@ -32,6 +31,8 @@ def median_interval(values: np.ndarray) -> tuple[float, float] | None:
 
     It excludes 0 exactly where the two-sided sign test does.
     """
+    from scipy.stats import binom  # a second of import, for one number
+
     rank = int(binom.ppf(0.025, len(values), 0.5))  # the number of values that may lie outside on either side, plus 1
     ordered = np.sort(values)
     return (float(ordered[rank - 1]), float(ordered[-rank])) if rank else None

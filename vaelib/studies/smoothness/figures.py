@@ -123,7 +123,7 @@ def snapshots(vaes: Mapping[str, VAE], x0: Tensor, x1: Tensor, count: int = 9) -
     return image_rows(rows, "E[x|z] from x₁ (left) to x₀ (right), and the mean log q below (nats)", captions)
 
 
-def write_paths(experiment: Experiment, pairs: int = 100) -> pd.DataFrame:
+def write_paths(experiment: Experiment) -> pd.DataFrame:
     """Measure every VAE of the experiment on the same pairs of test images; write ``smoothness_paths.csv``.
 
     Columns: dataset, likelihood, method, seed, first, second (the images), those of
@@ -131,7 +131,7 @@ def write_paths(experiment: Experiment, pairs: int = 100) -> pd.DataFrame:
     place of x̃_α. Returns this experiment's rows.
     """
     images, labels = load_test_set(experiment)
-    chosen, tables = different_pairs(labels, pairs), []
+    chosen, tables = different_pairs(labels, experiment.profile.path_pairs), []
     for seed in sorted({point.vae.seed for point in experiment.points}):
         for method, vae in trained_vaes(experiment, seed).items():
             about = {"dataset": experiment.dataset, "likelihood": experiment.likelihood, "method": method, "seed": seed}
