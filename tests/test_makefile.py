@@ -77,7 +77,7 @@ def test_what_make_takes_without_a_look_is_what_the_code_knows():
 
 FAKE_PYTHON = """#!/bin/bash
 if [ "$3" = studies ]; then
-  printf '%s\\n' 'ALL := 00_tour 03_three_gaps' 'SWEEPS :=' 'HEADLINE := 03_three_gaps' 'LEDGER := 10_claims'
+  printf '%s\\n' "ALL := $(basename -as .py notebooks/*.py | tr '\\n' ' ')" 'SWEEPS :=' 'HEADLINE := 03_three_gaps' 'LEDGER := 10_claims'
   exit
 fi
 for word; do printf '%s\\0' "$word"; done >> "$CALLS"; printf '\\n\\0' >> "$CALLS"
