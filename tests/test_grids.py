@@ -285,8 +285,8 @@ KNOWN = {
     Plane: (1, "f42bfada36c8"),
     Calibration: (1, "b829e19732d3"),
     Remark: (1, "e82bf361dbe8"),
-    WorldBounds: (1, "4f109625cc00"),
-    Brackets: (1, "ff32c1546186"),
+    WorldBounds: (1, "1197116850b2"),
+    Brackets: (1, "11d2b67374a0"),
     Remeasured: (3, "b40d40a1dfbc"),
     Network: (0, "5812253e4d67"),
 }
