@@ -12,6 +12,7 @@ import torch
 from tests.test_report import clash
 from vaelib.errors import VaelibError
 from vaelib.gaps import optimize_posterior, robustness_gap, stratified
+from vaelib.report import trained
 from vaelib.runs import Gaps, Network, Store, VAERun, load_vae, resolve_data
 from vaelib.runs.cost.price import cost
 from vaelib.runs.experiments import Point
@@ -95,6 +96,17 @@ def test_what_changes_training_is_trained_again_where_it_applies(toy):
     assert "training_variants asks for it" in left_out(residual)["residual network: 3×3, as printed"]
     with pytest.raises(VaelibError, match=r"training_variants.0 = 'sigma'"):
         sensitivity("smoke", toy, overrides=TINY | {"training_variants": ["sigma"]})
+
+
+def test_the_vaes_that_are_shown_are_those_of_the_three_gaps(toy, monkeypatch):
+    """What is trained again stands behind the same series; it is never attacked or drawn in place of the first VAE."""
+    panel = sensitivity("smoke", toy, overrides=TINY | {"training_variants": ["augment_probability"]})
+    monkeypatch.setattr(trained.Store, "has_manifest", lambda store, run: True)
+    monkeypatch.setattr(trained, "load_vae", lambda run, store, device: run)
+    first = {
+        point.series: point.vae for point in three_gaps("smoke", toy, overrides=TINY).points if point.vae.seed == 0
+    }
+    assert trained.trained_vaes(panel) == first
 
 
 def test_a_name_is_no_part_of_a_measurement_and_the_settings_are(made):
