@@ -11,21 +11,30 @@ import torch
 
 from tests.test_report import clash
 from vaelib.errors import VaelibError
-from vaelib.gaps import optimize_posterior, robustness_gap, stratified
+from vaelib.gaps import (
+    attack_course,
+    attacked_pairs,
+    ms_ssim,
+    optimize_posterior,
+    robustness_gap,
+    stratified,
+    symmetric_kl,
+)
 from vaelib.report import trained
-from vaelib.runs import Gaps, Network, Store, VAERun, load_vae, resolve_data
+from vaelib.runs import Experiment, Gaps, Network, Store, VAERun, load_vae, resolve_data
 from vaelib.runs.cost.price import cost
+from vaelib.runs.cost.work import work
 from vaelib.runs.experiments import Point
 from vaelib.runs.stages import make
 from vaelib.runs.stages.gaps import over_all
 from vaelib.runs.tables import stored_curves
-from vaelib.studies.sensitivity import attacks
 from vaelib.studies.sensitivity import figures as attack_plots
 from vaelib.studies.sensitivity import figures as panel
 from vaelib.studies.sensitivity import pages as attack_figures
+from vaelib.studies.sensitivity import stages
 from vaelib.studies.sensitivity.runs import left_out, protocols, sensitivity
-from vaelib.studies.sensitivity.stages import Remeasured
-from vaelib.studies.sensitivity.tables import PROTOCOL, sensitivity_table
+from vaelib.studies.sensitivity.stages import PAIRS, AttackStrength, Remeasured, SimilarityPairs
+from vaelib.studies.sensitivity.tables import PROTOCOL, panel_tables, sensitivity_table
 from vaelib.studies.three_gaps.runs import three_gaps
 
 TINY = {"n_train": 40, "n_test": 16, "amortization_images": 6}
@@ -178,6 +187,46 @@ def test_the_table_has_a_row_a_variant_and_no_gap_that_a_variant_cannot_touch(ma
     assert table["amortization_gap"][2] < table["amortization_gap"][0]  # one step of Adam against twenty
 
 
+def test_the_attacks_strength_is_that_of_a_direct_call_and_a_killed_run_goes_on(made, monkeypatch):
+    fields = {name: value for name, value in made.base if not name.startswith("amortization")}
+    strength, pairs = AttackStrength(**fields, images=3), SimilarityPairs(**fields)
+    assert 0 < 8 * work(pairs).flops < work(strength).flops
+    begun = []
+
+    def stopping(vae, x, at, **options):
+        begun.append(options["radius"])
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return attack_course(vae, x, at, **options)
+
+    monkeypatch.setattr(stages, "attack_course", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        make(strength, made.store, "cpu")
+    for run in (strength, pairs, strength):
+        make(run, made.store, "cpu")
+    assert len(begun) == 3 + 10 - 2  # ten courses, of which two were kept
+    also = [Point("normal", math.nan, run) for run in (pairs, strength)]
+    tables = panel_tables(Experiment("panel", None, "toy", "gaussian", [], panel_tables, also=also), made.store)
+
+    folder, vae = made.store.require(made.data), load_vae(made.vae, made.store)
+    test, labels = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("test", "test_labels"))
+    rows = tables["attack_strength"]
+    assert rows.groupby("gradient").size().to_dict() == {"raw": 6 + 1 + 4 * 2, "sign": 6 + 1 + 4 * 2}
+    row = rows.query("gradient == 'raw' and protocol and steps == 4 and restarts == 2").iloc[0]
+    chosen = stratified(labels, 3)
+    x = test[chosen].float() / 255
+    x_a = attack_course(vae, x, (4,), restarts=2, indices=chosen.tolist())[0].flatten(0, 1)
+    with torch.inference_mode():
+        skl = symmetric_kl(vae.encode(x_a), vae.encode(x.repeat(2, 1, 1, 1))).view(2, 3)
+    assert (row["skl"], row["images"], row["n_test"]) == (pytest.approx(float(skl.mean()), rel=1e-6), 3, 16)
+    assert row["skl_worst"] == pytest.approx(float(skl.amax(0).mean()), rel=1e-6)
+    (found,) = attacked_pairs(vae, test, labels, n_images=4, restarts=1, steps=4)
+    for name, pair in zip(PAIRS, found, strict=True):
+        rows = tables["similarity_pairs"]
+        values = rows[(rows["pair"] == name) & (rows["variant"] == "wang2003_upsampled")]["value"]
+        np.testing.assert_array_equal(values, ms_ssim(*pair, variant="wang2003_upsampled"))
+
+
 def test_training_curves_know_nothing_of_it(made):
     [(_, curve)] = stored_curves(made.store)
     assert (curve.groupby(["effective_epoch", "quantity"]).size() == 1).all()
@@ -256,7 +305,7 @@ def test_the_spread_is_the_largest_minus_the_smallest_of_one_pair():
             "variant": variant,
             "value": value - 0.1 * image * (place == 2),
         }
-        for pair in attacks.PAIRS
+        for pair in PAIRS
         for image in range(2)
         for place, (variant, value) in enumerate(values.items())
     ]

@@ -16,7 +16,7 @@ from ..errors import VaelibError
 from .engine import all_artifacts
 from .experiments import Experiment
 from .lock import Lock
-from .settings import RHA, Gaps, VAERun
+from .settings import RHA, Artifact, Gaps, VAERun
 from .store import MANIFEST, Store, read_manifest
 
 IDENTITY = ["dataset", "likelihood"]
@@ -45,6 +45,11 @@ def curve(run: VAERun | RHA | Gaps, store: Store) -> pd.DataFrame:
     if isinstance(run, RHA):
         before = before[before.effective_epoch <= run.start]
     return pd.concat([before, points], ignore_index=True)
+
+
+def rows_of(run: Artifact, store: Store) -> pd.DataFrame:
+    """Return what a finished run measured, as its ``rows.json`` has it."""
+    return pd.DataFrame(files.read_json(store.require(run) / "rows.json"))
 
 
 def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:

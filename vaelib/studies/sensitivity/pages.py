@@ -11,9 +11,8 @@ from ...report.canvas import ReportFigure
 from ...report.publish import provenance_line, publish, sheet, source_line
 from ...report.study import Figure
 from ...report.trained import load_test_set
-from ...runs import Experiment
+from ...runs import Experiment, Gaps
 from ...tasks import reconstruct
-from .attacks import protocol_of
 from .figures import floors_figure, sensitivity_figure, spread_figure, strength_figure, strip_figure
 from .tables import PROTOCOL
 
@@ -43,6 +42,11 @@ STEPS = Figure(
     "attack_steps",
     "One test image under attack, step by step, and what becomes of its reconstruction.",
 )
+
+
+def protocol_of(experiment: Experiment, method: str) -> Gaps:
+    """Return the measurement of a method's first VAE, as notebook 03 makes it."""
+    return next(point.run for point in experiment.points if point.series == method)
 
 
 def _footer(experiment: Experiment, table: pd.DataFrame, shown: str) -> str:

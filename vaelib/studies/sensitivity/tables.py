@@ -1,18 +1,47 @@
-"""The panel's table, ``sensitivity.csv``: a row a variant, method and seed."""
+"""The panel's table, ``sensitivity.csv``: a row a variant, method and seed; and what the attack and MS-SSIM do of themselves."""
 
 import pandas as pd
 
 from ...runs.experiments import Experiment
+from ...runs.settings import Gaps
 from ...runs.store import Store
-from ...runs.tables import about_data, curve, last_row
-from .stages import Remeasured
+from ...runs.tables import about_data, curve, last_row, rows_of
+from .stages import AttackStrength, Remeasured, SimilarityPairs
 
 PROTOCOL = "as configured"  # the panel's first row: what notebook 03 measures
 
 
 def panel_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
-    """Return ``sensitivity``."""
-    return {"sensitivity": sensitivity_table(experiment, store)}
+    """Return ``sensitivity``, ``similarity_pairs`` (a row a pair of images and variant) and ``attack_strength``.
+
+    In ``attack_strength``, a row a method, gradient, radius, number of steps and of restarts, ``skl`` in nats and ``gap``
+    (MS-SSIM) are means over images and restarts, ``_se`` over images; ``_worst`` is the mean over images of the largest
+    among ``restarts``.
+    """
+    pairs = measured_table(experiment, store, SimilarityPairs).astype({"value": "float32"})
+    strengths = measured_table(experiment, store, AttackStrength)
+    return {
+        "sensitivity": sensitivity_table(experiment, store),
+        "similarity_pairs": pairs,
+        "attack_strength": strengths,
+    }
+
+
+def measured_table(experiment: Experiment, store: Store, kind: type[Gaps]) -> pd.DataFrame:
+    """Return the rows of all runs of a kind, with what tells one from another."""
+    return pd.concat(
+        [
+            rows_of(point.run, store).assign(
+                dataset=experiment.dataset,
+                likelihood=experiment.likelihood,
+                method=point.series,
+                seed=point.vae.seed,
+                **about_data(point.vae),
+            )
+            for point in experiment.measured(kind)
+        ],
+        ignore_index=True,
+    )
 
 
 def sensitivity_table(experiment: Experiment, store: Store) -> pd.DataFrame:
