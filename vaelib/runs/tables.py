@@ -47,6 +47,16 @@ def curve(run: VAERun | RHA | Gaps, store: Store) -> pd.DataFrame:
     return pd.concat([before, points], ignore_index=True)
 
 
+def measured_table(experiment: Experiment, store: Store, kind: type[Artifact]) -> pd.DataFrame:
+    """Return the rows of all that an experiment measured of one ``kind``, then whose they are."""
+    place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
+    pieces = [
+        rows_of(point.run, store).assign(**place, method=point.series, seed=point.vae.seed)
+        for point in experiment.measured(kind)
+    ]
+    return pd.concat(pieces, ignore_index=True)
+
+
 def rows_of(run: Artifact, store: Store) -> pd.DataFrame:
     """Return what a finished run measured, as its ``rows.json`` has it."""
     return pd.DataFrame(files.read_json(store.require(run) / "rows.json"))

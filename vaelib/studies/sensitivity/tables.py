@@ -3,9 +3,8 @@
 import pandas as pd
 
 from ...runs.experiments import Experiment
-from ...runs.settings import Gaps
 from ...runs.store import Store
-from ...runs.tables import about_data, curve, last_row, rows_of
+from ...runs.tables import about_data, curve, last_row, measured_table
 from .stages import AttackStrength, Remeasured, SimilarityPairs
 
 PROTOCOL = "as configured"  # the panel's first row: what notebook 03 measures
@@ -18,30 +17,15 @@ def panel_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame
     (MS-SSIM) are means over images and restarts, ``_se`` over images; ``_worst`` is the mean over images of the largest
     among ``restarts``.
     """
-    pairs = measured_table(experiment, store, SimilarityPairs).astype({"value": "float32"})
-    strengths = measured_table(experiment, store, AttackStrength)
+    about = about_data(experiment.also[0].vae)
+    pairs, strengths = (
+        measured_table(experiment, store, kind).assign(**about) for kind in (SimilarityPairs, AttackStrength)
+    )
     return {
         "sensitivity": sensitivity_table(experiment, store),
-        "similarity_pairs": pairs,
+        "similarity_pairs": pairs.astype({"value": "float32"}),
         "attack_strength": strengths,
     }
-
-
-def measured_table(experiment: Experiment, store: Store, kind: type[Gaps]) -> pd.DataFrame:
-    """Return the rows of all runs of a kind, with what tells one from another."""
-    return pd.concat(
-        [
-            rows_of(point.run, store).assign(
-                dataset=experiment.dataset,
-                likelihood=experiment.likelihood,
-                method=point.series,
-                seed=point.vae.seed,
-                **about_data(point.vae),
-            )
-            for point in experiment.measured(kind)
-        ],
-        ignore_index=True,
-    )
 
 
 def sensitivity_table(experiment: Experiment, store: Store) -> pd.DataFrame:

@@ -164,7 +164,7 @@ def describe_sweeps(*experiments: Experiment) -> str:
     todo = missing([run for one in experiments for run in one.runs], Store())
     lines[0] += to_be_made(todo)
     for one in experiments:
-        line = f"- {SWEEP_FIGURES[one.name]}: {len(one.runs)} VAEs"
+        line = f"- {SWEEP_FIGURES[one.name]}: {len({point.run.key for point in one.points})} VAEs"
         if one.name == "limited_k" and not any(point.series == "held_out" for point in one.points):
             line += "; no control, because beside these N there are not as many real images again"
         lines.append(line)
