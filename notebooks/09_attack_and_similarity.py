@@ -66,7 +66,7 @@ Markdown(pages.describe(experiment))
 run(experiment.runs, title=f"sensitivity, {experiment.dataset}")
 tables = write_tables(experiment)
 table = tables["sensitivity"]
-vaes = trained_vaes(experiment)
+two = trained_vaes(experiment, methods=["normal", "dmaapx"])
 
 # %% [markdown]
 # ## One attack, step by step
@@ -76,8 +76,7 @@ vaes = trained_vaes(experiment)
 # here: how far the posterior moves. What is seen below is what that does to the decoder's picture.
 
 # %%
-two = {method: vaes[method] for method in ("normal", "dmaapx")}
-panel.draw_strip(experiment, two)
+panel.draw_strip(experiment)
 
 # %% [markdown]
 # Attack yourself: choose an image, then move the radius δ and the number of steps. (Without a kernel: the first image, below.)

@@ -13,6 +13,7 @@ from tests.test_report import clash
 from vaelib.errors import VaelibError
 from vaelib.gaps import (
     attack_course,
+    attack_path,
     attacked_pairs,
     ms_ssim,
     optimize_posterior,
@@ -27,15 +28,16 @@ from vaelib.runs.cost.work import work
 from vaelib.runs.experiments import Point
 from vaelib.runs.stages import make
 from vaelib.runs.stages.gaps import over_all
-from vaelib.runs.tables import stored_curves
+from vaelib.runs.tables import measured_tensors, stored_curves
 from vaelib.studies.sensitivity import figures as attack_plots
 from vaelib.studies.sensitivity import figures as panel
 from vaelib.studies.sensitivity import pages as attack_figures
 from vaelib.studies.sensitivity import stages
 from vaelib.studies.sensitivity.runs import left_out, protocols, sensitivity
-from vaelib.studies.sensitivity.stages import PAIRS, AttackStrength, Remeasured, SimilarityPairs
+from vaelib.studies.sensitivity.stages import PAIRS, AttackSteps, AttackStrength, Remeasured, SimilarityPairs
 from vaelib.studies.sensitivity.tables import PROTOCOL, panel_tables, sensitivity_table
 from vaelib.studies.three_gaps.runs import three_gaps
+from vaelib.tasks import reconstruct
 
 TINY = {"n_train": 40, "n_test": 16, "amortization_images": 6}
 CHEAP = {
@@ -225,6 +227,23 @@ def test_the_attacks_strength_is_that_of_a_direct_call_and_a_killed_run_goes_on(
         rows = tables["similarity_pairs"]
         values = rows[(rows["pair"] == name) & (rows["variant"] == "wang2003_upsampled")]["value"]
         np.testing.assert_array_equal(values, ms_ssim(*pair, variant="wang2003_upsampled"))
+
+
+def test_the_steps_of_an_attack_are_those_of_a_direct_call(made):
+    fields = {name: value for name, value in made.base if not name.startswith("amortization")}
+    run = AttackSteps(**fields, index=2)
+    make(run, made.store, "cpu")
+    assert run.stops == [0, 1, 2, 4]
+    point = Point("normal", math.nan, run)
+    experiment = Experiment("panel", None, "toy", "gaussian", [], panel_tables, also=[point])
+    (found,) = measured_tensors(experiment, AttackSteps, made.store).values()
+    test = torch.from_numpy(np.load(made.store.require(made.data) / "test.npy"))
+    vae = load_vae(made.vae, made.store)
+    path = attack_path(vae, test[2].float() / 255, (0.0, 0.1), steps=4, index=2)
+    assert torch.equal(found["inputs"], torch.cat([path[0, :1], path[1, run.stops]]))
+    assert torch.equal(found["outputs"], reconstruct(vae, found["inputs"], "mean"))
+    similarity = ms_ssim(found["inputs"][:1].expand_as(found["inputs"]), found["inputs"])
+    assert torch.equal(found["similarity"][0], similarity)
 
 
 def test_training_curves_know_nothing_of_it(made):

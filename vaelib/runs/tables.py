@@ -17,7 +17,7 @@ from .engine import all_artifacts
 from .experiments import Experiment
 from .lock import Lock
 from .settings import RHA, Artifact, Gaps, VAERun
-from .store import MANIFEST, Store, read_manifest
+from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
 
 IDENTITY = ["dataset", "likelihood"]
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
@@ -60,6 +60,12 @@ def measured_table(experiment: Experiment, store: Store, kind: type[Artifact]) -
 def rows_of(run: Artifact, store: Store) -> pd.DataFrame:
     """Return what a finished run measured, as its ``rows.json`` has it."""
     return pd.DataFrame(files.read_json(store.require(run) / "rows.json"))
+
+
+def measured_tensors(experiment: Experiment, kind: type[Artifact], store: Store | None = None) -> dict[str, Any]:
+    """Return, by series, the tensors by name that an experiment kept of one ``kind``: pictures and single curves."""
+    folders = {point.series: (store or Store()).require(point.run) for point in experiment.measured(kind)}
+    return {series: load_tensors(folder / TENSORS)[0] for series, folder in folders.items()}
 
 
 def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:

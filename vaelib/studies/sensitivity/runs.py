@@ -14,9 +14,10 @@ from ...runs.experiments import Experiment, Point, gaps_for, vae_for
 from ...runs.profiles import PROTOCOLS, Profile, TrainingVariant
 from ...runs.settings import Gaps, checked
 from ..three_gaps.runs import three_gaps
-from .stages import SIGN_LR, AttackStrength, Remeasured, SimilarityPairs
+from .stages import SIGN_LR, AttackSteps, AttackStrength, Remeasured, SimilarityPairs
 from .tables import panel_tables
 
+SHOWN = ("normal", "dmaapx")  # whose attack is drawn step by step
 STARTS, STARTED = 12, 50  # climbs towards q* an image, and images at most
 ZHANG = {"amortization_steps": 10, "amortization_lr": 5e-3, "amortization_samples": 1}  # Zhang et al. 2022, on MNIST
 
@@ -107,12 +108,12 @@ def _trained_again(experiment: Experiment, base: list[Point]) -> list[Point]:
 
 
 def _also(base: list[Point]) -> list[Point]:
-    """Return, for the VAEs of the first seed, how strong the attack is and what MS-SSIM's variants say of its pairs."""
+    """Return what is measured of the attack itself, and of MS-SSIM on its pairs, for the VAEs of the first seed."""
     return [
         Point(point.series, math.nan, kind(**{n: v for n, v in point.run if not n.startswith("amortization")}))
-        for kind in (SimilarityPairs, AttackStrength)
+        for kind in (SimilarityPairs, AttackStrength, AttackSteps)
         for point in base
-        if point.vae.seed == 0
+        if point.vae.seed == 0 and (kind is not AttackSteps or point.series in SHOWN)
     ]
 
 

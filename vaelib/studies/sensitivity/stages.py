@@ -8,16 +8,18 @@ from pydantic import Field
 from torch import Tensor
 
 from ... import files
-from ...gaps import attack_course, attacked_pairs, ms_ssim, stratified, symmetric_kl
+from ...gaps import attack_course, attack_path, attacked_pairs, ms_ssim, stratified, symmetric_kl
 from ...gaps.attack import GRADIENTS
 from ...gaps.similarity import VARIANTS
 from ...images import as_float
 from ...models import VAE
 from ...modes import evaluating
+from ...runs.cost.work import PIXELS
 from ...runs.kinds import makes
 from ...runs.settings import Gaps
 from ...runs.stages.context import Context
 from ...runs.stages.gaps import BOTH, Gap, attack_of, gaps_work, measure, measured_vae
+from ...runs.store import TENSORS, save_tensors
 from ...tasks import reconstruct
 
 PAIRS = ("attacked inputs", "reconstructions", "clean reconstructions")
@@ -49,6 +51,18 @@ class AttackStrength(Gaps):
 
     kind: ClassVar[str] = "attack_strength"
     images: int = Field(12, ge=1, description="attacked at every strength, at most")
+
+
+class AttackSteps(Gaps):
+    """The attack on one test image, step by step, and what becomes of its reconstruction."""
+
+    kind: ClassVar[str] = "attack_steps"
+    index: int = Field(0, ge=0, description="of the test image")
+
+    @property
+    def stops(self) -> list[int]:
+        """Return the numbers of steps that are shown; 0 is the random start."""
+        return sorted({0, *(round(self.attack_steps * share) for share in (0.02, 0.1, 0.2, 0.4, 1))})
 
 
 @makes(Remeasured, work=lambda run: gaps_work(run, run.gaps, snapshots=1))
@@ -140,3 +154,20 @@ def make_attack_strength(settings: AttackStrength, context: Context) -> None:
                 yield row | {"images": len(x), "of_restarts": len(x_a), "protocol": radius == settings.attack_radius}
 
     context.measure(list(_courses(settings)), rows)
+
+
+@makes(
+    AttackSteps,
+    work=lambda run: _attack_work(run, attack_images=2, attack_restarts=1),
+    size=lambda run: 8 * PIXELS * run.vae.data.channels * (1 + len(run.stops)),
+)
+def make_attack_steps(settings: AttackSteps, context: Context) -> None:
+    """Write the image and its attacks, E[x|z = μ] of each, and the similarity (2, n) of each with the first of its row."""
+    vae, x = measured_vae(settings, context), context.split(settings.vae.data, "test")[settings.index].float() / 255
+    options = attack_of(settings) | {"index": settings.index}
+    del options["restarts"], options["radius"]
+    path = attack_path(vae, x, (0.0, settings.attack_radius), **options).cpu()
+    inputs = path[[0] + [1] * len(settings.stops), [0, *settings.stops]]
+    outputs = reconstruct(vae, inputs, "mean")
+    lost = [ms_ssim(row[:1].expand_as(row), row, variant=settings.similarity) for row in (inputs, outputs)]
+    save_tensors(context.folder / TENSORS, {"inputs": inputs, "outputs": outputs, "similarity": torch.stack(lost)})

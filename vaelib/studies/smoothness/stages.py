@@ -11,7 +11,7 @@ from ...runs.kinds import makes
 from ...runs.settings import Artifact, VAERun
 from ...runs.stages.context import Context
 from ...runs.stages.vae import load_vae
-from ...runs.store import save_tensors
+from ...runs.store import TENSORS, save_tensors
 from ...tasks.interpolation import different_pairs, interpolate, path_statistics
 
 AT_ONCE = 10  # pairs between two checkpoints
@@ -83,4 +83,4 @@ def make_one_path(settings: OnePath, context: Context) -> None:
     pair = list(settings.pair or different_pairs(labels, 1)[0].tolist())
     vae = load_vae(settings.vae, context.store, device=context.device)
     path = interpolate(vae, *test[pair], alphas=settings.alphas, samples=settings.samples, seed=settings.seed)
-    save_tensors(context.folder / "path.safetensors", path._asdict(), {"pair": pair})
+    save_tensors(context.folder / TENSORS, path._asdict() | {"pair": torch.tensor(pair)})

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from ...runs.experiments import Experiment
-from ...runs.store import Store, load_tensors
-from ...runs.tables import IDENTITY, measured_table
+from ...runs.store import Store
+from ...runs.tables import IDENTITY, measured_table, measured_tensors
 from ...tasks.interpolation import Interpolation
 from ..sweeps.tables import sweep_tables
 from .stages import ManyPaths, OnePath
@@ -25,8 +25,6 @@ def smoothness_tables(experiment: Experiment, store: Store) -> dict[str, pd.Data
 
 def shown_paths(experiment: Experiment, store: Store | None = None) -> tuple[list[int], dict[str, Interpolation]]:
     """Return the numbers of Fig. 3's two test images, and the path between them of each method."""
-    paths = {}
-    for point in experiment.measured(OnePath):
-        tensors, meta = load_tensors((store or Store()).require(point.run) / "path.safetensors")
-        paths[point.series] = Interpolation(**tensors)
-    return meta["pair"], paths
+    found = measured_tensors(experiment, OnePath, store)
+    pairs = [one.pop("pair").tolist() for one in found.values()]
+    return pairs[0], {method: Interpolation(**one) for method, one in found.items()}
