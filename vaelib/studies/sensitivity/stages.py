@@ -23,9 +23,7 @@ from ...runs.store import TENSORS, save_tensors
 from ...tasks import reconstruct
 
 PAIRS = ("attacked inputs", "reconstructions", "clean reconstructions")
-SIGN_LR = (
-    0.1  # of δ: a step of the sign's attack, so that ten reach the border; with η = 1 each would cross the whole box
-)
+SIGN_LR = 0.1  # of δ, a step of the sign's attack: ten reach the border; with η = 1 each would cross the whole box
 
 
 class Remeasured(Gaps):

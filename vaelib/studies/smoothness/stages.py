@@ -15,6 +15,7 @@ from ...runs.store import TENSORS, save_tensors
 from ...tasks.interpolation import different_pairs, interpolate, path_statistics
 
 AT_ONCE = 10  # pairs between two checkpoints
+DRAWN = 5e-4  # seconds of a core for the noise of one z_α
 
 
 class ManyPaths(Artifact):
@@ -49,10 +50,11 @@ class OnePath(Artifact):
 
 
 def paths_work(run: ManyPaths | OnePath) -> Work:
-    """Return the decoding of each z_α and the encoding of its reconstructions; on many pairs of a mean's, too."""
+    """Return the decoding of each z_α and the encoding of its reconstructions; on many pairs of the mean, too."""
     paths, again = (run.pairs, 1) if isinstance(run, ManyPaths) else (1, 0)
     places = paths * run.alphas
-    return vae_work(run.vae, places * (run.samples + again), places * (1 + again), paths * (1 + again))
+    passes = vae_work(run.vae, places * (run.samples + again), places * (1 + again), paths * (1 + again))
+    return passes._replace(core=DRAWN * places)
 
 
 @makes(ManyPaths, work=paths_work, size=lambda run: 300 * run.pairs)
