@@ -63,28 +63,21 @@ def _amortization(settings: Gaps, vae: VAE, test: Tensor, chosen: Tensor) -> dic
     return measured | {"unconverged": (float((~best.converged).sum()), 0.0)}
 
 
-def attack_of(settings: Gaps) -> dict[str, Any]:
-    """Return the attack's options as :mod:`vaelib.gaps` names them."""
-    names = ("restarts", "steps", "radius", "lr", "gradient", "start")
-    return {name: getattr(settings, f"attack_{name}") for name in names} | {"seed": settings.seed}
-
-
-def measured_vae(settings: Gaps, context: Context, epoch: int | None = None) -> VAE:
-    """Return the VAE as it was after ``epoch`` (default: the last), its σ no smaller than the settings allow."""
-    vae = load_vae(settings.vae, context.store, epoch, context.device)
-    vae.smallest_sigma = settings.sigma_floor
-    return vae
-
-
 def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dict[str, tuple[float, float]]:
     attacked = gaps.robustness_gap(
         vae,
         images,
         labels,
         n_images=settings.attack_images,
+        restarts=settings.attack_restarts,
+        steps=settings.attack_steps,
+        radius=settings.attack_radius,
+        lr=settings.attack_lr,
+        gradient=settings.attack_gradient,
+        start=settings.attack_start,
         variant=settings.similarity,
         reconstruction=settings.reconstruction,
-        **attack_of(settings),
+        seed=settings.seed,
     )
     return {
         "input_similarity": mean_and_error(attacked.input_similarity),
@@ -93,6 +86,13 @@ def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dic
         "clean_floor": mean_and_error(attacked.floor),
         "at_sigma_floor": mean_and_error(attacked.at_sigma_floor),
     }
+
+
+def measured_vae(settings: Gaps, context: Context, epoch: int | None = None) -> VAE:
+    """Return the VAE as it was after ``epoch`` (default: the last), its σ no smaller than the settings allow."""
+    vae = load_vae(settings.vae, context.store, epoch, context.device)
+    vae.smallest_sigma = settings.sigma_floor
+    return vae
 
 
 def measure(settings: Gaps, context: Context, epoch: int, which: tuple[Gap, ...] = BOTH) -> list[dict[str, Any]]:

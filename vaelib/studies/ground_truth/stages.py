@@ -160,6 +160,12 @@ def make_calibration(settings: Calibration, context: Context) -> None:
     context.measure(range(settings.repetitions), rows)
 
 
+@makes(Certificates, work=lambda run: Work(core=2.5 * len(VARIANTS)))
+def make_certificates(settings: Certificates, context: Context) -> None:
+    """Write a row a likelihood."""
+    context.measure(VARIANTS, lambda variant: certificates((variant,)))
+
+
 @makes(Remark)
 def make_remark(settings: Remark, context: Context) -> None:
     """Score samples of each distribution under several models; write -H(p), the estimate and the exact E_p[ELBO]."""
@@ -218,21 +224,18 @@ def make_brackets(settings: Brackets, context: Context) -> None:
     labels = context.split(settings.vae.data, "test_labels")
     chosen = gaps.stratified(labels, min(settings.images, len(labels)), settings.seed).to(labels.device)
     z, x = DecoderWorld(vae).pairs(settings.images, settings.seed)
-    parts = [("test images", context.split(settings.vae.data, "test")[chosen], None), ("own samples", x, z)]
-
-    def rows(part: tuple[str, Tensor, Tensor | None]) -> list[dict[str, Any]]:
-        about, images, latents = part
-        alone = gaps.optimize_posterior(vae, images, seed=settings.seed, unclipped=latents is not None).elbo_star
+    rows = []
+    for about, images, latents in (
+        ("test images", context.split(settings.vae.data, "test")[chosen], None),
+        ("own samples", x, z),
+    ):
+        alone = gaps.optimize_posterior(
+            vae, images, seed=settings.seed, unclipped=latents is not None
+        ).elbo_star.tolist()
         found = _bounds(_certified(settings, vae, images, latents), {"images": about})
-        return [row | {"one_start": value} for row, value in zip(found, alone.tolist(), strict=True)]
-
-    context.measure(parts, rows)
-
-
-@makes(Certificates, work=lambda run: Work(core=2.5 * len(VARIANTS)))
-def make_certificates(settings: Certificates, context: Context) -> None:
-    """Write a row a likelihood."""
-    context.measure(VARIANTS, lambda variant: certificates((variant,)))
+        rows += [row | {"one_start": value} for row, value in zip(found, alone, strict=True)]
+        context.report(0.5, about)
+    _write(context, rows)
 
 
 def _certified(settings: WorldBounds | Brackets, vae: Any, x: Tensor, z: Tensor | None = None) -> gaps.Certified:

@@ -18,7 +18,7 @@ from ...runs.cost.work import PIXELS
 from ...runs.kinds import makes
 from ...runs.settings import Gaps
 from ...runs.stages.context import Context
-from ...runs.stages.gaps import BOTH, Gap, attack_of, gaps_work, measure, measured_vae
+from ...runs.stages.gaps import BOTH, Gap, gaps_work, measure, measured_vae
 from ...runs.store import TENSORS, save_tensors
 from ...tasks import reconstruct
 
@@ -84,7 +84,7 @@ def _attack_work(run: Gaps, **changes: int) -> Any:
 def make_similarity_pairs(settings: SimilarityPairs, context: Context) -> None:
     """Write a row a pair of images and variant of MS-SSIM."""
     test, labels = (context.split(settings.vae.data, name) for name in ("test", "test_labels"))
-    options = attack_of(settings) | {"restarts": 1, "n_images": settings.attack_images}
+    options = settings.attack() | {"restarts": 1, "n_images": settings.attack_images, "seed": settings.seed}
     (found,) = attacked_pairs(measured_vae(settings, context), test, labels, **options)
 
     def rows(named: tuple[str, tuple[Tensor, Tensor]]) -> Iterator[dict[str, Any]]:
@@ -141,7 +141,7 @@ def make_attack_strength(settings: AttackStrength, context: Context) -> None:
         gradient, radius, at = course
         protocol = gradient == settings.attack_gradient
         lr = settings.attack_lr if protocol else SIGN_LR * radius if gradient == "sign" else 1.0
-        options = attack_of(settings) | {"radius": radius, "lr": lr, "gradient": gradient}
+        options = settings.attack() | {"radius": radius, "lr": lr, "gradient": gradient, "seed": settings.seed}
         del options["steps"]
         for steps, x_a in zip(at, attack_course(vae, x, at, indices=chosen.tolist(), **options), strict=True):
             skl, gap = _measured(vae, x, x_a, settings.similarity)
@@ -162,7 +162,7 @@ def make_attack_strength(settings: AttackStrength, context: Context) -> None:
 def make_attack_steps(settings: AttackSteps, context: Context) -> None:
     """Write the image and its attacks, E[x|z = μ] of each, and the similarity (2, n) of each with the first of its row."""
     vae, x = measured_vae(settings, context), context.split(settings.vae.data, "test")[settings.index].float() / 255
-    options = attack_of(settings) | {"index": settings.index}
+    options = settings.attack() | {"index": settings.index, "seed": settings.seed}
     del options["restarts"], options["radius"]
     path = attack_path(vae, x, (0.0, settings.attack_radius), **options).cpu()
     inputs = path[[0] + [1] * len(settings.stops), [0, *settings.stops]]
