@@ -161,7 +161,7 @@ figures.draw_brackets(lab, bounds) if certified else None
 # one after another and never the joint density.
 
 # %%
-figures.certificate_table(lab)
+figures.certificate_table(tables)
 
 # %% [markdown]
 # **What to try next.** `overrides = {"plane_images": 4_000_000}` trains the diffusion model eight times as long: watch the

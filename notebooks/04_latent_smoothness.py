@@ -42,14 +42,15 @@ from vaelib.report.explorers import static, widgets
 from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.runs import run, write_tables
 from vaelib.studies.smoothness import claims, figures
+from vaelib.studies.smoothness.runs import smoothness
+from vaelib.studies.smoothness.tables import shown_paths
 from vaelib.studies.sweeps import pages as sweeps
-from vaelib.studies.sweeps.runs import smoothness
 
 # %% [markdown]
 # ## Two networks, the same but for what they were trained on
 
 # %%
-experiment = smoothness(profile, dataset, likelihood, overrides)
+experiment = smoothness(profile, dataset, likelihood, overrides, pair)
 Markdown(sweeps.describe_sweeps(experiment))
 
 # %% [markdown]
@@ -57,9 +58,9 @@ Markdown(sweeps.describe_sweeps(experiment))
 
 # %%
 run(experiment.runs, title=f"latent smoothness, {experiment.dataset}")
-write_tables(experiment)
+tables = write_tables(experiment)
 vaes = trained_vaes(experiment)
-images, labels = load_test_set(experiment)
+images, _ = load_test_set(experiment)
 
 # %% [markdown]
 # ## Fig. 3: one pair
@@ -69,8 +70,7 @@ images, labels = load_test_set(experiment)
 # Above and below is what the two decoders show on the way.
 
 # %%
-ends = figures.chosen_pair(labels, pair)
-figures.draw_smoothness(experiment, vaes, ends)
+figures.draw_smoothness(experiment)
 
 # %% [markdown]
 # ## Many pairs
@@ -90,7 +90,7 @@ figures.draw_smoothness(experiment, vaes, ends)
 # (by order statistics, as in a sign test); the mean is printed beside it.
 
 # %%
-paths = figures.write_paths(experiment)
+paths = tables["smoothness_paths"]
 found = claims.differences(paths, profile)
 figures.compared(found)
 
@@ -107,6 +107,7 @@ Markdown(figures.sentences(found, paths))
 widgets.interpolation_explorer(vaes, images[:12])
 
 # %%
+ends, _ = shown_paths(experiment)
 static.interpolation_twin(experiment, vaes, ends)
 
 # %%

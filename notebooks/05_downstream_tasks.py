@@ -94,8 +94,7 @@ figures.draw_corruptions(experiment, tables)
 # noise; the *mean* is what a viewer would rather have, and is usually better by some dB.
 
 # %%
-vaes = trained_vaes(experiment)
-figures.draw_reconstructions(experiment, tables, vaes)
+figures.draw_reconstructions(experiment, tables)
 
 # %% [markdown]
 # ## What a decoder dreams
@@ -103,7 +102,7 @@ figures.draw_reconstructions(experiment, tables, vaes)
 # Images from the prior, *z* ~ N(0, I), one sample of p(x|z) each. Every method gets the same *z*.
 
 # %%
-figures.draw_samples(experiment, vaes)
+figures.draw_samples(experiment)
 
 # %% [markdown]
 # ## Table 11: ours beside the paper's
@@ -132,7 +131,7 @@ pages.verdicts(claims.evaluate_claims(tables, profile))
 # any images: uint8 of shape (N, C, 32, 32). Replace the first two lines.
 
 # %%
-vae = vaes["dmaapx"]
+vae = trained_vaes(experiment)["dmaapx"]
 images, labels = load_test_set(experiment)
 for name in ("brightness", "gaussian_noise", "fog"):
     features = posterior_means(vae, corrupt(images[:500], name, severity=5))

@@ -45,7 +45,7 @@ from vaelib.report.explorers import static, widgets
 from vaelib.report.publish import stem
 from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.runs import run, write_tables
-from vaelib.studies.sensitivity import attacks, figures
+from vaelib.studies.sensitivity import figures
 from vaelib.studies.sensitivity import pages as panel
 from vaelib.studies.sensitivity.runs import sensitivity
 
@@ -64,8 +64,9 @@ Markdown(pages.describe(experiment))
 
 # %%
 run(experiment.runs, title=f"sensitivity, {experiment.dataset}")
-table = write_tables(experiment)["sensitivity"]
-vaes = trained_vaes(experiment)
+tables = write_tables(experiment)
+table = tables["sensitivity"]
+two = trained_vaes(experiment, methods=["normal", "dmaapx"])
 
 # %% [markdown]
 # ## One attack, step by step
@@ -75,8 +76,7 @@ vaes = trained_vaes(experiment)
 # here: how far the posterior moves. What is seen below is what that does to the decoder's picture.
 
 # %%
-two = {method: vaes[method] for method in ("normal", "dmaapx")}
-panel.draw_strip(experiment, two)
+panel.draw_strip(experiment)
 
 # %% [markdown]
 # Attack yourself: choose an image, then move the radius δ and the number of steps. (Without a kernel: the first image, below.)
@@ -97,7 +97,7 @@ static.attack_twin(two, images, 0, profile, f"attack_steps_{stem(experiment)}")
 # counts.
 
 # %%
-panel.draw_strength(experiment, attacks.attack_strength(experiment, vaes))
+panel.draw_strength(experiment, tables["attack_strength"])
 
 # %% [markdown]
 # Where the lines are still rising at the dotted protocol, *G*<sub>r</sub> is a lower bound on what an attacker can do. Note
@@ -111,11 +111,10 @@ panel.draw_strength(experiment, attacks.attack_strength(experiment, vaes))
 # to two public packages where those run. Each mark is one pair of images, judged by two variants.
 
 # %%
-pairs = attacks.similarity_pairs(experiment, vaes)
-panel.draw_spread(experiment, pairs)
+panel.draw_spread(experiment, tables["similarity_pairs"])
 
 # %%
-escape.styled(figures.spread_table(pairs)).format("{:.3f}")
+escape.styled(figures.spread_table(tables["similarity_pairs"])).format("{:.3f}")
 
 # %% [markdown]
 # *Spread* is the largest minus the smallest of the three numbers for one and the same pair. Compare it with the robustness

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vaelib.runs import Store, missing
-from vaelib.studies.sweeps.runs import smoothness
+from vaelib.studies.smoothness.runs import smoothness
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs/machines.md").read_text()
 TINY = {"n_train": 40, "n_test": 16, "epochs": 2, "nc": 4, "teacher_images": 200, "teacher_batch_size": 20, "k": 1}

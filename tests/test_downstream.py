@@ -20,15 +20,28 @@ from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.html import write_report
 from vaelib.report.reference import METHODS
-from vaelib.runs import Classifier, Network, Point, Store, VAERun, load_classifier, load_vae, resolve_data, write_tables
+from vaelib.runs import (
+    Classifier,
+    Experiment,
+    Network,
+    Point,
+    Store,
+    VAERun,
+    load_classifier,
+    load_vae,
+    resolve_data,
+    write_tables,
+)
 from vaelib.runs.cost.price import cost
+from vaelib.runs.cost.work import work
 from vaelib.runs.stages import make
+from vaelib.runs.tables import measured_tensors
 from vaelib.studies.downstream import figures as task_plots
 from vaelib.studies.downstream import pages as task_figures
 from vaelib.studies.downstream import stages as stage
 from vaelib.studies.downstream.paper import TASKS, paper_changes, paper_table_11, table_11
 from vaelib.studies.downstream.runs import downstream
-from vaelib.studies.downstream.stages import Corrupted, Downstream
+from vaelib.studies.downstream.stages import Corrupted, Downstream, Pictures
 from vaelib.studies.downstream.tables import downstream_tables
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks import CLASSIFIERS, generate, overall, posterior_means, proxy_quality, psnr, representation_accuracy
@@ -128,6 +141,23 @@ def test_a_killed_measurement_goes_on_where_it_was(made, tmp_path, monkeypatch):
     assert len(calls) == before
 
 
+def test_pictures_are_those_of_a_direct_call(made):
+    run = Pictures(vae=made.vae, images=3, samples=2)
+    for _ in range(2):
+        make(run, made.store, "cpu")
+    assert work(run).flops > 0
+    point = Point("normal", math.nan, run)
+    experiment = Experiment("downstream", None, "toy", "gaussian", [], downstream_tables, also=[point])
+    assert experiment.runs == [run]
+    (found,) = measured_tensors(experiment, Pictures, made.store).values()
+    folder, vae = made.store.require(made.data), load_vae(made.vae, made.store)
+    test, labels = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("test", "test_labels"))
+    x = test[stratified(labels, 3)].float() / 255
+    assert torch.equal(found["x"], x)
+    assert all(torch.equal(found[kind], tasks.reconstruct(vae, x, kind)) for kind in ("sample", "mean"))
+    assert torch.equal(found["prior"], generate(vae, 2))
+
+
 def test_published_images_are_taken_in_the_order_of_the_test_set(made, monkeypatch):
     """The files hold CIFAR-10's whole test set in its order; ours is a shuffled part of it."""
     data = made.data.model_copy(update={"n_test": 60})
@@ -186,7 +216,8 @@ def test_the_vaes_are_those_of_the_three_gaps(tmp_path):
         make_one("smoke", path, overrides={"n_train": 100, "n_test": 80}) for make_one in (downstream, three_gaps)
     )
     assert [point.vae.key for point in ours.points] == [point.vae.key for point in theirs.points]
-    assert len({run.corrupted.key for run in ours.runs}) == 1
+    assert len({point.run.corrupted.key for point in ours.points}) == 1
+    assert {point.vae.seed for point in ours.also} == {0}
     assert all(cost(artifact) > 0 for run in ours.runs[:1] for artifact in (run, run.corrupted))
 
 

@@ -6,19 +6,23 @@ import pandas as pd
 import pytest
 
 from vaelib import runs
+from vaelib.models.certificates import VARIANTS, certificates
 from vaelib.report.claims import OURS, evaluate_claims
 from vaelib.runs import Store, VAERun
 from vaelib.runs.stages import make, resolve_data
+from vaelib.runs.tables import rows_of
 from vaelib.studies.ground_truth import pages as report
-from vaelib.studies.ground_truth.runs import S, brackets, laboratory, rows_of, write_brackets, write_laboratory
-from vaelib.studies.ground_truth.stages import Brackets
+from vaelib.studies.ground_truth import stages
+from vaelib.studies.ground_truth.runs import S, brackets, laboratory, write_brackets, write_laboratory
+from vaelib.studies.ground_truth.stages import Brackets, Certificates
 
 TINY = {"plane_points": [40], "plane_seeds": 1, "plane_images": 2_000, "plane_samples": 4_000, "repetitions": 2,
         "world_images": 10, "bracket_images": 3, "bracket_draws": 20, "bracket_temperatures": 3}  # fmt: skip
 
 
 @pytest.fixture
-def lab():
+def lab(monkeypatch):
+    monkeypatch.setattr(stages, "VARIANTS", VARIANTS[:2])
     chosen = laboratory("smoke", TINY)
     return chosen._replace(worlds=[world for world in chosen.worlds if world.likelihood == "gaussian"])
 
@@ -42,8 +46,28 @@ def test_tiny_runs_make_tables_and_figures(lab):
     assert report.draw_training_distributions(lab).axes
     for table in (report.table_1(tables), report.remark_table(tables), report.coverage(tables)):
         assert "<table" in table.to_html()
+    assert "float32" in report.certificate_table(tables).to_html()
     assert "impossible" in report.bounds_table(tables["world_bounds"], ["likelihood", "starts"]).to_html()
     assert "seed 0" in report.provenance_note(lab)
+
+
+def test_certificates_are_those_of_a_direct_call_and_a_killed_run_goes_on(monkeypatch):
+    begun = []
+
+    def stopping(variants):
+        begun.append(variants[0].name)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return certificates(variants)
+
+    monkeypatch.setattr(stages, "VARIANTS", VARIANTS[:2])
+    monkeypatch.setattr(stages, "certificates", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        make(Certificates(), Store())
+    for _ in range(2):
+        make(Certificates(), Store())
+    assert begun == [VARIANTS[0].name, VARIANTS[1].name, VARIANTS[1].name]
+    assert rows_of(Certificates(), Store()).to_dict("records") == certificates(VARIANTS[:2])
 
 
 def test_brackets_of_a_trained_vae_are_read_from_the_store():
@@ -55,7 +79,7 @@ def test_brackets_of_a_trained_vae_are_read_from_the_store():
         make(artifact, store)
     one = Brackets(vae=run, images=3, draws=20, chains=2, temperatures=3, steps=200)
     runs.run([one], workers=0)
-    rows = rows_of(one)
+    rows = rows_of(one, store)
     assert rows.groupby("images").size().to_dict() == {"own samples": 3, "test images": 3}
     assert rows.loc[rows["images"] == "test images", "BDMC"].isna().all()
     assert (rows["ELBO*"] >= rows["ELBO"]).all()

@@ -271,8 +271,9 @@ def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     from vaelib.studies.sample_quality import pages as sheet_figures
     from vaelib.studies.sample_quality.runs import teacher_sheet
     from vaelib.studies.sensitivity.runs import sensitivity
+    from vaelib.studies.smoothness.runs import smoothness
     from vaelib.studies.sweeps import pages as sweeps
-    from vaelib.studies.sweeps.runs import limited_k, mixing, rha, sizes, smoothness
+    from vaelib.studies.sweeps.runs import limited_k, mixing, rha, sizes
     from vaelib.studies.three_gaps.runs import three_gaps
 
     path = folder / f"{NAME}.npz"

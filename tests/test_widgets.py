@@ -14,8 +14,8 @@ from vaelib.models import FullyConnectedVAE
 from vaelib.report.explorers.curves import QUANTITIES, CurvePicture, heaviest, settled, smoothed, with_gap
 from vaelib.report.explorers.frames import AttackPicture, PathPicture, TraversalPicture, informative_latents
 from vaelib.report.explorers.widgets import attack_explorer, curve_explorer, interpolation_explorer, traversal_explorer
+from vaelib.report.trained import trained_vaes
 from vaelib.runs.tables import curve
-from vaelib.studies.smoothness import figures as smoothness
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks.interpolation import interpolate
 
@@ -248,10 +248,10 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
     with pytest.raises(
         VaelibError, match=rf"vaelib run three_gaps --profile smoke --dataset {mine} --likelihood gaussian"
     ):
-        smoothness.trained_vaes(experiment)
+        trained_vaes(experiment)
     normal = [point.vae for point in experiment.points if point.series == "normal"]
     runs.run(normal, workers=0)
-    assert list(smoothness.trained_vaes(experiment, methods=["normal"])) == ["normal"]
+    assert list(trained_vaes(experiment, methods=["normal"])) == ["normal"]
     box = curve_explorer()
     assert_answers(box, [0.25])
     *_, panel = parts(box, ipywidgets.Image)

@@ -27,12 +27,14 @@ def trained_vaes(
 ) -> dict[str, VAE]:
     """Return the trained VAE of each series (or of ``methods``), read from the store; nothing is trained here.
 
+    Of several VAEs of a series and seed it is the first one: the sensitivity panel trains some again under another setting.
+
     Raises:
         VaelibError: one is not there yet, with the command that makes it.
     """
     store, vaes = Store(), {}
     for point in experiment.points:
-        if point.vae.seed == seed and (methods is None or point.series in methods):
+        if point.vae.seed == seed and point.series not in vaes and (methods is None or point.series in methods):
             if not store.has_manifest(point.vae):
                 command = f"vaelib run {experiment.name} --profile {experiment.profile.name}"
                 command += f" --dataset {shlex.quote(experiment.data.place)} --likelihood {experiment.likelihood}"

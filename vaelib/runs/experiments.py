@@ -1,6 +1,6 @@
 """An experiment as data: points, each a run with its place in a figure; and how a profile becomes settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
@@ -37,6 +37,8 @@ class Experiment(NamedTuple):
     """A profile applied to a data set, and the runs it asks for.
 
     Attributes:
+        points: the runs that a figure's curves or a panel's rows are made of.
+        also: what else is measured of them, for tables of its own.
         tables: called with the experiment and a store once the runs are there; returns its tables by name.
         files: where a table's file is not called as the table is.
     """
@@ -48,11 +50,16 @@ class Experiment(NamedTuple):
     points: list[Point]
     tables: Callable[["Experiment", Store], dict[str, pd.DataFrame]]
     files: Mapping[str, str] = {}
+    also: Sequence[Point] = ()
 
     @property
     def runs(self) -> list[Artifact]:
-        """Return the runs behind the points, each once."""
-        return list({point.run.key: point.run for point in self.points}.values())
+        """Return all runs, each once."""
+        return list({point.run.key: point.run for point in (*self.points, *self.also)}.values())
+
+    def measured(self, kind: type[Artifact]) -> list[Point]:
+        """Return what is measured of one kind beside the points."""
+        return [point for point in self.also if isinstance(point.run, kind)]
 
     @property
     def data(self) -> Data:

@@ -273,6 +273,12 @@ class Gaps(Artifact):
     reconstruction: Literal["sample", "mean"] = "sample"
     seed: int = 0
 
+    def attack(self) -> dict[str, Any]:
+        """Return what :func:`~vaelib.gaps.attack_encoder` takes of an attack."""
+        return {
+            name: getattr(self, f"attack_{name}") for name in ["restarts", "steps", "radius", "lr", "gradient", "start"]
+        }
+
 
 def plain_errors(error: ValidationError, allowed: list[str], what: str) -> VaelibError:
     """Return pydantic's complaint as one line: the setting, what is wrong, the nearest allowed name."""

@@ -31,6 +31,7 @@ from .settings import Artifact
 
 MANIFEST = "manifest.json"
 SCRATCH = "checkpoint"
+TENSORS = "tensors.safetensors"
 CHECKED = 64 * 2**20  # bytes of an artifact that are worth a checksum whenever a process first reads it: 0.1 s
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 

@@ -16,8 +16,8 @@ from ..errors import VaelibError
 from .engine import all_artifacts
 from .experiments import Experiment
 from .lock import Lock
-from .settings import RHA, Gaps, VAERun
-from .store import MANIFEST, Store, read_manifest
+from .settings import RHA, Artifact, Gaps, VAERun
+from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
 
 IDENTITY = ["dataset", "likelihood"]
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
@@ -45,6 +45,27 @@ def curve(run: VAERun | RHA | Gaps, store: Store) -> pd.DataFrame:
     if isinstance(run, RHA):
         before = before[before.effective_epoch <= run.start]
     return pd.concat([before, points], ignore_index=True)
+
+
+def measured_table(experiment: Experiment, store: Store, kind: type[Artifact]) -> pd.DataFrame:
+    """Return the rows of all that an experiment measured of one ``kind``, then whose they are."""
+    place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
+    pieces = [
+        rows_of(point.run, store).assign(**place, method=point.series, seed=point.vae.seed)
+        for point in experiment.measured(kind)
+    ]
+    return pd.concat(pieces, ignore_index=True)
+
+
+def rows_of(run: Artifact, store: Store) -> pd.DataFrame:
+    """Return what a finished run measured, as its ``rows.json`` has it."""
+    return pd.DataFrame(files.read_json(store.require(run) / "rows.json"))
+
+
+def measured_tensors(experiment: Experiment, kind: type[Artifact], store: Store | None = None) -> dict[str, Any]:
+    """Return, by series, the tensors by name that an experiment kept of one ``kind``: pictures and single curves."""
+    folders = {point.series: (store or Store()).require(point.run) for point in experiment.measured(kind)}
+    return {series: load_tensors(folder / TENSORS)[0] for series, folder in folders.items()}
 
 
 def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:

@@ -88,6 +88,13 @@ def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dic
     }
 
 
+def measured_vae(settings: Gaps, context: Context, epoch: int | None = None) -> VAE:
+    """Return the VAE as it was after ``epoch`` (default: the last), its σ no smaller than the settings allow."""
+    vae = load_vae(settings.vae, context.store, epoch, context.device)
+    vae.smallest_sigma = settings.sigma_floor
+    return vae
+
+
 def measure(settings: Gaps, context: Context, epoch: int, which: tuple[Gap, ...] = BOTH) -> list[dict[str, Any]]:
     """Return the rows of one snapshot's curve: the gaps ``which`` and what belongs to them.
 
@@ -95,8 +102,7 @@ def measure(settings: Gaps, context: Context, epoch: int, which: tuple[Gap, ...]
         VaelibError: a value that is not finite, with the settings to lower.
     """
     test, labels = context.split(settings.vae.data, "test"), context.split(settings.vae.data, "test_labels")
-    vae = load_vae(settings.vae, context.store, epoch, context.device)
-    vae.smallest_sigma = settings.sigma_floor
+    vae = measured_vae(settings, context, epoch)
     measured: dict[str, tuple[float, float]] = {}
     if "amortization" in which:
         chosen = gaps.stratified(labels, settings.amortization_images or len(test), settings.seed)

@@ -1,25 +1,22 @@
 """From the experiment ``downstream`` to its figures and Table 11 on disk: names as in the paper, footers, stamps."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ... import gaps
-from ...models import VAE
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.publish import provenance_line, publish, sheet, source_line
 from ...report.reference import SETTING, setting
 from ...report.study import Figure
 from ...report.text import how_many, number, with_error
-from ...report.trained import load_test_set
 from ...runs import Experiment, read_table, tables_folder
-from ...runs.tables import merge_table
-from ...tasks import CLASSIFIERS, generate, reconstruct
+from ...runs.tables import measured_tensors, merge_table
+from ...tasks import CLASSIFIERS
 from .figures import changes, corruptions_figure, reconstructions_figure, samples_figure, violins_figure
 from .paper import paper_changes, table_11
+from .stages import Pictures
 
 FIG04_LEFT = Figure(
     "fig04_left",
@@ -94,31 +91,28 @@ def draw_corruptions(experiment: Experiment, tables: Tables) -> ReportFigure:
     return publish(figure, FIG19, experiment)
 
 
-def draw_reconstructions(
-    experiment: Experiment, tables: Tables, vaes: Mapping[str, VAE], seed: int = 0
-) -> ReportFigure:
-    """Reconstruct nine test images, draw and save Fig. 9 as ``fig09_<dataset>``; PSNRs are of the whole test set."""
-    images, labels = load_test_set(experiment)
-    x = images[gaps.stratified(labels, 9, seed)].float() / 255
+def draw_reconstructions(experiment: Experiment, tables: Tables) -> ReportFigure:
+    """Draw and save Fig. 9 as ``fig09_<dataset>``; PSNRs are of the whole test set."""
+    shown = measured_tensors(experiment, Pictures)
     names = {"sample": "one sample\nof p(x|z)", "mean": "mean\nE[x|z]"}
-    rows = {names[kind]: {m: reconstruct(vae, x, kind, seed) for m, vae in vaes.items()} for kind in names}
+    rows = {names[kind]: {method: one[kind] for method, one in shown.items()} for kind in names}
     found = tables["downstream"].groupby(["quantity", "method"])["value"].mean()
-    captions = {(names[k], m): f"{found[f'psnr_{k}', m]:.2f} dB" for k in names for m in vaes}
+    captions = {(names[k], m): f"{found[f'psnr_{k}', m]:.2f} dB" for k in names for m in shown}
     footer = source_line(
         experiment,
-        f"VAEs of seed {seed}, z the posterior's mean; the paper shows samples",
+        "VAEs of seed 0, z the posterior's mean; the paper shows samples",
         f"below: PSNR of all {experiment.data.n_test:,} test images, mean over seeds",
     )
-    figure = reconstructions_figure(x, rows, captions, **sheet(experiment, footer))
+    figure = reconstructions_figure(next(iter(shown.values()))["x"], rows, captions, **sheet(experiment, footer))
     return publish(figure, FIG09, experiment)
 
 
-def draw_samples(experiment: Experiment, vaes: Mapping[str, VAE], count: int = 12, seed: int = 0) -> ReportFigure:
-    """Generate images from each method's prior under the same z, draw and save them as ``samples_<dataset>``."""
-    rows = {method: generate(vae, count, "sample", seed).float() / 255 for method, vae in vaes.items()}
+def draw_samples(experiment: Experiment) -> ReportFigure:
+    """Draw and save images from each method's prior under the same z as ``samples_<dataset>``."""
+    rows = {method: one["prior"].float() / 255 for method, one in measured_tensors(experiment, Pictures).items()}
     footer = source_line(
         experiment,
-        f"VAEs of seed {seed}",
+        "VAEs of seed 0",
         "x ~ p(x|z), one sample; a column has the same z ~ N(0, I)",
     )
     figure = samples_figure(rows, **sheet(experiment, footer))

@@ -14,7 +14,7 @@ from ...runs.settings import Data, checked
 from ...tasks.inception import FEWEST as FEWEST_FID
 from ...tasks.representation import FEWEST
 from ..three_gaps.runs import three_gaps
-from .stages import Corrupted, Downstream
+from .stages import Corrupted, Downstream, Pictures
 from .tables import downstream_tables
 
 
@@ -70,4 +70,5 @@ def downstream(
         )
     shared = shared_settings(base.data, base.profile)
     points = [Point(p.series, math.nan, checked(Downstream, {"vae": p.vae} | shared, "a run")) for p in base.points]
-    return base._replace(name="downstream", points=points, tables=downstream_tables)
+    also = [Point(p.series, math.nan, Pictures(vae=p.vae)) for p in base.points if p.vae.seed == 0]
+    return base._replace(name="downstream", points=points, also=also, tables=downstream_tables)

@@ -15,13 +15,13 @@ from ...data.corruptions import CORRUPTIONS, corrupt, load_official
 from ...data.datasets import subset
 from ...errors import VaelibError
 from ...models import VAE
-from ...runs.cost.work import CLASSIFIED, PIXELS, Work
+from ...runs.cost.work import CLASSIFIED, PIXELS, Work, vae_work
 from ...runs.kinds import makes
 from ...runs.settings import Artifact, Data, VAERun
 from ...runs.stages.classifier import Classifier, load_classifier
 from ...runs.stages.context import Context
 from ...runs.stages.vae import load_vae
-from ...runs.store import load_array
+from ...runs.store import TENSORS, load_array, save_tensors
 from ...tasks.representation import FEWEST
 
 
@@ -54,6 +54,16 @@ class Downstream(Artifact):
         if not self.corrupted.data == self.classifier.data == self.vae.data:
             raise ValueError("corrupted images and classifier are of another data set than the VAE; give its own")
         return self
+
+
+class Pictures(Artifact):
+    """What one trained VAE shows: test images reconstructed (Fig. 9), and images from its prior."""
+
+    kind: ClassVar[str] = "pictures"
+    vae: VAERun
+    images: int = Field(9, ge=1, description="of D_test, stratified")
+    samples: int = Field(12, ge=1, description="of the prior; every VAE gets the same z")
+    seed: int = 0
 
 
 CLEAN, OVERALL = "clean", "overall"  # beside the corruptions' names: the images as they are; one corruption an image
@@ -175,3 +185,18 @@ def make_downstream(settings: Downstream, context: Context) -> None:
     if broken:
         raise VaelibError(f"{broken} of {who} is not finite; look at its reconstructions and samples, the VAE is kept")
     files.write_json(context.folder / "measured.json", rows)
+
+
+@makes(
+    Pictures,
+    work=lambda run: vae_work(run.vae, 2 * run.images, 2 * run.images + run.samples, 3),
+    size=lambda run: PIXELS * run.vae.data.channels * (12 * run.images + run.samples),
+)
+def make_pictures(settings: Pictures, context: Context) -> None:
+    """Reconstruct test images, from one sample of p(x|z) and as its mean, and generate."""
+    test, labels = (context.split(settings.vae.data, name) for name in ("test", "test_labels"))
+    vae = load_vae(settings.vae, context.store, device=context.device)
+    x = test[gaps.stratified(labels, settings.images, settings.seed).to(test.device)].float() / 255
+    shown = {kind: tasks.reconstruct(vae, x, kind, settings.seed) for kind in ("sample", "mean")}
+    shown |= {"x": x, "prior": tasks.generate(vae, settings.samples, "sample", settings.seed)}
+    save_tensors(context.folder / TENSORS, shown)

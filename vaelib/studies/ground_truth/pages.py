@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from ...models.certificates import certificates
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import machine_note
@@ -13,9 +12,8 @@ from ...report.publish import publish_alone, stamp
 from ...report.rules import SAME
 from ...report.study import Figure
 from ...report.text import how_many, listed, number, with_error
-from ...runs import Store, tables_folder
+from ...runs import Store
 from ...runs.provenance import commit
-from ...runs.tables import merge_table
 from .figures import (
     accuracy_figure,
     brackets_figure,
@@ -208,10 +206,8 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
     return styled(shown.rename(columns={"lower": "both (lower)"})).hide(axis="index")
 
 
-def certificate_table(lab: Laboratory) -> Any:
-    """Compute, save and return the likelihoods' certificates (:mod:`vaelib.models.certificates`)."""
-    found = pd.DataFrame(certificates())
-    merge_table(tables_folder(lab.profile.name) / "certificates.csv", found, ["likelihood"])
+def certificate_table(tables: Tables) -> Any:
+    """Return the likelihoods' certificates (:mod:`vaelib.models.certificates`)."""
     shown = {  # column -> its name and format
         "likelihood": ("likelihood", "{}"),
         "mass_error": ("|Σp − 1|, largest", "{:.0e}"),
@@ -220,7 +216,7 @@ def certificate_table(lab: Laboratory) -> Any:
         "precision": ("float32 − float64, relative", "{:.0e}"),
         "code_excess": ("code − (−log₂ p), bits", "{:+.1f}"),
     }
-    table = found[list(shown)].rename(columns={column: name for column, (name, _) in shown.items()})
+    table = tables["certificates"][list(shown)].rename(columns={column: name for column, (name, _) in shown.items()})
     return styled(table).format(dict(shown.values())).hide(axis="index")
 
 

@@ -5,13 +5,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ...files import read_json
 from ...runs.profiles import Profile, load_profile
 from ...runs.settings import Artifact
 from ...runs.store import Store
-from ...runs.tables import merge_table, tables_folder
+from ...runs.tables import IDENTITY, merge_table, rows_of, tables_folder
 from ..three_gaps.runs import three_gaps
-from .stages import Brackets, Calibration, Plane, Remark, WorldBounds
+from .stages import Brackets, Calibration, Certificates, Plane, Remark, WorldBounds
 
 S, LINEAR, DECODER = ("letter S", "known"), ("linear-Gaussian", "known"), "random decoder"  # in place of data sets
 WORLDS = {"bernoulli": 0.5, "gaussian": 0.3, "mol": 0.3}  # likelihood -> the decoder's gain
@@ -27,11 +26,12 @@ class Laboratory(NamedTuple):
     calibration: Calibration
     remarks: list[Remark]
     worlds: list[WorldBounds]
+    certificates: Certificates = Certificates()
 
     @property
     def runs(self) -> list[Artifact]:
         """Return all runs, the longest first."""
-        return [*self.planes, *self.worlds, self.calibration, *self.remarks]
+        return [*self.planes, *self.worlds, self.certificates, self.calibration, *self.remarks]
 
 
 def laboratory(profile: str = "laptop", overrides: Mapping[str, Any] | None = None) -> Laboratory:
@@ -81,23 +81,18 @@ def brackets(
     }
 
 
-def rows_of(run: Artifact, store: Store | None = None) -> pd.DataFrame:
-    """Return what a finished run of the laboratory measured."""
-    return pd.DataFrame(read_json((store or Store()).require(run) / "rows.json"))
-
-
 def _joined(runs: Sequence[Artifact], setting: tuple[str, str], *names: str, **columns: Any) -> pd.DataFrame:
     """Return the rows of several runs, with the fields ``names`` of each beside them."""
     pieces = []
     for run in runs:
         fields = {COLUMN.get(name, name): getattr(run, name) for name in names}
         about = dict(zip(("dataset", "likelihood"), setting, strict=True)) | fields | columns
-        pieces.append(rows_of(run).assign(**about, key=run.key))
+        pieces.append(rows_of(run, Store()).assign(**about, key=run.key))
     return pd.concat(pieces, ignore_index=True)
 
 
 def write_laboratory(lab: Laboratory) -> Tables:
-    """Write ``plane``, ``calibration``, ``remark_b5`` and ``world_bounds`` from the finished runs and return them."""
+    """Write the tables of the finished runs and return them: ``plane``, ``calibration``, ``remark_b5`` and so on."""
     tables = {
         "plane": _joined(lab.planes, S, "points", "seed", source="p_data of Fig. 1, known"),
         "calibration": _joined([lab.calibration], LINEAR),
@@ -105,9 +100,11 @@ def write_laboratory(lab: Laboratory) -> Tables:
         "world_bounds": pd.concat(
             [_joined([run], (DECODER, run.likelihood), "starts", "seed") for run in lab.worlds], ignore_index=True
         ),
+        "certificates": rows_of(lab.certificates, Store()),
     }
     for name, table in tables.items():
-        merge_table(tables_folder(lab.profile.name) / f"{name}.csv", table)
+        identity = [column for column in IDENTITY if column in table]
+        merge_table(tables_folder(lab.profile.name) / f"{name}.csv", table, identity)
     return tables
 
 

@@ -14,6 +14,7 @@ from ...data import plane
 from ...data.worlds import DecoderWorld, linear_world, random_decoder, unique_share
 from ...errors import VaelibError
 from ...gaps import calibration
+from ...models.certificates import VARIANTS, certificates
 from ...runs.cost.work import Work, vae_work
 from ...runs.kinds import makes
 from ...runs.settings import Artifact, LikelihoodName, VAERun
@@ -92,6 +93,12 @@ class Brackets(Artifact):
     seed: int = 0
 
 
+class Certificates(Artifact):
+    """The tests that every likelihood must pass (:mod:`vaelib.models.certificates`); a bound is worth as much as its density."""
+
+    kind: ClassVar[str] = "certificates"
+
+
 PER_STD = 2.0  # grid points a standard deviation of p_data: 3,700 in all
 COPIES, RARE, MISSED = 0.05, 0.01, 10.0  # what counts as a copy of D_train, as outside p_data, as missed
 
@@ -146,14 +153,19 @@ def make_plane(settings: Plane, context: Context) -> None:
 def make_calibration(settings: Calibration, context: Context) -> None:
     """Estimate each quantity again and again; write estimates, stated errors and exact values."""
     world, vae, train = calibration.calibration_world(settings.train_images)
-    rows = []
-    for number in range(settings.repetitions):
-        found = calibration.estimates(
-            world, vae, train, images=settings.images, k=settings.draws, seed=settings.seed + number
-        )
-        rows += [{"repetition": number, **one._asdict()} for one in found]
-        context.report((number + 1) / settings.repetitions, f"repetition {number + 1}")
-    _write(context, rows)
+
+    def rows(number: int) -> list[dict[str, Any]]:
+        options = {"images": settings.images, "k": settings.draws, "seed": settings.seed + number}
+        found = calibration.estimates(world, vae, train, **options)
+        return [{"repetition": number, **one._asdict()} for one in found]
+
+    context.measure(range(settings.repetitions), rows)
+
+
+@makes(Certificates, work=lambda run: Work(core=2.5 * len(VARIANTS)))
+def make_certificates(settings: Certificates, context: Context) -> None:
+    """Write a row a likelihood."""
+    context.measure(VARIANTS, lambda variant: certificates((variant,)))
 
 
 @makes(Remark)

@@ -1,20 +1,15 @@
 """From the experiment ``sensitivity`` to its figures on disk: the panel, the floors, MS-SSIM's spread, the attack."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
-from ...gaps import attack_path, ms_ssim
 from ...gaps.robustness import RECONSTRUCTIONS
-from ...models import VAE
 from ...report.canvas import ReportFigure
 from ...report.publish import provenance_line, publish, sheet, source_line
 from ...report.study import Figure
-from ...report.trained import load_test_set
-from ...runs import Experiment
-from ...tasks import reconstruct
-from .attacks import protocol_of
+from ...runs import Experiment, Gaps
+from ...runs.tables import measured_tensors
 from .figures import floors_figure, sensitivity_figure, spread_figure, strength_figure, strip_figure
+from .stages import AttackSteps
 from .tables import PROTOCOL
 
 PANEL = Figure(
@@ -43,6 +38,11 @@ STEPS = Figure(
     "attack_steps",
     "One test image under attack, step by step, and what becomes of its reconstruction.",
 )
+
+
+def protocol_of(experiment: Experiment, method: str) -> Gaps:
+    """Return the measurement of a method's first VAE, as notebook 03 makes it."""
+    return next(point.run for point in experiment.points if point.series == method)
 
 
 def _footer(experiment: Experiment, table: pd.DataFrame, shown: str) -> str:
@@ -93,30 +93,16 @@ def draw_strength(experiment: Experiment, table: pd.DataFrame) -> ReportFigure:
     return publish(figure, STRENGTH, experiment)
 
 
-def draw_strip(experiment: Experiment, vaes: Mapping[str, VAE], index: int = 0) -> ReportFigure:
-    """Attack one test image, draw and save its way step by step as ``attack_steps_<dataset>``."""
-    images, _ = load_test_set(experiment)
-    x, rows, captions = images[index].float() / 255, {}, {}
-    for method, vae in vaes.items():
-        run = protocol_of(experiment, method)
-        options = {"lr": run.attack_lr, "gradient": run.attack_gradient, "start": run.attack_start, "index": index}
-        path = attack_path(vae, x, (0.0, run.attack_radius), steps=run.attack_steps, **options).cpu()
-        stops = sorted({0, *(round(run.attack_steps * share) for share in (0.02, 0.1, 0.2, 0.4, 1))})
-        inputs = path[[0] + [1] * len(stops), [0, *stops]]
-        outputs = reconstruct(vae, inputs, "mean")
-        rows[method], captions[method] = (
-            (inputs, outputs),
-            tuple(_lost(one, run.similarity) for one in (inputs, outputs)),
-        )
-    heads = ["x", *(f"step {stop}" if stop else "random start" for stop in stops)]
-    shown = (
-        f"VAEs of seed 0, test image {index} · {_words(experiment)} · E[x|z = μ] · below: MS-SSIM with the first column"
+def draw_strip(experiment: Experiment) -> ReportFigure:
+    """Draw and save the attack on one test image, step by step, as ``attack_steps_<dataset>``."""
+    run, rows, captions = experiment.measured(AttackSteps)[0].run, {}, {}
+    for method, found in measured_tensors(experiment, AttackSteps).items():
+        rows[method] = found["inputs"], found["outputs"]
+        captions[method] = tuple(["", *(f"{value:.2f}" for value in row[1:])] for row in found["similarity"].tolist())
+    heads = ["x", *(f"step {stop}" if stop else "random start" for stop in run.stops)]
+    footer = source_line(
+        experiment,
+        f"VAEs of seed 0, test image {run.index} · {_words(experiment)} · E[x|z = μ] · "
+        "below: MS-SSIM with the first column",
     )
-    footer = source_line(experiment, shown)
     return publish(strip_figure(rows, captions, heads, **sheet(experiment, footer)), STEPS, experiment)
-
-
-def _lost(images, variant: str) -> list[str]:
-    """Return the similarity of each picture with the first, as text."""
-    found = ms_ssim(images[:1].expand_as(images), images, variant=variant)
-    return ["", *(f"{value:.2f}" for value in found[1:].tolist())]

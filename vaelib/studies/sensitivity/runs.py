@@ -14,12 +14,10 @@ from ...runs.experiments import Experiment, Point, gaps_for, vae_for
 from ...runs.profiles import PROTOCOLS, Profile, TrainingVariant
 from ...runs.settings import Gaps, checked
 from ..three_gaps.runs import three_gaps
-from .stages import Remeasured
+from .stages import SIGN_LR, AttackSteps, AttackStrength, Remeasured, SimilarityPairs
 from .tables import panel_tables
 
-SIGN_LR = (
-    0.1  # of δ: a step of the sign's attack, so that ten reach the border; with η = 1 each would cross the whole box
-)
+SHOWN = ("normal", "dmaapx")  # whose attack is drawn step by step
 STARTS, STARTED = 12, 50  # climbs towards q* an image, and images at most
 ZHANG = {"amortization_steps": 10, "amortization_lr": 5e-3, "amortization_samples": 1}  # Zhang et al. 2022, on MNIST
 
@@ -109,6 +107,16 @@ def _trained_again(experiment: Experiment, base: list[Point]) -> list[Point]:
     return points
 
 
+def _also(base: list[Point]) -> list[Point]:
+    """Return what is measured of the attack itself, and of MS-SSIM on its pairs, for the VAEs of the first seed."""
+    return [
+        Point(point.series, math.nan, kind(**{n: v for n, v in point.run if not n.startswith("amortization")}))
+        for kind in (SimilarityPairs, AttackStrength, AttackSteps)
+        for point in base
+        if point.vae.seed == 0 and (kind is not AttackSteps or point.series in SHOWN)
+    ]
+
+
 def sensitivity(
     profile: str = "laptop",
     dataset: str = "fashion_mnist",
@@ -117,7 +125,8 @@ def sensitivity(
 ) -> Experiment:
     """Return the panel's runs on the VAEs of :func:`~vaelib.studies.three_gaps.runs.three_gaps`, whose arguments and errors it has.
 
-    The points are those of the three gaps, then one for each variant, method and seed.
+    The points are those of the three gaps, then one for each variant, method and seed. Beside them the attack and MS-SSIM
+    are measured themselves.
     """
     experiment = three_gaps(profile, dataset, likelihood, overrides)
     seeds = experiment.profile.sensitivity_seeds or experiment.profile.seeds
@@ -128,6 +137,5 @@ def sensitivity(
         for point in base:
             values = dict(point.run) | changes | {"variant": variant, "gaps": touched}
             again.append(Point(point.series, math.nan, checked(Remeasured, values, "the sensitivity panel")))
-    return experiment._replace(
-        name="sensitivity", points=[*base, *again, *_trained_again(experiment, base)], tables=panel_tables
-    )
+    points = [*base, *again, *_trained_again(experiment, base)]
+    return experiment._replace(name="sensitivity", points=points, also=_also(base), tables=panel_tables)

@@ -6,7 +6,7 @@ of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by se
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -15,7 +15,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from ...errors import VaelibError
 from ...models import VAE
 from ...report.canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
 from ...report.escape import styled
@@ -23,10 +22,10 @@ from ...report.pictures import LINE_LABEL, draw_path, image_row, image_rows
 from ...report.publish import publish, sheet, source_line
 from ...report.study import Figure
 from ...report.text import number, with_error
-from ...report.trained import load_test_set, trained_vaes
-from ...runs import Experiment, tables_folder
-from ...runs.tables import merge_table
-from ...tasks.interpolation import Interpolation, different_pairs, interpolate, path_statistics
+from ...runs import Experiment
+from ...tasks.interpolation import Interpolation, interpolate
+from .stages import OnePath
+from .tables import shown_paths
 
 FIG03 = Figure(
     "fig03",
@@ -85,29 +84,15 @@ def smoothness_figure(
     return fig
 
 
-def chosen_pair(labels: Tensor, pair: Sequence[int] | None = None) -> list[int]:
-    """Return ``pair`` checked, or two test images of different classes drawn by seed 0 where it is None."""
-    if pair is None:
-        return different_pairs(labels, 1)[0].tolist()
-    if len(pair) != 2 or not all(0 <= index < len(labels) for index in pair):
-        raise VaelibError(
-            f"pair = {pair} names no two test images; give two numbers from 0 to {len(labels) - 1}, or None"
-        )
-    return list(pair)
-
-
-def draw_smoothness(
-    experiment: Experiment, vaes: Mapping[str, VAE], pair: list[int], *, samples: int = 16, seed: int = 0
-) -> ReportFigure:
-    """Compute, draw and save Fig. 3 for the test images ``pair`` = (x_0, x_1) as ``fig03_<dataset>``."""
-    images, _ = load_test_set(experiment)
-    x0, x1 = (images[index] for index in pair)
-    paths = {name: interpolate(vae, x0, x1, samples=samples, seed=seed) for name, vae in vaes.items()}
+def draw_smoothness(experiment: Experiment) -> ReportFigure:
+    """Draw and save Fig. 3 as ``fig03_<dataset>``."""
+    pair, paths = shown_paths(experiment)
+    run = experiment.measured(OnePath)[0].run
     footer = source_line(
         experiment,
         f"x₀, x₁: test images {pair[0]}, {pair[1]}",
-        f"seed {seed}",
-        f"thin: one reconstruction of each z, as in the paper; thick and band: mean and central 80 % of {samples}",
+        f"seed {run.seed}",
+        f"thin: one reconstruction of each z, as in the paper; thick and band: mean and central 80 % of {run.samples}",
         "images: E[x|z]",
     )
     return publish(smoothness_figure(paths, **sheet(experiment, footer)), FIG03, experiment)
@@ -121,29 +106,6 @@ def snapshots(vaes: Mapping[str, VAE], x0: Tensor, x1: Tensor, count: int = 9) -
         rows[LABELS[method]] = path.images
         captions[LABELS[method]] = [number(value) for value in path.mean.tolist()]
     return image_rows(rows, "E[x|z] from x₁ (left) to x₀ (right), and the mean log q below (nats)", captions)
-
-
-def write_paths(experiment: Experiment) -> pd.DataFrame:
-    """Measure every VAE of the experiment on the same pairs of test images; write ``smoothness_paths.csv``.
-
-    Columns: dataset, likelihood, method, seed, first, second (the images), those of
-    :class:`~vaelib.tasks.interpolation.PathStatistics`, and quiet_variation, the variation of the curve with E[x|z_α] in
-    place of x̃_α. Returns this experiment's rows.
-    """
-    images, labels = load_test_set(experiment)
-    chosen, tables = different_pairs(labels, experiment.profile.path_pairs), []
-    for seed in sorted({point.vae.seed for point in experiment.points}):
-        for method, vae in trained_vaes(experiment, seed).items():
-            about = {"dataset": experiment.dataset, "likelihood": experiment.likelihood, "method": method, "seed": seed}
-            ends = dict(zip(("first", "second"), chosen.T.tolist(), strict=True))
-            measured = path_statistics(vae, images, chosen)._asdict()
-            measured["quiet_variation"] = path_statistics(
-                vae, images, chosen, samples=1, reconstruction="mean"
-            ).variation
-            tables.append(pd.DataFrame(about | ends | {name: v.tolist() for name, v in measured.items()}))
-    table = pd.concat(tables, ignore_index=True)
-    merge_table(tables_folder(experiment.profile.name) / "smoothness_paths.csv", table)
-    return table
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -1,10 +1,10 @@
 """The record of the study of smoothness."""
 
 from ...report.study import Study
-from ..sweeps.runs import smoothness
 from ..sweeps.study import on_one_network
 from .claims import PART
 from .figures import FIG03
+from .runs import smoothness
 
 STUDY = Study(
     name="smoothness",

@@ -159,7 +159,8 @@ def describe_sweeps(*experiments: Experiment) -> str:
     lines[0] += to_be_made(todo)
     for one in experiments:
         known = studies().get(one.name)
-        line = f"- {known.paper if known and known.paper else one.name}: {len(one.runs)} VAEs"
+        vaes = len({point.run.key for point in one.points})
+        line = f"- {known.paper if known and known.paper else one.name}: {vaes} VAEs"
         if one.name == "limited_k" and not any(point.series == "held_out" for point in one.points):
             line += "; no control, because beside these N there are not as many real images again"
         lines.append(line)

@@ -1,9 +1,8 @@
-"""The sweeps as data: which runs stand behind Figs. 3–8 and 14–16, on the residual network.
+"""The sweeps as data: which runs stand behind Figs. 4–8 and 14–16, on the residual network.
 
 =====================  =======  ==============================================  ==============================================
 experiment             figure   series                                          x
 =====================  =======  ==============================================  ==============================================
-``smoothness``         3        normal, dmaapx                                  none
 ``limited_k``          4 right  normal, dmaapx, held_out (a control)            k
 ``rha``                5        normal, normal_rha, dmaapx, dmaapx_rha          none
 ``latents``            6        mz1, mz10                                       mz
@@ -79,12 +78,6 @@ def sweep(points: Callable[[Base, int], list[Point]]) -> Callable[..., Experimen
     Arguments and errors as for :func:`~vaelib.studies.three_gaps.runs.three_gaps`; the network is residual.
     """
     return experiment
-
-
-@sweep
-def smoothness(base: Base, seed: int) -> list[Point]:
-    """Return the two VAEs between whose latents Fig. 3 interpolates."""
-    return [Point(method, math.nan, base.vae(method, seed)) for method in ("normal", "dmaapx")]
 
 
 @sweep
