@@ -77,7 +77,8 @@ def test_what_make_takes_without_a_look_is_what_the_code_knows():
 
 FAKE_PYTHON = """#!/bin/bash
 if [ "$3" = studies ]; then
-  printf '%s\\n' "ALL := $(basename -as .py notebooks/*.py | tr '\\n' ' ')" 'SWEEPS :=' 'HEADLINE := 03_three_gaps' 'LEDGER := 10_claims'
+  echo ALL := $(basename -as .py notebooks/*.py)
+  printf '%s\\n' 'SWEEPS :=' 'HEADLINE := 03_three_gaps' 'LEDGER := 10_claims'
   exit
 fi
 for word; do printf '%s\\0' "$word"; done >> "$CALLS"; printf '\\n\\0' >> "$CALLS"
