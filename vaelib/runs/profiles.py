@@ -175,6 +175,15 @@ class Profile(Settings):
     c2st_lr: float = Field(1e-3, gt=0)
     c2st_decay: bool = Field(False, description="let it fall linearly to 0")
 
+    def changed(self, changes: Mapping[str, Any]) -> "Profile":
+        """Return the profile with some settings changed."""
+        return Profile(**self.model_dump() | dict(changes))
+
+    def values(self, record: type[Settings], prefix: str = "", **given: Any) -> dict[str, Any]:
+        """Return the values of a record's fields: those ``given``, and of the others what ``prefix`` + its name says here."""
+        own = {name: prefix + name for name in record.model_fields if prefix + name in Profile.model_fields}
+        return {name: getattr(self, setting) for name, setting in own.items()} | given
+
 
 def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:
     """Return the network of Table 3: fully connected for grey digits and clothes, else residual under mixtures."""

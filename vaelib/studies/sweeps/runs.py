@@ -108,15 +108,9 @@ def rha(base: Base, seed: int) -> list[Point]:
     points = []
     for method in ("normal", "dmaapx"):
         run = base.vae(method, seed)
-        values = {
-            "vae": run,
-            "start": half,
-            "epochs": run.epochs,
-            "source": base.budget.rha_source,
-            "real_share": base.budget.rha_real_share,
-            "evaluations": tuple(epoch for epoch in run.evaluations if epoch > half),
-            "seed": seed,
-        }
+        late = tuple(epoch for epoch in run.evaluations if epoch > half)
+        given = {"vae": run, "start": half, "epochs": run.epochs, "evaluations": late, "seed": seed}
+        values = base.budget.values(RHA, "rha_", **given)
         asleep = checked(RHA, values, "Reverse Half Asleep")
         points += [Point(method, math.nan, run), Point(f"{method}_rha", math.nan, asleep)]
     return points
