@@ -17,7 +17,6 @@ gradient of the inputs, one for that of the weights), a step on inputs alone two
 
 from typing import NamedTuple
 
-from ...models import build_likelihood
 from ...models.residual import VARIANTS
 from ..kinds import kind_of
 from ..settings import Artifact, Network, Pretrained, Teacher, VAERun
@@ -52,15 +51,9 @@ class Work(NamedTuple):
         return self.fc + self.residual + self.training + self.sampling
 
 
-def outputs_a_pixel(network: Network, channels: int) -> int:
-    """Return K: 1 number a sub-pixel, or the mixture's."""
-    options = {"mol": {"mixtures": network.mixtures, "rgb": network.rgb}}
-    return build_likelihood(network.likelihood, **options.get(network.likelihood, {})).channels_out(channels)
-
-
 def vae_macs(network: Network, channels: int) -> tuple[int, int]:
     """Return the MACs of encoding and of decoding one image."""
-    k = outputs_a_pixel(network, channels)
+    k = network.pixels().channels_out(channels)
     if network.architecture == "fc":
         h, d_z = network.hidden, network.latents
         return PIXELS * channels * h + h * h + 2 * h * d_z, d_z * h + h * h + PIXELS * k * h
@@ -72,7 +65,7 @@ def vae_macs(network: Network, channels: int) -> tuple[int, int]:
 
 def vae_parameters(network: Network, channels: int) -> int:
     """Return the parameters of a VAE; the residual network's as Fig. 8 proves them."""
-    k = outputs_a_pixel(network, channels)
+    k = network.pixels().channels_out(channels)
     if network.architecture == "fc":
         h, d_z = network.hidden, network.latents
         return PIXELS * channels * h + 2 * h * h + 3 * h * d_z + 4 * h + 2 * d_z + PIXELS * k * (h + 1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ... import files, gaps, rng
 from ...data import augmentation
 from ...errors import VaelibError
-from ...models import VAE, FullyConnectedVAE, ResidualVAE, build_likelihood
+from ...models import VAE, FullyConnectedVAE, ResidualVAE
 from ...models.weights import load_weights
 from ...samplers.bank import Bank as BankImages
 from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
@@ -25,11 +25,7 @@ from .context import Context
 
 def build_vae(network: Network, channels: int, seed: int = 0) -> VAE:
     """Return an untrained VAE; its weights are a function of the seed."""
-    options = {
-        "gaussian": {"sigma": network.sigma, "mean": network.mean},
-        "mol": {"mixtures": network.mixtures, "rgb": network.rgb},
-    }
-    likelihood = build_likelihood(network.likelihood, **options.get(network.likelihood, {}))
+    likelihood = network.pixels()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "vae"))
         if network.architecture == "fc":
