@@ -16,7 +16,8 @@ from PIL import Image
 from ..files import read_json, write_atomic
 from ..runs.profiles import protocol
 from .claims import NOT_RUN, OURS, PAPER, require_build
-from .explorers.static import TEMPLATES, TRAVERSAL, curve_twin, read_twin
+from .explorers.curves import curve_twin
+from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
 from .reference import NAMES, setting
 from .sources import rows_of, source_of
 from .study import studies
