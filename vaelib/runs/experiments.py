@@ -13,7 +13,6 @@ from .profiles import PROTOCOLS, Profile, architecture, protocol
 from .settings import Artifact, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
 from .stages import lowered, resolve_data, spare_images
 from .stages.classifier import Classifier
-from .store import Store
 
 
 class Point(NamedTuple):
@@ -47,7 +46,7 @@ class Experiment(NamedTuple):
     dataset: str
     likelihood: str
     points: list[Point]
-    tables: Callable[["Experiment", Store], dict[str, pd.DataFrame]]
+    tables: Callable[..., dict[str, pd.DataFrame]]  # (experiment, store)
     files: Mapping[str, str] = {}
 
     @property

@@ -1,10 +1,10 @@
 """Explorers for notebooks, built by plain functions: an ``observe`` callback puts new PNG bytes into a ``widgets.Image``.
 
-==============================  =====================================================================
-:func:`interpolation_explorer`  a line between the latents of two test images (Fig. 3)
-:func:`traversal_explorer`      one latent of an image moved, the others kept
-:func:`attack_explorer`         an image under attack, by radius and steps (Eq. 10)
-==============================  =====================================================================
+| explorer                       | shows                                                  |
+| ------------------------------ | ------------------------------------------------------ |
+| :func:`interpolation_explorer` | a line between the latents of two test images (Fig. 3) |
+| :func:`traversal_explorer`     | one latent of an image moved, the others kept          |
+| :func:`attack_explorer`        | an image under attack, by radius and steps (Eq. 10)    |
 
 Nothing here trains, and neither pyplot nor ``Output`` widgets are used, so nothing piles up or flickers. The trained
 VAEs come from :func:`~vaelib.report.trained.trained_vaes`, which says what to run where one is missing.

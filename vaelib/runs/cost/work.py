@@ -3,13 +3,13 @@ r"""How much work an artifact is, counted from the shapes of its networks: no ma
 Multiply-adds (MACs) of one image through each network; a FLOP count is twice that. With n = nc, m = mz, C image
 channels, K parameters a pixel, h = hidden, w = width of the U-Net:
 
-=================  =====================================================================================================
-fully connected    1024 C h + h² + 2 h d_z to encode, d_z h + h² + 1024 K h to decode
-residual           2304 n² + (4096 C + 128 m) n to encode, 6400 n² + (64 m + 1024 K) n to decode:
-                   8704 n² + 114,688 n + 192 m n in all for CIFAR-10
-U-Net ``small``    59,104 w² + 18,432 C w; it has 1015 w² + (181 + 72 C) w + 4 C parameters
-U-Net ``edm``      1,271,840 w² + 36,864 C w; it has 3596 w² + (646 + 36 C) w + C parameters
-=================  =====================================================================================================
+| network         | MACs                                                                           |
+| --------------- | ------------------------------------------------------------------------------ |
+| fully connected | 1024 C h + h² + 2 h d_z to encode, d_z h + h² + 1024 K h to decode             |
+| residual        | 2304 n² + (4096 C + 128 m) n to encode, 6400 n² + (64 m + 1024 K) n to decode: |
+|                 | 8704 n² + 114,688 n + 192 m n in all for CIFAR-10                              |
+| U-Net ``small`` | 59,104 w² + 18,432 C w; it has 1015 w² + (181 + 72 C) w + 4 C parameters       |
+| U-Net ``edm``   | 1,271,840 w² + 36,864 C w; it has 3596 w² + (646 + 36 C) w + C parameters      |
 
 The tests count the same with ``torch.utils.flop_counter``. A training step is three forward passes (one for the
 gradient of the inputs, one for that of the weights), a step on inputs alone two. Normalisation is left out.

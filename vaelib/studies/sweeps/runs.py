@@ -1,17 +1,15 @@
 """The sweeps as data: which runs stand behind Figs. 3–8 and 14–16, on the residual network.
 
-=====================  =======  ==============================================  ==============================================
-experiment             figure   series                                          x
-=====================  =======  ==============================================  ==============================================
-``smoothness``         3        normal, dmaapx                                  none
-``limited_k``          4 right  normal, dmaapx, held_out (a control)            k
-``rha``                5        normal, normal_rha, dmaapx, dmaapx_rha          none
-``latents``            6        mz1, mz10                                       mz
-``sizes``              7, 8     normal, dmaapx                                  none: nc and mz are columns
-``mollify``            14       normal, normal_mollify, dmaapx, dmaapx_mollify  none
-``mixing``             15       no_augmentation, aug_tuned                      real images, percent
-``teacher_fractions``  16       normal, dmaapx                                  share of D_train that the teacher saw, percent
-=====================  =======  ==============================================  ==============================================
+| experiment            | figure  | series                                         | x |
+| --------------------- | ------- | ---------------------------------------------- | --- |
+| ``smoothness``        | 3       | normal, dmaapx                                 | none |
+| ``limited_k``         | 4 right | normal, dmaapx, held_out (a control)           | k |
+| ``rha``               | 5       | normal, normal_rha, dmaapx, dmaapx_rha         | none |
+| ``latents``           | 6       | mz1, mz10                                      | mz |
+| ``sizes``             | 7, 8    | normal, dmaapx                                 | none: nc and mz are columns |
+| ``mollify``           | 14      | normal, normal_mollify, dmaapx, dmaapx_mollify | none |
+| ``mixing``            | 15      | no_augmentation, aug_tuned                     | real images, percent |
+| ``teacher_fractions`` | 16      | normal, dmaapx                                 | share of D_train that the teacher saw, % |
 
 Equal settings are one run: the base VAEs (normal training and DMaaPx at the profile's nc and mz) serve every figure.
 """
