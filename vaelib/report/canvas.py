@@ -127,6 +127,11 @@ class ReportFigure(Figure):
         """Write a text beside the panels: titles and footers have users' names in them, whose $ is no formula."""
         return super().text(*place, **{"parse_math": False} | look)
 
+    def box(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add axes by their place in inches and return them."""
+        w, h = self.get_size_inches()
+        return self.add_axes((x / w, y / h, width / w, height / h))
+
     def words(self) -> str:
         """Return what the figure shows, for those who do not see it: its title, panels with their axes, and series."""
         said = [text.get_text() for text in (self._suptitle, *self.texts[:1]) if text is not None][:1]
@@ -159,11 +164,11 @@ def series_handles(
 
 def canvas(
     n_panels: int,
-    title: str,
     handles: Sequence[Line2D],
+    *,
+    title_note: str,
     footer: str = "",
     stamp: str | None = None,
-    *,
     brackets: int = 0,
     axes_width: float | None = None,
     across: int | None = None,
@@ -184,34 +189,50 @@ def canvas(
     lines = textwrap.wrap(footer, int(width / 0.057))
     below, above = 0.14 * max(len(lines) - 1, 0), 0.2 * (math.ceil(len(handles) / max(columns, 1)) - 1)
     height, bottom = height + below + above + (floors - 1) * pitch, bottom + below
-    fig = ReportFigure(figsize=(width, height))
-
-    def box(x: float, y: float, w: float) -> Axes:
-        return fig.add_axes((x / width, y / height, w / width, axes_height / height))
-
+    fig = _framed(width, height, title_note, lines, stamp)
     pairs = []
     for i in range(n_panels):
         floor, place = divmod(i, across)
         x, y = place * (left + axes_width + 0.1 + strip_width) + left, bottom + (floors - 1 - floor) * pitch
-        pairs.append((box(x, y, axes_width), box(x + axes_width + 0.1, y, strip_width)))
+        strip = (x + axes_width + 0.1, y, strip_width, axes_height)
+        pairs.append((fig.box(x, y, axes_width, axes_height), fig.box(*strip)))
     for _, strip in pairs:
         strip.axis("off")
-    frame_sheet(fig, title, handles, columns, lines, stamp)
+    sheet_legend(fig, handles, columns)
     return fig, pairs
 
 
-def frame_sheet(
-    fig: Figure, title: str, handles: Sequence[Line2D], columns: int, lines: Sequence[str], stamp: str | None
-) -> None:
-    """Write a sheet's title and legend (in ``columns``) above, its footer's ``lines`` below, its stamp across."""
-    width, height = fig.get_size_inches()
-    edge = 0.12 / width
+def blank(
+    width: float,
+    height: float,
+    *,
+    title_note: str,
+    footer: str = "",
+    stamp: str | None = None,
+    wrap: int = 0,
+    grows: bool = True,
+    middle: float = 0.45,
+) -> tuple[ReportFigure, float]:
+    """Return a figure (inches) with title, footer and stamp, and how high its footer is.
+
+    It ``grows`` by the footer, whose lines have at most ``wrap`` letters (0: as many as fit); the stamp stands at ``middle``.
+    """
+    lines = textwrap.wrap(footer, wrap or int(width / 0.057))
+    below = 0.14 * len(lines)
+    return _framed(width, height + below * grows, title_note, lines, stamp, middle), below
+
+
+def _framed(
+    width: float, height: float, title: str, lines: Sequence[str], stamp: str | None, middle: float = 0.45
+) -> ReportFigure:
+    """Return a figure with its title above, its footer's ``lines`` below, its stamp across."""
+    fig, edge = ReportFigure(figsize=(width, height)), 0.12 / width
     fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
-    sheet_legend(fig, handles, columns)
     fig.text(edge, 0.08 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
     if stamp:
         style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-        fig.text(0.5, 0.45, stamp, fontsize=min(4.4 * width, 48), **style)
+        fig.text(0.5, middle, stamp, fontsize=min(4.4 * width, 48), **style)
+    return fig
 
 
 def sheet_legend(fig: Figure, handles: Sequence[Artist], columns: int, **look) -> None:
@@ -287,11 +308,6 @@ def nats(ax: Axes) -> None:
     low, high = ax.get_ylim()
     ax.yaxis.set_major_locator(MaxNLocator(6))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if high - low > 8 else "{x:,.1f}"))
-
-
-def frame_of(title_note: str, footer: str = "", stamp: str | None = None, paper: pd.DataFrame | None = None) -> dict:
-    """Return what every figure shares, by name; a misspelt name is an error."""
-    return {"title_note": title_note, "footer": footer, "stamp": stamp, "paper": paper}
 
 
 def known_methods(table: pd.DataFrame) -> list[str]:
