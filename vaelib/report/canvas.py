@@ -33,49 +33,21 @@ WARM_UP = 0.2  # the share of a run's epochs that no axis has to show: there ELB
 # Blue for normal training, green for DMaaPx and purples for augmentation, as in the paper. Hues were kept and lightness
 # computed (tests/test_colours.py): any two that meet in a figure are at least 20 apart (CIEDE2000) for trichromats,
 # protanopes and deuteranopes. The order is that of legends and brackets.
-COLOURS = {
-    "normal": "#25688E",
-    "normal_rha": "#56B4E9",
-    "normal_mollify": "#56B4E9",
-    "dmaapx": "#009E73",
-    "dmaapx_rha": "#00472F",
-    "dmaapx_mollify": "#00472F",
-    "held_out": "#AA4400",
-    "no_augmentation": "#8C4A0F",
-    "aug_tuned": "#2A035F",
-    "aug_naive": "#B976F7",
-    "few_latents": "#25688E",
-    "more_latents": "#56B4E9",
+SERIES = {  # colour; marker, for those who see no colours; name
+    "normal": ("#25688E", "o", "Normal training"),
+    "normal_rha": ("#56B4E9", "X", "Normal + RHA"),
+    "normal_mollify": ("#56B4E9", "X", "Aug.Mollify"),
+    "dmaapx": ("#009E73", "s", "DMaaPx"),
+    "dmaapx_rha": ("#00472F", "P", "DMaaPx + RHA"),
+    "dmaapx_mollify": ("#00472F", "P", "DMaaPx + Aug.Mollify"),
+    "held_out": ("#AA4400", "^", "Held-out real images"),
+    "no_augmentation": ("#8C4A0F", "X", "No augmentation"),
+    "aug_tuned": ("#2A035F", "D", "Aug.Tuned"),
+    "aug_naive": ("#B976F7", "v", "Aug.Naive"),
+    "few_latents": ("#25688E", "o", "fewer latents"),
+    "more_latents": ("#56B4E9", "D", "more latents"),
 }
-# Lines say the same by shape, for those who see no colours.
-MARKERS = {
-    "normal": "o",
-    "normal_rha": "X",
-    "normal_mollify": "X",
-    "dmaapx": "s",
-    "dmaapx_rha": "P",
-    "dmaapx_mollify": "P",
-    "held_out": "^",
-    "no_augmentation": "X",
-    "aug_tuned": "D",
-    "aug_naive": "v",
-    "few_latents": "o",
-    "more_latents": "D",
-}
-LABELS = {
-    "normal": "Normal training",
-    "normal_rha": "Normal + RHA",
-    "normal_mollify": "Aug.Mollify",
-    "dmaapx": "DMaaPx",
-    "dmaapx_rha": "DMaaPx + RHA",
-    "dmaapx_mollify": "DMaaPx + Aug.Mollify",
-    "held_out": "Held-out real images",
-    "no_augmentation": "No augmentation",
-    "aug_tuned": "Aug.Tuned",
-    "aug_naive": "Aug.Naive",
-    "few_latents": "fewer latents",
-    "more_latents": "more latents",
-}
+COLOURS, MARKERS, LABELS = ({name: look[part] for name, look in SERIES.items()} for part in range(3))
 
 
 class MeasuredMargins(LayoutEngine):

@@ -10,7 +10,7 @@ from ... import gaps
 from ...models import VAE
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
-from ...report.publish import provenance_line, publish, sheet, source_line
+from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line
 from ...report.reference import SETTING, setting
 from ...report.study import Figure
 from ...report.text import how_many, number, with_error
@@ -72,10 +72,7 @@ def draw_violins(experiment: Experiment, tables: Tables) -> ReportFigure:
     """Draw and save Fig. 4 (left) as ``fig04_left_<dataset>``."""
     paper = None
     footer = _footer(experiment, tables, "a point: one corruption and seed; bar and number: mean")
-    if experiment.profile.name in ("gpu", "paper") and (experiment.dataset, experiment.likelihood) == (
-        "cifar10",
-        "mol",
-    ):
+    if as_in_paper(experiment):
         paper, footer = paper_changes(), f"{footer} · diamonds: the paper's means"
     figure = violins_figure(tables["corruptions"], paper=paper, **sheet(experiment, footer))
     return publish(figure, FIG04_LEFT, experiment)

@@ -10,8 +10,7 @@ from ...progress import duration
 from ...report.canvas import ReportFigure
 from ...report.escape import in_markdown, styled
 from ...report.pages import to_be_made
-from ...report.publish import provenance_line, publish, sheet, title
-from ...report.reference import SWEEP_SETTING
+from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
 from ...report.study import Figure
 from ...report.text import number, with_error
 from ...runs import Bank, Experiment, Store, missing
@@ -102,12 +101,10 @@ def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> Re
 
 def draw_c2st(experiment: Experiment, tables: Tables) -> ReportFigure:
     """Draw and save Fig. 18 as ``fig18_<dataset>``; the paper's beneath where the scale is the paper's."""
-    rows, profile = tables["c2st"], experiment.profile.name
-    setting = (experiment.dataset, experiment.likelihood)
-    paper = paper_c2st() if profile in ("gpu", "paper") and setting == SWEEP_SETTING else None
+    rows, paper = tables["c2st"], paper_c2st() if as_in_paper(experiment) else None
     taught = rows[rows["series"] == "teacher"]
     shown = "line: mean, whiskers: ± 1.96 sd, points: seeds"
-    footer = provenance_line(rows, profile=profile, shown=shown)
+    footer = provenance_line(rows, profile=experiment.profile.name, shown=shown)
     footer += (
         f" · network {rows['network'].iloc[0]}, learned from {int(taught['learned_from'].max()):,} images of each kind, tested on "
         f"{int(taught['tested'].max()):,} of each · dots at the right: seeds of the control"

@@ -8,8 +8,8 @@ import pandas as pd
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import in_markdown, styled
 from ...report.pages import to_be_made
-from ...report.publish import provenance_line, publish, sheet, title
-from ...report.reference import SWEEP_SETTING, paper_sweep, paper_sweep_curves
+from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
+from ...report.reference import paper_sweep, paper_sweep_curves
 from ...report.study import Figure
 from ...report.text import how_many, number
 from ...runs import RHA, Experiment, Store, missing
@@ -116,10 +116,8 @@ OVER_X = {
 
 def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | None) -> dict:
     """Return what every figure of a sweep shares; the paper's numbers only where the scale is the paper's."""
-    comparable = experiment.profile.name in ("gpu", "paper")
-    comparable &= (experiment.dataset, experiment.likelihood) == SWEEP_SETTING
     about = {"profile": experiment.profile.name, "alone": "one seed, as in the paper"}
-    beneath = paper if comparable else None
+    beneath = paper if as_in_paper(experiment) else None
     footer = provenance_line(rows, **about) + ("" if beneath is None else " · thin and faint: the paper's")
     return sheet(experiment, footer) | {"paper": beneath}
 
