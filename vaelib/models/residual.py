@@ -124,11 +124,7 @@ def _down(channels: int, nc: int) -> list[nn.Module]:
 
 def _up(nc: int) -> list[nn.Module]:
     """Return the layers that double a map's sides."""
-    return [
-        nn.ConvTranspose2d(nc, nc, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(nc),
-        nn.ReLU(inplace=True),
-    ]
+    return [nn.ConvTranspose2d(nc, nc, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(nc), nn.ReLU(inplace=True)]
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -25,8 +25,7 @@ from ..training.vae import VAEState, train_vae
 from .three_gaps.sentences import QUANTITIES, UNCLEAR, direction
 
 SHOWN_ATTACK = Figure(
-    "tour_attack",
-    "Test images under attack, and what becomes of their reconstructions (notebook 00).",
+    "tour_attack", "Test images under attack, and what becomes of their reconstructions (notebook 00)."
 )
 SHOWN_OVERFITTING = Figure(
     "tour_overfitting",

@@ -136,10 +136,7 @@ def violins_figure(corruptions: pd.DataFrame, *, paper: pd.DataFrame | None = No
 
 
 def reconstructions_figure(
-    images: Tensor,
-    rows: Mapping[str, Mapping[str, Tensor]],
-    captions: Mapping[tuple[str, str], str],
-    **frame,
+    images: Tensor, rows: Mapping[str, Mapping[str, Tensor]], captions: Mapping[tuple[str, str], str], **frame
 ) -> ReportFigure:
     """Return Fig. 9: nine images, and beside them what each method makes of them, one row a kind of reconstruction.
 

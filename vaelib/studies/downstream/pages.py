@@ -114,9 +114,7 @@ def draw_samples(experiment: Experiment, vaes: Mapping[str, VAE], count: int = 1
     """Generate images from each method's prior under the same z, draw and save them as ``samples_<dataset>``."""
     rows = {method: generate(vae, count, "sample", seed).float() / 255 for method, vae in vaes.items()}
     footer = source_line(
-        experiment,
-        f"VAEs of seed {seed}",
-        "x ~ p(x|z), one sample; a column has the same z ~ N(0, I)",
+        experiment, f"VAEs of seed {seed}", "x ~ p(x|z), one sample; a column has the same z ~ N(0, I)"
     )
     figure = samples_figure(rows, **sheet(experiment, footer))
     return publish(figure, SAMPLES, experiment)

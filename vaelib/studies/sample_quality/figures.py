@@ -30,11 +30,7 @@ def _picture(fig: ReportFigure, images: Tensor, columns: int, box: tuple[float, 
 
 
 def samples_figure(
-    real: Tensor,
-    samples: Tensor,
-    strip: Mapping[str, Tensor],
-    distances: Mapping[str, Sequence[float]],
-    **frame,
+    real: Tensor, samples: Tensor, strip: Mapping[str, Tensor], distances: Mapping[str, Sequence[float]], **frame
 ) -> ReportFigure:
     """Return Fig. 17: real images beside samples, and below the samples nearest to D_train with their neighbours.
 

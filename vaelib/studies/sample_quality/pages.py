@@ -81,11 +81,7 @@ def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> Re
     strip = dict(
         zip(
             STRIP,
-            (
-                chosen,
-                _split(experiment, "train")[found["train_index"][order]],
-                test[found["test_index"][order]],
-            ),
+            (chosen, _split(experiment, "train")[found["train_index"][order]], test[found["test_index"][order]]),
             strict=True,
         )
     )

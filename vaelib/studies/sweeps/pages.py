@@ -35,15 +35,9 @@ FIG05 = Figure(
     "Reverse Half Asleep on normal training and on DMaaPx (Fig. 5). A bracket is a gap at the last epoch.",
     table="rha",
 )
-FIG06 = Figure(
-    "fig06",
-    "The three gaps of normal training with few and with more latents (Fig. 6).",
-    table="latents",
-)
+FIG06 = Figure("fig06", "The three gaps of normal training with few and with more latents (Fig. 6).", table="latents")
 FIG07 = Figure(
-    "fig07",
-    "ELBOs and gaps over the latent channels mz and the internal channels nc (Fig. 7).",
-    table="sizes",
+    "fig07", "ELBOs and gaps over the latent channels mz and the internal channels nc (Fig. 7).", table="sizes"
 )
 FIG14 = Figure(
     "fig14",
@@ -51,11 +45,7 @@ FIG14 = Figure(
     "the last epoch; below the dotted line the axis is pressed together.",
     table="mollify",
 )
-FIG15 = Figure(
-    "fig15",
-    "Training on a mixture of real and synthetic images (Fig. 15).",
-    table="mixing",
-)
+FIG15 = Figure("fig15", "Training on a mixture of real and synthetic images (Fig. 15).", table="mixing")
 FIG16 = Figure(
     "fig16",
     "DMaaPx with diffusion models that saw only a part of the training images (Fig. 16).",
@@ -157,7 +147,7 @@ def describe_sweeps(*experiments: Experiment) -> str:
         f"**{in_markdown(title(experiments[0]))}** · {in_markdown(data.label)} · "
         f"N = {data.n_train:,} training and {data.n_test:,} test images · "
         f"residual VAE, nc = {profile.nc} and mz = {profile.mz} unless varied · {profile.epochs} effective epochs · "
-        f"{how_many(profile.sweep_seeds, 'seed')}. ",
+        f"{how_many(profile.sweep_seeds, 'seed')}. "
     ]
     todo = missing([run for one in experiments for run in one.runs], Store())
     lines[0] += to_be_made(todo)
