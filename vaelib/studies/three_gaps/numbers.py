@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...report.canvas import LABELS
 from ...report.escape import nothing, styled
-from ...report.reference import METHODS, SETTING, paper_curves
+from ...report.reference import METHODS, SETTING, of_setting, paper_curves
 from ...report.rules import interval95
 from ...report.text import number
 from ...runs import Experiment, tables_folder
@@ -41,7 +41,7 @@ def _with_gaps(wide: pd.DataFrame) -> pd.DataFrame:
 def _paper_at(dataset: str, likelihood: str, method: str, epochs: np.ndarray) -> pd.DataFrame:
     """Return the paper's curves of one method read at some epochs, NaN where they do not reach."""
     curves = paper_curves()
-    own = curves[(curves[SETTING] == [dataset, likelihood]).all(axis=1) & (curves["method"] == method)]
+    own = of_setting(curves, dataset, likelihood).query("method == @method")
     columns = {}
     for quantity, curve in own.sort_values("effective_epoch").groupby("quantity"):
         x = curve["effective_epoch"].to_numpy()
