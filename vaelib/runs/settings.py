@@ -25,6 +25,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def only(self, names: str) -> dict[str, Any]:
+        """Return some fields by name, as keyword arguments."""
+        return {name: getattr(self, name) for name in names.split()}
+
 
 class Artifact(Settings):
     """Settings of something kept in the store.
@@ -279,6 +283,12 @@ class Gaps(Artifact):
     similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
     reconstruction: Literal["sample", "mean"] = "sample"
     seed: int = 0
+
+    def attack(self) -> dict[str, Any]:
+        """Return what :func:`~vaelib.gaps.attack_encoder` takes of an attack."""
+        return {
+            name: getattr(self, f"attack_{name}") for name in ["restarts", "steps", "radius", "lr", "gradient", "start"]
+        }
 
 
 def plain_errors(error: ValidationError, allowed: list[str], what: str) -> VaelibError:

@@ -151,15 +151,7 @@ def make_vae(settings: VAERun, context: Context) -> None:
     vae = build_vae(settings.network, settings.data.channels, settings.seed).to(context.device)
     state = VAEState(vae, settings.lr)
     distribution = training_distribution(settings, context)
-    loop = train_vae(
-        state,
-        distribution,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        lr_decay=settings.lr_decay,
-        seed=settings.seed,
-        amp=settings.amp,
-    )
+    loop = train_vae(state, distribution, **settings.only("epochs batch_size lr_decay seed amp"))
     follow(
         context,
         state,

@@ -10,7 +10,7 @@ from ...report.escape import in_markdown, styled
 from ...report.pages import to_be_made
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
 from ...report.reference import paper_sweep, paper_sweep_curves
-from ...report.study import Figure
+from ...report.study import Figure, study_named
 from ...report.text import how_many, number
 from ...runs import RHA, Experiment, Store, missing
 from .figures import (
@@ -63,17 +63,6 @@ EARLY_STOPPING = Figure(
     table="mollify",
 )
 
-SWEEP_FIGURES = {
-    "smoothness": "Fig. 3",
-    "limited_k": "Fig. 4 (right)",
-    "rha": "Fig. 5",
-    "latents": "Fig. 6",
-    "sizes": "Figs. 7 and 8",
-    "mollify": "Fig. 14",
-    "mixing": "Fig. 15",
-    "teacher_fractions": "Fig. 16",
-}
-
 SWEEP_COLUMNS = {
     "elbo_train": "ELBO on D_train",
     "elbo_test": "ELBO on D_test",
@@ -87,15 +76,6 @@ LINES = -1.0  # in place of NaN, which finds no partner: the x of a series that 
 SWEEP_LABELS = LABELS | {"normal_mollify": "Normal + Aug.Mollify"}
 
 Tables = dict[str, pd.DataFrame]
-FIGURES = {
-    "limited_k": FIG04_RIGHT,
-    "rha": FIG05,
-    "latents": FIG06,
-    "sizes": FIG07,
-    "mollify": FIG14,
-    "mixing": FIG15,
-    "teacher_fractions": FIG16,
-}
 OVER_X = {
     "limited_k": limited_k_figure,
     "sizes": sizes_figure,
@@ -125,7 +105,7 @@ def draw_sweep(experiment: Experiment, tables: Tables) -> ReportFigure:
         figure = mollify_figure(curves, rows, clean=clean, **_frame(experiment, rows, paper_sweep_curves(name)))
     else:
         figure = latents_figure(curves, rows, **_frame(experiment, rows, paper_sweep_curves(name)))
-    return publish(figure, FIGURES[name], experiment)
+    return publish(figure, study_named(name).figures[0], experiment)
 
 
 def draw_path(experiment: Experiment, tables: Tables, axis: str = "log") -> ReportFigure:
@@ -152,7 +132,7 @@ def describe_sweeps(*experiments: Experiment) -> str:
     todo = missing([run for one in experiments for run in one.runs], Store())
     lines[0] += to_be_made(todo)
     for one in experiments:
-        line = f"- {SWEEP_FIGURES[one.name]}: {len(one.runs)} VAEs"
+        line = f"- {study_named(one.name).paper}: {len(one.runs)} VAEs"
         if one.name == "limited_k" and not any(point.series == "held_out" for point in one.points):
             line += "; no control, because beside these N there are not as many real images again"
         lines.append(line)
