@@ -25,18 +25,8 @@ from .text import number
 
 LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
 VERDICTS = ("supported", "contradicted", "not_testable")
-
-
-BARE = (
-    "study",
-    "dataset",
-    "likelihood",
-    "caption",
-    "alt",
-    "table",
-    "command",
-    "commit",
-)  # of a figure without a record
+# Of a figure without a record.
+BARE = ("study", "dataset", "likelihood", "caption", "alt", "table", "command", "commit")
 
 
 def write_report(build: Path, out: Path | None = None) -> Path:

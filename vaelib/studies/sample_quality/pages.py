@@ -8,12 +8,12 @@ from torch import Tensor
 
 from ...progress import duration
 from ...report.canvas import ReportFigure
-from ...report.escape import in_markdown, styled
-from ...report.pages import to_be_made
+from ...report.escape import styled
+from ...report.pages import headed
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
 from ...report.study import Figure
 from ...report.text import number, with_error
-from ...runs import Bank, Experiment, Store, missing
+from ...runs import Bank, Experiment, Store
 from ...runs.external import source_of_samples
 from ...runs.provenance import commit
 from ...runs.store import load_array, load_tensors
@@ -61,13 +61,11 @@ def describe_sheet(experiment: Experiment) -> str:
     """Return what a data sheet consists of, as Markdown."""
     profile, audit = experiment.profile, audit_of(experiment)
     shares = sorted({point.x for point in experiment.points if point.series == "teacher"})
-    todo = missing(experiment.runs, Store())
     about = (
         f"{_about(experiment)} · {audit.bank.size:,} samples of each · teachers "
         f"of {', '.join(f'{x:.0f}' for x in shares)} % of the training images · {profile.c2st_seeds} two-sample tests each"
     )
-    name = title(experiment).rpartition(",")[0]
-    return f"**{in_markdown(name)}** · {in_markdown(about)}. {to_be_made(todo)}"
+    return headed(title(experiment).rpartition(",")[0], about, experiment)
 
 
 def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> ReportFigure:

@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 
 from ...report.canvas import LABELS, ReportFigure
-from ...report.escape import in_markdown, styled
-from ...report.pages import to_be_made
+from ...report.escape import styled
+from ...report.pages import headed
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
 from ...report.reference import paper_sweep, paper_sweep_curves
 from ...report.study import Figure, study_named
 from ...report.text import how_many, number
-from ...runs import RHA, Experiment, Store, missing
+from ...runs import RHA, Experiment
 from .figures import (
     early_stopping_figure,
     latents_figure,
@@ -123,14 +123,12 @@ def draw_early_stopping(experiment: Experiment, rows: pd.DataFrame) -> ReportFig
 def describe_sweeps(*experiments: Experiment) -> str:
     """Return what sweeps over one data set consist of, as Markdown: what they share, then a line each."""
     profile, data = experiments[0].profile, experiments[0].data
-    lines = [
-        f"**{in_markdown(title(experiments[0]))}** · {in_markdown(data.label)} · "
-        f"N = {data.n_train:,} training and {data.n_test:,} test images · "
+    about = (
+        f"{data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
         f"residual VAE, nc = {profile.nc} and mz = {profile.mz} unless varied · {profile.epochs} effective epochs · "
-        f"{how_many(profile.sweep_seeds, 'seed')}. "
-    ]
-    todo = missing([run for one in experiments for run in one.runs], Store())
-    lines[0] += to_be_made(todo)
+        f"{how_many(profile.sweep_seeds, 'seed')}"
+    )
+    lines = [headed(title(experiments[0]), about, *experiments)]
     for one in experiments:
         line = f"- {study_named(one.name).paper}: {len(one.runs)} VAEs"
         if one.name == "limited_k" and not any(point.series == "held_out" for point in one.points):

@@ -81,25 +81,11 @@ def against_paper(curves: pd.DataFrame) -> pd.DataFrame:
                     | {"low": low, "high": high, "seeds": len(known), "paper": theirs, "ratio": known.mean() / theirs}
                     | {"verdict": verdict}
                 )
-    columns = [
-        *SETTING,
-        "method",
-        "quantity",
-        "effective_epoch",
-        "ours",
-        "low",
-        "high",
-        "seeds",
-        "paper",
-        "ratio",
-        "verdict",
-    ]
-    table, rank = (
-        pd.DataFrame(rows, columns=columns),
-        {name: place for place, name in enumerate((*METHODS, *QUANTITIES))},
-    )
+    keys = [*SETTING, "method", "quantity", "effective_epoch"]
+    table = pd.DataFrame(rows, columns=[*keys, "ours", "low", "high", "seeds", "paper", "ratio", "verdict"])
+    rank = {name: place for place, name in enumerate((*METHODS, *QUANTITIES))}
     return table.sort_values(
-        columns[:5], key=lambda c: c.map(rank) if c.name in ("method", "quantity") else c, ignore_index=True
+        keys, key=lambda c: c.map(rank) if c.name in ("method", "quantity") else c, ignore_index=True
     )
 
 
