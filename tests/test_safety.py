@@ -270,7 +270,7 @@ def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     from vaelib.studies.downstream.runs import downstream
     from vaelib.studies.sample_quality import pages as sheet_figures
     from vaelib.studies.sample_quality.runs import teacher_sheet
-    from vaelib.studies.sensitivity import runs as sensitivity
+    from vaelib.studies.sensitivity.runs import sensitivity
     from vaelib.studies.sweeps.runs import limited_k, mixing, rha, sizes, smoothness
     from vaelib.studies.three_gaps.runs import three_gaps
 

@@ -11,11 +11,8 @@ from filelock import SoftFileLease, Timeout
 
 from ..errors import VaelibError
 
-BEAT, LOOK, SILENT = (
-    5.0,
-    0.25,
-    60.0,
-)  # seconds between touches, between looks, and after which a silent holder counts as dead
+# Seconds between touches, between looks, and after which a silent holder counts as dead.
+BEAT, LOOK, SILENT = 5.0, 0.25, 60.0
 
 
 class Lock:
@@ -32,8 +29,8 @@ class Lock:
         except Timeout:
             if self.what:
                 about = dict(line.partition("=")[::2] for line in self._text().splitlines())
-                who = f"process {about.get('pid', '?')} on {about.get('host', '?')}"
-                print(f"{self.what} is being made by {who}; waiting for it", flush=True)
+                process, host = about.get("pid", "?"), about.get("host", "?")
+                print(f"{self.what} is being made by process {process} on {host}; waiting for it", flush=True)
             self.lease.acquire(poll_interval=LOOK)
         return self
 
