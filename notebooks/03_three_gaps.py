@@ -38,7 +38,7 @@ overrides = {}  # settings of the profile by name, for example {"epochs": 50, "s
 from IPython.display import Markdown
 
 from vaelib.report import claims, escape, pages
-from vaelib.report.explorers import static, widgets
+from vaelib.report.explorers import curves
 from vaelib.runs import run, write_tables
 from vaelib.studies.three_gaps import numbers, sentences
 from vaelib.studies.three_gaps import pages as figures
@@ -77,14 +77,14 @@ tables = write_tables(experiment)
 figures.draw_three_gaps(experiment, tables)
 
 # %% [markdown]
-# Every run by itself: pick some (Ctrl-click), smooth, or take a logarithmic axis. This reads all runs in the store, a list for
-# each data set, *N* and number of epochs, and needs a kernel; below it, for readers without one, the runs of this notebook.
+# Every run by itself: pick some, smooth, or take a logarithmic axis. This shows all runs in the store, a list for each data set,
+# *N* and number of epochs, and is left out of the rendered page; below it are the runs of this notebook.
 
 # %% tags=["interactive"]
-widgets.curve_explorer()
+curves.curve_explorer()
 
 # %%
-static.curve_twin(tables["curves"])
+curves.curve_twin(tables["curves"])
 
 # %% [markdown]
 # ## Do not compare ELBOs across training distributions

@@ -25,7 +25,7 @@ from PIL import Image
 
 from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import judge_build
-from vaelib.report.explorers.curves import heaviest, settled, smoothed
+from vaelib.report.explorers.curves import CurveLists, curve_twin, heaviest, settled
 from vaelib.report.explorers.static import attack_twin
 from vaelib.report.html import write_report
 from vaelib.report.notebooks import run as run_notebook
@@ -135,6 +135,18 @@ def drawn(page):
     return [np.array([place.split(",") for place in line.split()], dtype=float) for line in lines]
 
 
+def smoothed(values, weight, first):
+    """Return a curve averaged exponentially from its point ``first`` on, which nothing earlier drags.
+
+    y_t = Σ_s w^{t-s} x_s / Σ_s w^{t-s}, first ≤ s ≤ t, for points that are taken as evenly spaced; y_t = x_t before.
+    """
+    result = np.array(values, dtype=float)
+    for t in range(first, len(values)):
+        weights = weight ** np.arange(t - first, -1, -1)
+        result[t] = weights @ values[first : t + 1] / weights.sum()
+    return result
+
+
 def curves_answer(page):
     """Pick runs, smooth and change the axis of the report's training curves, and compare with the library's numbers."""
     curves = json.loads(page.locator(".curves").get_attribute("data-points"))["elbo_test"]
@@ -162,6 +174,25 @@ def curves_answer(page):
     assert page.locator(".curves > svg").text_content() == "no such run picked"
     for run in page.locator(".curves .run").all():
         run.check()
+
+
+def test_one_list_of_runs_is_shown_at_a_time_and_answers(browser, tmp_path):
+    rows = pd.DataFrame({"method": "normal", "seed": 0, "quantity": "elbo_test", "effective_epoch": [1, 2, 3, 4, 5]})
+    twins = [curve_twin(rows.assign(value=values)) for values in ([1.0, 2, 3, 4, 5], [5.0, 4, 3, 2, 1])]
+    file = tmp_path / "lists.html"
+    file.write_text(CurveLists(dict(zip(("<b>up", "down"), twins, strict=True)))._repr_html_(), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    visible = page.locator("figure.curves:visible")
+    assert visible.count() == 1
+    up, down = drawn(page)  # both are drawn, one is shown
+    assert up[0, 1] > up[-1, 1]
+    assert down[0, 1] < down[-1, 1]
+    assert json.loads(visible.get_attribute("data-points"))["elbo_test"][0][1] == [1, 2, 3, 4, 5]
+    page.locator("select").first.select_option("down")
+    assert visible.count() == 1
+    assert json.loads(visible.get_attribute("data-points"))["elbo_test"][0][1] == [5, 4, 3, 2, 1]
+    page.close()
 
 
 def test_the_report_works_from_a_file_with_the_network_cut(browser, report):

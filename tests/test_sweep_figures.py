@@ -386,7 +386,7 @@ def test_a_sweep_of_ones_own_has_a_line_and_a_table_and_no_figure_of_another():
     assert "- mine: 1 VAEs" in sweep_figures.describe_sweeps(experiment)
     rows = rows_of("limited_k").assign(experiment="mine")
     assert sweep_figures.sweep_table(rows)["ELBO on D_test", "paper (CIFAR-10)"].isna().all()
-    with pytest.raises(VaelibError, match="no figure here; choose one of limited_k"):
+    with pytest.raises(VaelibError, match="no figure here; draw your own"):
         sweep_figures.draw_sweep(experiment, {"rows": rows, "curves": None})
 
 

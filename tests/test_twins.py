@@ -16,14 +16,16 @@ from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
 from vaelib.report import html
 from vaelib.report.explorers import static as twins
+from vaelib.report.explorers.curves import curve_twin
 from vaelib.report.explorers.frames import PathPicture
-from vaelib.report.explorers.static import Twin, attack_twin, curve_twin, keep, read_twin, traversal_twin, twin_of
+from vaelib.report.explorers.static import Twin, attack_twin, keep, read_twin, traversal_twin, twin_of
 from vaelib.report.html import write_report
 from vaelib.report.sources import source_of
-from vaelib.studies.three_gaps.pages import FIG11, FIG12, FIG13
+from vaelib.studies.three_gaps.pages import FIG13, HEADLINES
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks.interpolation import interpolate
 
+FIG11, FIG12 = (HEADLINES["fashion_mnist", likelihood] for likelihood in ("gaussian", "mol"))
 FIGURES = [
     ("fig11_fashion_mnist", FIG11, "gaussian"),
     ("fig12_fashion_mnist", FIG12, "mol"),

@@ -1,13 +1,11 @@
 r"""Toy worlds whose p_data is known: what the paper can only argue for (Fig. 1, Table 1, Remark B.5) is a number here.
 
-==========================  ===========================================  ===============================
-world                       x                                            known exactly
-==========================  ===========================================  ===============================
-`vaelib.data.plane`         points in the plane                          density; entropy by quadrature
-:class:`FiniteWorld`        one of M images                              density, entropy
-:class:`DecoderWorld`       images of a VAE, z ~ N(0, I), x ~ p(x|z)     the z behind each x
-:class:`LinearWorld`        the same, x = W z + b + σ ε                  also density, entropy
-==========================  ===========================================  ===============================
+| world                 | x                                         | known exactly                  |
+| --------------------- | ----------------------------------------- | ------------------------------ |
+| `vaelib.data.plane`   | points in the plane                       | density; entropy by quadrature |
+| :class:`FiniteWorld`  | one of M images                           | density, entropy               |
+| :class:`DecoderWorld` | images of a VAE, z ~ N(0, I), x ~ p(x\|z) | the z behind each x            |
+| :class:`LinearWorld`  | the same, x = W z + b + σ ε               | also density, entropy          |
 
 Every world draws ``sample(n, seed)``; entropies and densities are in nats, differential where x is continuous. The
 two criteria of Table 1 for a training distribution p are :func:`unique_share` of its samples (1) and

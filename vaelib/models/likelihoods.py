@@ -6,13 +6,11 @@ distribution for Bernoulli and the mixture of logistics. The Gaussian's density 
 and its mean are each clipped to [0, 1]: at m = 0 a draw is 0 half the time, 0.4 σ on average (3 grey levels at σ = 0.03),
 and the mean is 0.
 
-=====================  ============================================  ===============================
-name                   density of one pixel                          the paper uses it for
-=====================  ============================================  ===============================
-``bernoulli``          Bernoulli(sigmoid(l))                         BinaryMNIST
-``gaussian``           N(x; sigmoid(m), 0.03²), constant kept        FashionMNIST (Figs. 11, 13)
-``mol``                10 discretised logistics (:mod:`.mol`)        FashionMNIST (Fig. 12), CIFAR-10
-=====================  ============================================  ===============================
+| name          | density of one pixel                   | the paper uses it for            |
+| ------------- | -------------------------------------- | -------------------------------- |
+| ``bernoulli`` | Bernoulli(sigmoid(l))                  | BinaryMNIST                      |
+| ``gaussian``  | N(x; sigmoid(m), 0.03²), constant kept | FashionMNIST (Figs. 11, 13)      |
+| ``mol``       | 10 discretised logistics (:mod:`.mol`) | FashionMNIST (Fig. 12), CIFAR-10 |
 """
 
 import math

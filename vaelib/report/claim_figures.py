@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..runs.provenance import commit
-from .canvas import GREY, STYLE, ReportFigure, sheet_legend
+from .canvas import GREY, STYLE, ReportFigure, blank, sheet_legend
 from .claims import AUDIT, NOT_RUN, OURS, PAPER
 from .publish import publish_alone
 from .reference import NAMES
@@ -31,6 +31,7 @@ CLAIMS = Figure(
 Row = Mapping[str, Any]
 # Green and vermilion differ in lightness too; what cannot be told is light.
 VERDICTS = {"supported": "#00563B", "contradicted": "#d55e00", "not_testable": "#c9ced4"}
+UNCUT = 1_000  # letters: this footer has one line
 FAR = 30  # margins beyond this many half-widths are drawn there
 LINE, LEFT, WIDTH = 0.19, 4.0, 4.2  # inches: a row's height, room for its name, the axes' width
 
@@ -78,14 +79,6 @@ def _bars(ax: Axes, counts: Mapping[str, Mapping[str, int]], sections: Sequence[
     ax.spines[["bottom", "left"]].set_visible(False)
 
 
-def _legend(fig: ReportFigure, handles: Sequence[Any], title: str) -> None:
-    """Write the title and one row of legend at the top of a sheet."""
-    width, height = fig.get_size_inches()
-    edge = 0.12 / width
-    fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
-    sheet_legend(fig, handles, len(handles), handlelength=1.2, columnspacing=1.2)
-
-
 def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFigure:
     """Return the verdicts by section of the paper: on our runs, and of the same rules on the paper's own numbers."""
     ours = by_section(row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN)
@@ -93,9 +86,8 @@ def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFi
     sections = sorted({*papers, *ours}, key=_place)
     tall = 0.24 * len(sections)
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=(8.2, tall + 1.35))
-        width, height = fig.get_size_inches()
-        boxes = [fig.add_axes((x / width, 0.35 / height, 3.4 / width, tall / height)) for x in (0.85, 4.65)]
+        fig, _ = blank(8.2, tall + 1.35, title_note=title, footer=footer, wrap=UNCUT, grows=False)
+        boxes = [fig.box(x, 0.35, 3.4, tall) for x in (0.85, 4.65)]
         _bars(boxes[0], ours, sections, "our runs")
         _bars(boxes[1], papers, sections, "the paper's own numbers")
         if not ours:
@@ -103,8 +95,7 @@ def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFi
         boxes[1].set_yticklabels([])
         boxes[0].set_ylabel("section of the paper")
         names = [Patch(color=colour, label=verdict.replace("_", " ")) for verdict, colour in VERDICTS.items()]
-        _legend(fig, names, title)
-        fig.text(0.12 / width, 0.08 / height, footer, va="bottom", fontsize=7.5, color=GREY)
+        sheet_legend(fig, names, len(names), handlelength=1.2, columnspacing=1.2)
     return fig
 
 
@@ -132,9 +123,8 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
     several = len({row["likelihood"] for row in shown}) > 1
     tall = LINE * len(shown)
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=(LEFT + WIDTH + 0.3, tall + 1.65))
-        width, height = fig.get_size_inches()
-        ax = fig.add_axes((LEFT / width, 0.72 / height, WIDTH / width, tall / height))
+        fig, _ = blank(LEFT + WIDTH + 0.3, tall + 1.65, title_note=title, footer=footer, wrap=UNCUT, grows=False)
+        ax = fig.box(LEFT, 0.72, WIDTH, tall)
         ax.axvspan(-1, 1, color=VERDICTS["not_testable"], alpha=0.35, lw=0, zorder=0)
         ax.axvline(0, color=GREY, lw=0.8, zorder=1)
         for place, row in enumerate(shown):
@@ -161,8 +151,7 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
             Line2D([], [], color=GREY, marker="^", ls="", label="the paper's number agrees"),
             Line2D([], [], color=GREY, marker="v", ls="", label="disagrees"),
         ]
-        _legend(fig, handles, title)
-        fig.text(0.12 / width, 0.08 / height, footer, va="bottom", fontsize=7.5, color=GREY)
+        sheet_legend(fig, handles, len(handles), handlelength=1.2, columnspacing=1.2)
     return fig
 
 

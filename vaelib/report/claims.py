@@ -20,7 +20,7 @@ from ..files import write_json
 from ..runs.tables import read_table, tables_folder
 from .entries import Part, Tables, settings_in
 from .errata import findings
-from .reference import SETTING, SWEEP_SETTING
+from .reference import SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
 from .text import number
@@ -134,7 +134,7 @@ def _judge_ours(claim: Claim, tables: Tables, evidence_of: Callable[[str, str, s
 def _about(runs: pd.DataFrame | None, claim: Claim) -> dict:
     """Return what the runs behind a claim were: seeds, n_train, source, keys, share of unconverged posteriors."""
     if runs is not None and len(runs):
-        runs = runs[(runs[SETTING] == [claim.dataset, claim.likelihood]).all(axis=1)]
+        runs = of_setting(runs, claim.dataset, claim.likelihood)
     if runs is None or not len(runs):
         return {"seeds": 0, "n_train": None, "source": "", "runs": [], "unconverged": 0.0}
     series = next((name for name in ("series", "method") if name in runs), "dataset")

@@ -16,7 +16,8 @@ from PIL import Image
 from ..files import read_json, write_atomic
 from ..runs.profiles import protocol
 from .claims import NOT_RUN, OURS, PAPER, require_build
-from .explorers.static import TEMPLATES, TRAVERSAL, curve_twin, read_twin
+from .explorers.curves import curve_twin
+from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
 from .reference import NAMES, setting
 from .sources import rows_of, source_of
 from .study import studies
@@ -24,18 +25,8 @@ from .text import number
 
 LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
 VERDICTS = ("supported", "contradicted", "not_testable")
-
-
-BARE = (
-    "study",
-    "dataset",
-    "likelihood",
-    "caption",
-    "alt",
-    "table",
-    "command",
-    "commit",
-)  # of a figure without a record
+# Of a figure without a record.
+BARE = ("study", "dataset", "likelihood", "caption", "alt", "table", "command", "commit")
 
 
 def write_report(build: Path, out: Path | None = None) -> Path:

@@ -20,17 +20,18 @@ from .text import how_many, number, with_error
 def describe(experiment: Experiment) -> str:
     """Return what an experiment consists of, as Markdown."""
     profile, data = experiment.profile, experiment.data
-    todo = missing(experiment.runs, Store())
     about = (
         f"{data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · {profile.epochs} effective epochs · "
         f"{how_many(profile.seeds, 'seed')} · {source_of_samples(profile)}"
     )
-    return f"**{in_markdown(title(experiment))}** · {in_markdown(about)}. {to_be_made(todo)}"
+    return headed(title(experiment), about, experiment)
 
 
-def to_be_made(todo: Sequence[Any]) -> str:
-    """Return whether anything is left to be made, as a sentence."""
-    return f"To be made now: {len(todo)} artifacts." if todo else "Everything is in the store already."
+def headed(name: str, about: str, *experiments: Experiment) -> str:
+    """Return a name, facts about experiments, and whether anything of them is left to be made, as Markdown."""
+    todo = missing([run for one in experiments for run in one.runs], Store())
+    left = f"To be made now: {len(todo)} artifacts." if todo else "Everything is in the store already."
+    return f"**{in_markdown(name)}** · {in_markdown(about)}. {left}"
 
 
 # A verdict brings its own background, so that it can be read in a dark JupyterLab too.

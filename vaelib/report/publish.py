@@ -18,7 +18,7 @@ from ..runs.experiments import Experiment
 from ..runs.profiles import protocol
 from ..runs.provenance import commit
 from .canvas import STYLE, ReportFigure
-from .reference import LIKELIHOODS, NAMES
+from .reference import LIKELIHOODS, NAMES, SWEEP_SETTING
 from .study import Figure as Shown
 
 
@@ -53,6 +53,11 @@ def title(experiment: Experiment) -> str:
 def sheet(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
     """Return what every figure of an experiment has: its title (``about`` in place of it), its footer, its stamp."""
     return {"title_note": about or title(experiment), "footer": footer, "stamp": stamp(experiment.profile.name)}
+
+
+def as_in_paper(experiment: Experiment) -> bool:
+    """Return True if an experiment has the setting of the paper's sweeps and about its scale, so that numbers compare."""
+    return experiment.profile.name in ("gpu", "paper") and (experiment.dataset, experiment.likelihood) == SWEEP_SETTING
 
 
 def source_line(experiment: Experiment, *facts: str) -> str:

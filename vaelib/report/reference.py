@@ -44,6 +44,11 @@ QUANTITIES = {
 }
 
 
+def of_setting(table: pd.DataFrame, dataset: str, likelihood: str) -> pd.DataFrame:
+    """Return a table's rows of one setting."""
+    return table[(table["dataset"] == dataset) & (table["likelihood"] == likelihood)]
+
+
 def digitised(name: str) -> pd.DataFrame:
     """Return one digitised file (``fig4_right_k``, ``raw_mnist_fig10``) as it lies: series and its two columns."""
     found = [path for path in REFERENCE.glob(f"{name}.csv*") if path.is_file()]

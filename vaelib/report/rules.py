@@ -18,9 +18,9 @@ The paper's own numbers have no seeds and no errors: there the sign decides.
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit  # Student's quantiles; scipy.stats would take a second to import
@@ -101,6 +101,16 @@ class Evidence:
         self.errors = errors or {}
         self.noise = noise
         self.exact = exact  # the paper's: single numbers, taken as they are printed
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[Term, int, float, float]], **options: Any) -> "Evidence":
+        """Return the evidence of measured values: (term, seed, value, standard error or NaN) each."""
+        values: dict[Term, BySeed] = {}
+        errors: dict[Term, BySeed] = {}
+        for term, seed, value, error in found:
+            values.setdefault(term, {})[seed] = value
+            errors.setdefault(term, {})[seed] = error
+        return cls(values, errors, **options)
 
     def points(self, series: str) -> list:
         """Return the points of a sweep that a series was measured at, sorted."""

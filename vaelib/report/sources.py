@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..runs import protocol
 from ..runs.tables import read_table
-from .reference import SETTING, setting
+from .reference import of_setting, setting
 from .study import studies
 
 
@@ -52,8 +52,7 @@ def rows_of(build: Path, table: str, dataset: str, likelihood: str) -> pd.DataFr
     path = build / "tables" / f"{table}.csv"
     if not table or not dataset or not path.exists():
         return pd.DataFrame()
-    rows = read_table(path)
-    return rows[(rows[SETTING] == [dataset, likelihood]).all(axis=1)]
+    return of_setting(read_table(path), dataset, likelihood)
 
 
 def _facts(rows: pd.DataFrame, study: str, record: dict[str, Any]) -> list[tuple[str, str]]:

@@ -121,24 +121,13 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
         for artifact in todo:
             after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
             options = {"priority": path[artifact.key], "pure": False}
+            rest, name = (store, device, call), f"{artifact.kind}-{artifact.key}"
             if isinstance(artifact, Bank):
                 after = [
-                    client.submit(
-                        shard_task,
-                        artifact,
-                        number,
-                        store,
-                        device,
-                        call,
-                        after,
-                        key=f"shard-{artifact.key}-{number}",
-                        **options,
-                    )
-                    for number in range(artifact.shards)
+                    client.submit(shard_task, artifact, i, *rest, after, key=f"shard-{artifact.key}-{i}", **options)
+                    for i in range(artifact.shards)
                 ]
-            futures[artifact.key] = client.submit(
-                make_task, artifact, store, device, call, after, key=f"{artifact.kind}-{artifact.key}", **options
-            )
+            futures[artifact.key] = client.submit(make_task, artifact, *rest, after, key=name, **options)
         keys = {future: key for key, future in futures.items()}
         unmade: dict[str, str] = {}
         for future in as_completed(list(keys)):

@@ -12,7 +12,6 @@ from .profiles import PROTOCOLS, Profile, architecture, protocol
 from .settings import Artifact, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
 from .stages import lowered, resolve_data, spare_images
 from .stages.classifier import Classifier
-from .store import Store
 
 
 class Point(NamedTuple):
@@ -48,7 +47,7 @@ class Experiment(NamedTuple):
     dataset: str
     likelihood: str
     points: list[Point]
-    tables: Callable[["Experiment", Store], dict[str, pd.DataFrame]]
+    tables: Callable[..., dict[str, pd.DataFrame]]  # (experiment, store)
     files: Mapping[str, str] = {}
     also: Sequence[Point] = ()
 
@@ -78,21 +77,8 @@ def spaced(last: int, points: int) -> tuple[int, ...]:
 
 def teacher_for(data: Data, profile: Profile, share: float = 1.0) -> Teacher:
     """Return the diffusion model of a share of a data set under a profile."""
-    return Teacher(
-        data=data,
-        share=share,
-        network=profile.teacher,
-        width=profile.teacher_width,
-        dropout=profile.teacher_dropout,
-        images=profile.teacher_images,
-        batch_size=profile.teacher_batch_size,
-        microbatch=profile.teacher_microbatch,
-        lr=profile.teacher_lr,
-        lr_rampup=profile.teacher_lr_rampup,
-        lr_decay=profile.teacher_lr_decay,
-        ema_halflife=profile.teacher_ema_halflife,
-        amp=profile.amp,
-    )
+    given = {"data": data, "share": share, "network": profile.teacher, "amp": profile.amp}
+    return Teacher(**profile.values(Teacher, "teacher_", **given))
 
 
 def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples:
@@ -106,18 +92,10 @@ def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples
         raise VaelibError("teacher_fractions trains teachers of its own; unset teacher_from and bank_from for it")
     if profile.bank_from:
         return samples_for(data, profile, binarize)
-    return Bank(
-        teacher=pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share),
-        size=profile.k * data.n_train,
-        sampler=profile.sampler,
-        steps=profile.sampler_steps,
-        sigma_min=profile.sampler_sigma_min,
-        sigma_max=profile.sampler_sigma_max,
-        batch_size=profile.sampler_batch_size,
-        binarize=binarize,
-        shard_size=profile.shard_size,
-        amp=profile.amp,
-    )
+    teacher = pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share)
+    given = {"sampler": profile.sampler, "binarize": binarize, "shard_size": profile.shard_size, "amp": profile.amp}
+    given |= {"teacher": teacher, "size": profile.k * data.n_train}
+    return Bank(**profile.values(Bank, "sampler_", **given))
 
 
 def classifier_for(data: Data, profile: Profile) -> Classifier:
@@ -129,59 +107,40 @@ def classifier_for(data: Data, profile: Profile) -> Classifier:
 def network_for(dataset: str, profile: Profile, likelihood: str) -> Network:
     """Return the network of a data set under a profile (Table 3 unless the profile names an architecture)."""
     chosen = architecture(dataset, likelihood) if profile.architecture == "auto" else profile.architecture
-    shared = {
-        "architecture": chosen,
-        "likelihood": likelihood,
-        "sigma": profile.sigma,
-        "mean": profile.mean,
-        "mixtures": profile.mixtures,
-    }
-    if chosen == "fc":
-        return Network(latents=profile.latents, hidden=profile.hidden, rgb=profile.rgb, **shared)
-    shape = {"nc": profile.nc, "mz": profile.mz, "variant": profile.variant, "skip": profile.skip}
-    return Network(rgb=profile.rgb, **shape, **shared)
+    values = profile.values(Network, architecture=chosen, likelihood=likelihood)
+    others = ("nc", "mz", "variant", "skip") if chosen == "fc" else ("latents", "hidden")
+    return Network(**{name: value for name, value in values.items() if name not in others})
 
 
 def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: int, **changes: Any) -> VAERun:
     """Return one VAE under a profile; ``changes`` are fields of :class:`~vaelib.runs.settings.VAERun`."""
     early = [epoch for epoch in profile.early_evaluations if epoch < profile.epochs and profile.evaluations >= 10]
-    values = {
-        "data": data,
-        "network": network_for(data.name, profile, likelihood),
-        "method": method,
-        "bank": bank_for(data, profile) if method == "dmaapx" else None,
-        "augment_probability": profile.augment_probability,
-        "epochs": profile.epochs,
-        "batch_size": profile.batch_size,
-        "lr": profile.lr,
-        "lr_decay": profile.lr_decay,
-        "amp": profile.amp,
-        "evaluations": tuple(sorted({*early, *spaced(profile.epochs, profile.evaluations)})),
-        "snapshots": spaced(profile.epochs, profile.gap_points),
-        "seed": seed,
-    }
+    values = profile.values(
+        VAERun,
+        data=data,
+        network=network_for(data.name, profile, likelihood),
+        method=method,
+        bank=bank_for(data, profile) if method == "dmaapx" else None,
+        k=None,
+        evaluations=tuple(sorted({*early, *spaced(profile.epochs, profile.evaluations)})),
+        snapshots=spaced(profile.epochs, profile.gap_points),
+        seed=seed,
+    )
     return checked(VAERun, values | changes, "a VAE run")
 
 
 def gaps_for(vae: VAERun, profile: Profile) -> Gaps:
     """Return the gap measurement of a VAE; what the profile leaves open is Table 2's."""
-    table_2 = protocol(vae.data.name)
-    images = profile.amortization_images
-    return Gaps(
+    table_2, images = protocol(vae.data.name), profile.amortization_images
+    values = profile.values(
+        Gaps,
         vae=vae,
         amortization_images=min(images, vae.data.n_test) if images else None,
-        amortization_samples=profile.amortization_samples,
-        amortization_steps=profile.amortization_steps,
-        amortization_lr=profile.amortization_lr,
         attack_images=min(profile.attack_images or table_2.attack_images, vae.data.n_test),
-        attack_restarts=profile.attack_restarts,
         attack_steps=profile.attack_steps or table_2.attack_steps,
         attack_radius=profile.attack_radius or table_2.attack_radius,
-        attack_gradient=profile.attack_gradient,
-        attack_start=profile.attack_start,
-        similarity=profile.similarity,
-        reconstruction=profile.reconstruction,
     )
+    return Gaps(**values)
 
 
 def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:
@@ -190,7 +149,7 @@ def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:
     if data.path is None:
         return data, budget
     batch_size = lowered(data.name, "batch_size", budget.batch_size, data.n_train)
-    return data, budget.model_copy(update={"batch_size": batch_size})
+    return data, budget.changed({"batch_size": batch_size})
 
 
 def likelihood_of(dataset: str, name: str) -> LikelihoodName:

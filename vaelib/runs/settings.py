@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import VaelibError, hint
+from ..models import Likelihood, build_likelihood
 from ..models.vae import SMALLEST_SIGMA
 
 Method = Literal["normal", "dmaapx", "aug_tuned", "aug_naive", "held_out"]
@@ -22,6 +23,10 @@ class Settings(BaseModel):
     """A frozen record that refuses unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def only(self, names: str) -> dict[str, Any]:
+        """Return some fields by name, as keyword arguments."""
+        return {name: getattr(self, name) for name in names.split()}
 
 
 class Artifact(Settings):
@@ -99,6 +104,11 @@ class Network(Settings):
     sigma: float = Field(0.03, gt=0, description="of the Gaussian likelihood")
     mean: Literal["sigmoid", "linear"] = Field("sigmoid", description="of the Gaussian, from the decoder's output")
     mixtures: int = Field(10, ge=1, description="of the mixture of logistics")
+
+    def pixels(self) -> Likelihood:
+        """Return the likelihood of a pixel that the decoder's outputs are parameters of."""
+        options = {"gaussian": ("sigma", "mean"), "mol": ("mixtures", "rgb")}.get(self.likelihood, ())
+        return build_likelihood(self.likelihood, **{name: getattr(self, name) for name in options})
 
 
 class Teacher(Artifact):

@@ -188,10 +188,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def folder_complaints(
-    folder: Path,
-    listed: dict[str, dict[str, Any]],
-    deep: bool = True,
-    digest: Callable[[Path], str] = files.sha256,
+    folder: Path, listed: dict[str, dict[str, Any]], deep: bool = True, digest: Callable[[Path], str] = files.sha256
 ) -> list[str]:
     """Return which of a manifest's files are missing, resized or (``deep``) altered."""
     wrong = []

@@ -16,7 +16,7 @@ from ..errors import VaelibError
 from .engine import all_artifacts
 from .experiments import Experiment
 from .lock import Lock
-from .settings import RHA, Artifact, Gaps, VAERun
+from .settings import RHA, Artifact, Data, Gaps, VAERun
 from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
 
 IDENTITY = ["dataset", "likelihood"]
@@ -100,8 +100,9 @@ def last_row(points: pd.DataFrame, run: VAERun | RHA | Gaps) -> dict[str, float]
     return row | {name: value[name] for name in PLAIN if name in value}
 
 
-def about_data(vae: VAERun) -> dict[str, Any]:
-    return {"n_train": vae.data.n_train, "n_test": vae.data.n_test, "source": vae.data.label}
+def about_data(data: Data) -> dict[str, Any]:
+    """Return the columns that every table has of its data set."""
+    return {"n_train": data.n_train, "n_test": data.n_test, "source": data.label}
 
 
 def merge_table(path: Path, new: pd.DataFrame, identity: Sequence[str] = IDENTITY) -> pd.DataFrame:

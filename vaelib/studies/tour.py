@@ -25,8 +25,7 @@ from ..training.vae import VAEState, train_vae
 from .three_gaps.sentences import QUANTITIES, UNCLEAR, direction
 
 SHOWN_ATTACK = Figure(
-    "tour_attack",
-    "Test images under attack, and what becomes of their reconstructions (notebook 00).",
+    "tour_attack", "Test images under attack, and what becomes of their reconstructions (notebook 00)."
 )
 SHOWN_OVERFITTING = Figure(
     "tour_overfitting",
@@ -48,7 +47,7 @@ def few_and_many(dataset: str, budget: Profile, seed: int) -> tuple[ImageData, I
     sizes = {"n_train": n, "n_test": lowered(tag, "n_test", n_test, len(there.test))}
     sizes["batch_size"] = lowered(tag, "batch_size of the tour", budget.batch_size, n)
     few, many = (load_dataset(dataset, n_train=m, n_test=n_test, at_most=True, seed=seed) for m in (n, 10 * n))
-    return few, many, budget.model_copy(update=sizes)
+    return few, many, budget.changed(sizes)
 
 
 def untrained(dataset: str, likelihood: str, budget: Profile, channels: int, seed: int) -> VAE:

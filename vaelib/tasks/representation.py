@@ -1,15 +1,13 @@
-"""Representation learning: how well a classifier reads an image's class from its posterior mean μ (Apps. F and G).
+r"""Representation learning: how well a classifier reads an image's class from its posterior mean μ (Apps. F and G).
 
 A test set is encoded to its means; a fixed 80 % of them train the classifier, the rest test it. Four classifiers:
 
-========  ====================================================================  ==============
-name      what                                                                  its input
-========  ====================================================================  ==============
-LR        multinomial logistic regression, L2, C = 1                            μ standardised
-SVM-L     linear SVM, squared hinge loss, C = 1, one class against one          μ standardised
-SVM-RBF   SVM with kernel exp(-γ |μ - μ'|²), C = 1, γ = 1 / (d_z · variance)    μ
-kNN       5 nearest neighbours, Euclidean                                       μ
-========  ====================================================================  ==============
+| name    | what                                                                 | its input      |
+| ------- | -------------------------------------------------------------------- | -------------- |
+| LR      | multinomial logistic regression, L2, C = 1                           | μ standardised |
+| SVM-L   | linear SVM, squared hinge loss, C = 1, one class against one         | μ standardised |
+| SVM-RBF | SVM with kernel exp(-γ \|μ - μ'\|²), C = 1, γ = 1 / (d_z · variance) | μ              |
+| kNN     | 5 nearest neighbours, Euclidean                                      | μ              |
 
 Standardised with the training part's mean and deviation, for the solvers' sake: a linear classifier hardly notices.
 Distances take μ as it is, or the noise of latents that the VAE leaves unused would count as much as the rest.

@@ -1,16 +1,39 @@
-"""Training curves of single runs, smoothed by a slider: what the explorer draws, and what the report's page draws alike."""
+"""Training curves of single runs that a page draws by itself: pick runs and a quantity, smooth, take a logarithmic axis.
+
+:func:`curve_twin` shows the runs of a table, in the report and below a notebook's figure; :func:`curve_explorer` those of the
+store, list by list. Both are HTML with a script of its own (``curves.html``): no kernel is asked for anything.
+"""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from ..canvas import COLOURS, GREY, MARKERS, STYLE, WARM_UP, ReportFigure, padded
-from .frames import DARK, MovingPicture
+from ...errors import VaelibError
+from ...runs import Store, VAERun
+from ...runs.tables import stored_curves
+from ..canvas import COLOURS, LABELS, MARKERS, WARM_UP
+from ..reference import setting
+from .static import TEMPLATES
 
-STYLES = ("-", "--", ":", "-.")
+DASHES = ("", "7 3", "2 3", "7 3 2 3")  # of the curves of one method
+# The markers of canvas.MARKERS around (0, 0).
+SHAPES = {
+    "o": "M-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0z",
+    "s": "M-2.8,-2.8h5.6v5.6h-5.6z",
+    "D": "M0,-4L4,0L0,4L-4,0z",
+    "^": "M0,-4L3.6,2.6H-3.6z",
+    "v": "M0,4L3.6,-2.6H-3.6z",
+    "P": "M-1.3,-3.8h2.6v2.5h2.5v2.6h-2.5v2.5h-2.6v-2.5h-2.5v-2.6h2.5z",
+    "X": "M-3.5,-2L-2,-3.5L0,-1.5L2,-3.5L3.5,-2L1.5,0L3.5,2L2,3.5L0,1.5L-2,3.5L-3.5,2L-1.5,0z",
+}
+CAPTION = (
+    "Every run by itself: pick runs and a quantity, smooth, take a logarithmic axis. Smoothing is an exponential moving "
+    "average that begins after the first fifth of a run's epochs, which stays as it is."
+)
 STEP = 0.05  # of the slider
 GAP = "generalization_gap"
 NATS = "nats per image"
@@ -60,74 +83,122 @@ def settled(epochs: np.ndarray) -> int:
     return int((epochs < WARM_UP * epochs[-1]).sum())
 
 
-def smoothed(values: np.ndarray, weight: float, first: int = 0) -> np.ndarray:
-    """Return a curve averaged exponentially from its point ``first`` on, which nothing earlier drags: 0 changes nothing.
-
-    y_t = Σ_s w^{t-s} x_s / Σ_s w^{t-s}, first ≤ s ≤ t, for points that are taken as evenly spaced; y_t = x_t before.
-    """
-    top = bottom = 0.0
-    result = np.array(values, dtype=float)
-    for place, value in enumerate(values[first:], first):
-        top, bottom = weight * top + value, weight * bottom + 1
-        result[place] = top / bottom
-    return result
-
-
 def heaviest(epochs: Iterable[np.ndarray]) -> float:
     """Return the largest weight to offer: it averages over some 1 / (1 - w) points, a third of the longest settled part."""
     points = max((len(one) - settled(one) for one in epochs if len(one)), default=0)
     return STEP * max(5, math.floor((1 - 3 / max(points, 3)) / STEP + 1e-9))
 
 
-class CurvePicture(MovingPicture):
-    """One quantity of several runs over effective epochs; the slider smooths, and the axes fit what is smoothed.
+class CurveTwin(NamedTuple):
+    """Training curves that a page draws: a checkbox for each run, a quantity, smoothing, a logarithmic axis.
 
-    Arguments:
-        curves: by label, a run's ``effective_epoch, quantity, value``, with its method in ``attrs["method"]``.
-        log: a logarithmic axis of epochs.
+    Attributes:
+        runs: name, colour, dashes, marker (an SVG path) of each, and whether it is drawn at first.
+        points: by quantity and in the order of ``runs``, the epochs and the values of each.
+        names: by quantity, its name for a reader and its unit.
+        first: the quantity shown first.
+        heaviest: the largest weight of the average.
     """
 
-    def __init__(self, curves: Mapping[str, pd.DataFrame], quantity: str, *, log: bool = False):
-        chosen = {name: curve[curve["quantity"] == quantity].dropna(subset="value") for name, curve in curves.items()}
-        chosen = {name: curve.sort_values("effective_epoch") for name, curve in chosen.items() if len(curve)}
-        epochs = [curve["effective_epoch"].to_numpy() for curve in chosen.values()]
-        self.values = [curve["value"].to_numpy() for curve in chosen.values()]
-        self.first = [settled(one) for one in epochs]
-        stops = round(heaviest(epochs) / STEP) + 1
-        self.axes, self.start = (("smooth", [f"{STEP * stop:.2f}" for stop in range(stops)]),), (0,)
-        label, unit = told(quantity)
-        with mpl.rc_context(fname=STYLE):
-            figure = ReportFigure(figsize=(9.5, 3.6 + 0.19 * len(chosen)))
-            height = figure.get_figheight()
-            self.ax = ax = figure.add_axes((0.11, 1 - 3.1 / height, 0.87, 2.85 / height))
-            seen: dict[str, int] = {}
-            self.lines = []
-            for name, curve in chosen.items():
-                method = curves[name].attrs.get("method", "")
-                style = STYLES[seen.setdefault(method, 0) % len(STYLES)]
-                seen[method] += 1
-                look = {"color": COLOURS.get(method, GREY), "marker": MARKERS.get(method, "."), "ls": style}
-                self.lines += ax.plot(curve["effective_epoch"], curve["value"], ms=4, label=name, **look)
-            ax.set(xlabel="effective epochs", ylabel=f"{label}\n({unit})" if unit else label)
-            if log:
-                ax.set_xscale("log")
-            if chosen:
-                figure.legend(loc="lower left", bbox_to_anchor=(0.1, 0.0), fontsize=8.5, labelspacing=0.3)
-            else:
-                ax.text(0.5, 0.5, f"no {label} in the runs picked", transform=ax.transAxes, ha="center", color=DARK)
-            ax.yaxis.set_major_formatter("{x:,.10g}")
-            self.fitted = None
-            self.move(0)
+    runs: list[tuple[str, str, str, str, bool]]
+    points: dict[str, list[tuple[list[float], list[float]]]]
+    names: dict[str, tuple[str, str]]
+    first: str
+    heaviest: float
+    caption: str = CAPTION
 
-    def move(self, stop: int) -> None:
-        """Smooth by ``stop`` steps, and fit the axes to the settled parts of the smoothed lines."""
-        parts = []
-        for line, values, first in zip(self.lines, self.values, self.first, strict=True):
-            line.set_ydata(shown := smoothed(values, STEP * stop, first))
-            parts.append(shown[first:])
-        limits = padded(np.concatenate(parts)) if parts else (0.0, 1.0)
-        if limits != self.fitted:
-            self.fitted = limits
-            self.ax.set_ylim(*limits)
-            with mpl.rc_context(fname=STYLE):
-                self.freeze(self.ax.figure, self.lines)
+    def _repr_html_(self) -> str:
+        return str(TEMPLATES.get_template("curves.html").module.curves(self))
+
+
+class CurveLists(NamedTuple):
+    """Curves of several lists of runs, one list shown at a time."""
+
+    lists: dict[str, CurveTwin]
+
+    def _repr_html_(self) -> str:
+        return str(TEMPLATES.get_template("curves.html").module.lists(self.lists))
+
+
+def _twin(runs: Mapping[str, tuple[str, pd.DataFrame]], first: str, picked: Iterable[str]) -> CurveTwin:
+    """Return runs by name, each with its method and its ``effective_epoch, quantity, value``, as curves of a page."""
+    curves = {
+        name: with_gap(rows.dropna(subset="value")).sort_values("effective_epoch") for name, (_, rows) in runs.items()
+    }
+    looks, seen = [], Counter()
+    points: dict[str, list] = {quantity: [] for quantity in known_quantities(curves.values())}
+    for name, (method, _) in runs.items():
+        look = COLOURS[method], DASHES[seen[method] % len(DASHES)], SHAPES[MARKERS[method]]
+        looks.append((name, *look, name in picked))
+        seen[method] += 1
+        for quantity, series in points.items():
+            own = curves[name][curves[name]["quantity"] == quantity]
+            series.append((own["effective_epoch"].tolist(), [float(f"{value:.6g}") for value in own["value"]]))
+    names = {quantity: told(quantity) for quantity in points}
+    most = heaviest(np.array(epochs) for series in points.values() for epochs, _ in series)
+    return CurveTwin(looks, points, names, first if first in points else next(iter(points)), round(most, 2))
+
+
+def curve_twin(curves: pd.DataFrame, first: str = "elbo_test") -> CurveTwin:
+    """Return the runs of one setting in ``curves.csv``, all of them drawn at first."""
+    keys = {(method, seed) for method, seed in curves[["method", "seed"]].itertuples(index=False)}
+    runs = {
+        f"{LABELS[method]} · seed {seed}": (method, curves[(curves["method"] == method) & (curves["seed"] == seed)])
+        for method, seed in sorted(keys, key=lambda key: (list(LABELS).index(key[0]), key[1]))
+    }
+    return _twin(runs, first, runs)
+
+
+def _told(vae: VAERun) -> tuple[str, str]:
+    """Return a run's list (what it shares with others that may be compared) and its name there, for a reader."""
+    network, data = vae.network, vae.data
+    kind = "residual" if network.architecture == "residual" else "fully connected"
+    group = f"{setting(data.name, network.likelihood)} · {kind} network"
+    group += f" · N = {data.n_train:,} · {vae.epochs:,} epochs"
+    method = vae.method if vae.mollify == "none" else f"{vae.method}_mollify"
+    name = f"{LABELS.get(method, LABELS[vae.method])} · seed {vae.seed}"
+    name += f" · nc = {network.nc}, mz = {network.mz}" if network.architecture == "residual" else ""
+    name += f" · k = {vae.k}" if vae.k else ""
+    return group, name + (f" · {vae.real_share:.0%} real images" if vae.real_share is not None else "")
+
+
+def _lists(found: Iterable[tuple[VAERun, pd.DataFrame]]) -> dict[str, dict[str, tuple[str, pd.DataFrame]]]:
+    """Return runs by list and name, the list that shows most methods (of the most training) first, all runs last."""
+    order, lists, every = list(LABELS), {}, {}
+    found = sorted(found, key=lambda one: (order.index(one[0].method), one[0].seed, one[0].key))
+    cost = {_told(vae)[0]: vae.epochs * vae.data.n_train for vae, _ in found}
+    methods = {group: {vae.method for vae, _ in found if _told(vae)[0] == group} for group in cost}
+    for group in sorted(cost, key=lambda group: (-len(methods[group]), -cost[group], group)):
+        runs = lists[group] = {}
+        for vae, curve in found:
+            if _told(vae)[0] == group:
+                name = _told(vae)[1]
+                name = f"{name} · {vae.key[:6]}" if name in runs else name
+                runs[name] = every[f"{name} · {group}"] = vae.method, curve
+    return lists | ({"all runs in the store": every} if len(lists) > 1 else {})
+
+
+def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", chosen: int = 4) -> CurveLists:
+    """Return the training curves in the store: choose a list, pick runs and a quantity, smooth, take a logarithmic axis.
+
+    Runs of one data set, network, N and number of epochs form a list; so runs of another profile have one of their own.
+
+    Arguments:
+        quantity: shown first; nats per image.
+        chosen: how many runs are picked at the start, of those that differ in their method alone.
+
+    Raises:
+        VaelibError: the store holds no trained VAE.
+    """
+    lists = _lists(stored_curves(store or Store()))
+    if not lists:
+        raise VaelibError(
+            "no VAE has been trained yet: run `make`, or `vaelib run three_gaps --profile smoke` (seconds)"
+        )
+    twins = {}
+    for group, runs in lists.items():
+        alike: dict[str, list[str]] = {}  # runs that differ in their method alone
+        for name in runs:
+            alike.setdefault(name.partition(" · ")[2], []).append(name)
+        twins[group] = _twin(runs, quantity, max(alike.values(), key=len)[:chosen])
+    return CurveLists(twins)

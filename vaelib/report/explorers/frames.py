@@ -14,7 +14,6 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -75,25 +74,13 @@ class MovingPicture(ABC):
         yield from (self.image(*place) for place in itertools.product(*(range(len(stops)) for _, stops in self.axes)))
 
 
-def _sheet(width: float, height: float) -> tuple[ReportFigure, "_Boxes"]:
-    figure = ReportFigure(figsize=(width, height))
-    return figure, _Boxes(figure)
-
-
-class _Boxes:
-    """Axes by their place in inches."""
-
-    def __init__(self, figure: Figure):
-        self.figure, (self.width, self.height) = figure, figure.get_size_inches()
-
-    def __call__(self, x: float, y: float, w: float, h: float) -> Axes:
-        return self.figure.add_axes((x / self.width, y / self.height, w / self.width, h / self.height))
-
-    def picture(self, x: float, y: float, side: float, image: Tensor, title: str = " ", colour: str = DARK) -> list:
-        """Draw an image (C, H, W) in [0, 1] without axes; return the artists of the image and its title."""
-        ax = self(x, y, side, side)
-        ax.set_axis_off()
-        return [ax.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1), ax.set_title(title, fontsize=9, color=colour)]
+def _draw(
+    figure: ReportFigure, x: float, y: float, side: float, image: Tensor, title: str = " ", colour: str = DARK
+) -> list:
+    """Draw an image (C, H, W) in [0, 1] without axes; return the artists of the image and its title."""
+    ax = figure.box(x, y, side, side)
+    ax.set_axis_off()
+    return [ax.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1), ax.set_title(title, fontsize=9, color=colour)]
 
 
 def _pixels(image: Tensor) -> np.ndarray:
@@ -118,12 +105,12 @@ class PathPicture(MovingPicture):
         alphas = next(iter(paths.values())).alphas
         self.axes, self.start = (("α", [f"{alpha:.2f}" for alpha in alphas.tolist()]),), (len(alphas) // 2,)
         with mpl.rc_context(fname=STYLE):
-            figure, box = _sheet(2.3 * count + 4.9, 2.7)
+            figure = ReportFigure(figsize=(2.3 * count + 4.9, 2.7))
             shown = [
-                box.picture(2.3 * place + 0.05, 0.27, 2.0, path.images[0], colour=colours[name])
+                _draw(figure, 2.3 * place + 0.05, 0.27, 2.0, path.images[0], colour=colours[name])
                 for place, (name, path) in enumerate(paths.items())
             ]
-            curve = box(2.3 * count + 0.85, 0.54, 3.9, 1.94)
+            curve = figure.box(2.3 * count + 0.85, 0.54, 3.9, 1.94)
             for name, path in paths.items():
                 draw_path(curve, path, colours[name])
             curve.set(xlim=(-0.02, 1.02), xlabel=r"$\alpha$   (0: $x_1$, 1: $x_0$)", ylabel=LINE_LABEL)
@@ -173,13 +160,13 @@ class TraversalPicture(MovingPicture):
         )
         self.start = (0, stops // 2)
         with mpl.rc_context(fname=STYLE):
-            figure, box = _sheet(2.1 * (count + 1) + 3.9, 2.7)
-            box.picture(0.05, 0.27, 1.9, image, "x")
+            figure = ReportFigure(figsize=(2.1 * (count + 1) + 3.9, 2.7))
+            _draw(figure, 0.05, 0.27, 1.9, image, "x")
             shown = [
-                box.picture(2.1 * (place + 1), 0.27, 1.9, image, colour=colours[name])
+                _draw(figure, 2.1 * (place + 1), 0.27, 1.9, image, colour=colours[name])
                 for place, name in enumerate(vaes)
             ]
-            ax = box(2.1 * (count + 1) + 0.45, 0.54, 3.3, 1.75)
+            ax = figure.box(2.1 * (count + 1) + 0.45, 0.54, 3.3, 1.75)
             ax.fill_between(self.grid, np.exp(-(self.grid**2) / 2), color=GREY, alpha=0.2, lw=0)
             self.lines = [ax.plot(self.grid, 0 * self.grid, color=colours[name], lw=1.5)[0] for name in vaes]
             ax.set(ylim=(0, 1.08), yticks=[], xlabel=r"$z_i$", xlim=(-reach, reach))
@@ -232,10 +219,10 @@ class AttackPicture(MovingPicture):
             path = attack_path(vae, image, radii, steps=steps, every=every, index=index, **options)
             self.measured[name] = _reconstructed(vae, image, path, variant)
         with mpl.rc_context(fname=STYLE):
-            figure, box = _sheet(10.2, 1.75 * len(vaes) + 0.25)
-            moving = [self._row(box, row, name, image, colours[name]) for row, name in enumerate(vaes)]
+            figure = ReportFigure(figsize=(10.2, 1.75 * len(vaes) + 0.25))
+            moving = [self._row(figure, row, name, image, colours[name]) for row, name in enumerate(vaes)]
             bottom = 0.55
-            ax = box(6.7, bottom, 3.2, box.height - bottom - 0.35)
+            ax = figure.box(6.7, bottom, 3.2, figure.get_figheight() - bottom - 0.35)
             ax.set(xlim=(0, steps), ylim=(0, 1.02), xlabel="steps of the attack")
             ax.set_title("MS-SSIM of inputs (dotted), reconstructions", fontsize=9, weight="normal", color=DARK)
             self.marker = ax.axvline(0, color=DARK, lw=1.2)
@@ -245,14 +232,14 @@ class AttackPicture(MovingPicture):
             self.artists = moving
             self.freeze(figure, [artist for row in moving for artist in row] + [self.marker])
 
-    def _row(self, box: "_Boxes", row: int, name: str, image: Tensor, colour: str) -> list[Artist]:
+    def _row(self, figure: ReportFigure, row: int, name: str, image: Tensor, colour: str) -> list[Artist]:
         """Draw a method's row and return the artists that move: attacked input, its reconstruction, with titles."""
-        side, y = 1.4, box.height - 1.75 * (row + 1)
+        side, y = 1.4, figure.get_figheight() - 1.75 * (row + 1)
         reconstruction, _, _, _ = self.measured[name]
-        box.picture(0.05, y, side, image, "x" if row == 0 else " ")
-        attacked = box.picture(1.6, y, side, image)
-        box.picture(3.3, y, side, reconstruction, _name(name), colour)
-        return attacked + box.picture(4.85, y, side, image, colour=colour)
+        _draw(figure, 0.05, y, side, image, "x" if row == 0 else " ")
+        attacked = _draw(figure, 1.6, y, side, image)
+        _draw(figure, 3.3, y, side, reconstruction, _name(name), colour)
+        return attacked + _draw(figure, 4.85, y, side, image, colour=colour)
 
     def move(self, radius: int, step: int) -> None:
         """Show the attack of one radius after a number of steps."""

@@ -1,8 +1,7 @@
-"""Explorers without a kernel: the pictures of every stop and a range input, or curves that the page itself draws.
+"""Explorers without a kernel: the pictures of every stop and a range input.
 
 A twin is written by a run (``build/<profile>/twins/<name>.json``: pictures and labels, nothing executable), then shown by
-the report beside the figure of the same name, and by the notebook that made it. Curves need no file of their own: the
-report has their table. Nothing is fetched from anywhere.
+the report beside the figure of the same name, and by the notebook that made it. Nothing is fetched from anywhere.
 """
 
 import base64
@@ -13,8 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
-import numpy as np
-import pandas as pd
 from torch import Tensor
 
 from ... import paths
@@ -24,10 +21,8 @@ from ...images import as_float
 from ...models import VAE
 from ...runs import Experiment
 from ...tasks.interpolation import interpolate
-from ..canvas import COLOURS, LABELS, MARKERS
 from ..publish import stem
 from ..trained import load_test_set
-from .curves import heaviest, known_quantities, told, with_gap
 from .frames import AttackPicture, MovingPicture, PathPicture, TraversalPicture, informative_latents
 
 TEMPLATES = jinja2.Environment(
@@ -35,17 +30,6 @@ TEMPLATES = jinja2.Environment(
 )
 QUALITY = 85  # of the frames (WebP)
 TRAVERSAL = ".traversal"  # ends the name of a figure's second slider
-DASHES = ("", "7 3", "2 3", "7 3 2 3")  # of the curves of one method, by seed
-# The markers of canvas.MARKERS around (0, 0).
-SHAPES = {
-    "o": "M-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0z",
-    "s": "M-2.8,-2.8h5.6v5.6h-5.6z",
-    "D": "M0,-4L4,0L0,4L-4,0z",
-    "^": "M0,-4L3.6,2.6H-3.6z",
-    "v": "M0,4L3.6,-2.6H-3.6z",
-    "P": "M-1.3,-3.8h2.6v2.5h2.5v2.6h-2.5v2.5h-2.6v-2.5h-2.5v-2.6h2.5z",
-    "X": "M-3.5,-2L-2,-3.5L0,-1.5L2,-3.5L3.5,-2L1.5,0L3.5,2L2,3.5L0,1.5L-2,3.5L-3.5,2L-1.5,0z",
-}
 
 
 class Twin(NamedTuple):
@@ -155,48 +139,3 @@ def attack_twin(
         f"Drag δ and the steps: test image {index} under attack (Eq. 10), its reconstructions, and MS-SSIM of both."
     )
     return keep(twin_of(picture, caption), profile, name)
-
-
-class CurveTwin(NamedTuple):
-    """Training curves that a page draws: a checkbox for each run, a quantity, smoothing, a logarithmic axis.
-
-    Attributes:
-        runs: name, colour, dashes and marker (an SVG path) of each.
-        points: by quantity and in the order of ``runs``, the epochs and the values of each.
-        names: by quantity, its name for a reader and its unit.
-        first: the quantity shown first.
-        heaviest: the largest weight of the average.
-    """
-
-    runs: list[tuple[str, str, str, str]]
-    points: dict[str, list[tuple[list[float], list[float]]]]
-    names: dict[str, tuple[str, str]]
-    first: str
-    heaviest: float
-    caption: str
-
-    def _repr_html_(self) -> str:
-        return str(TEMPLATES.get_template("curves.html").module.curves(self))
-
-
-def curve_twin(curves: pd.DataFrame, first: str = "elbo_test") -> CurveTwin:
-    """Return the runs of one setting in ``curves.csv`` as a twin of :func:`~vaelib.report.explorers.widgets.curve_explorer`."""
-    curves = with_gap(curves.dropna(subset="value")).sort_values("effective_epoch")
-    keys = sorted(
-        set(zip(curves["method"], curves["seed"], strict=True)), key=lambda k: (list(LABELS).index(k[0]), k[1])
-    )
-    runs, points = [], {quantity: [] for quantity in known_quantities([curves])}
-    for method, seed in keys:
-        look = COLOURS[method], DASHES[seed % len(DASHES)], SHAPES[MARKERS[method]]
-        runs.append((f"{LABELS[method]} · seed {seed}", *look))
-        rows = curves[(curves["method"] == method) & (curves["seed"] == seed)]
-        for quantity, series in points.items():
-            own = rows[rows["quantity"] == quantity]
-            series.append((own["effective_epoch"].tolist(), [float(f"{value:.6g}") for value in own["value"]]))
-    caption = (
-        "Every run by itself: pick runs and a quantity, smooth, take a logarithmic axis. Smoothing is an exponential moving "
-        "average that begins after the first fifth of a run's epochs, which stays as it is."
-    )
-    names = {quantity: told(quantity) for quantity in points}
-    most = heaviest(np.array(epochs) for series in points.values() for epochs, _ in series)
-    return CurveTwin(runs, points, names, first if first in points else next(iter(points)), round(most, 2), caption)

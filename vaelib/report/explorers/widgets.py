@@ -1,35 +1,27 @@
 """Explorers for notebooks, built by plain functions: an ``observe`` callback puts new PNG bytes into a ``widgets.Image``.
 
-==============================  =====================================================================
-:func:`interpolation_explorer`  a line between the latents of two test images (Fig. 3)
-:func:`traversal_explorer`      one latent of an image moved, the others kept
-:func:`attack_explorer`         an image under attack, by radius and steps (Eq. 10)
-:func:`curve_explorer`          training curves of the runs in the store
-==============================  =====================================================================
+| explorer                       | shows                                                  |
+| ------------------------------ | ------------------------------------------------------ |
+| :func:`interpolation_explorer` | a line between the latents of two test images (Fig. 3) |
+| :func:`traversal_explorer`     | one latent of an image moved, the others kept          |
+| :func:`attack_explorer`        | an image under attack, by radius and steps (Eq. 10)    |
 
 Nothing here trains, and neither pyplot nor ``Output`` widgets are used, so nothing piles up or flickers. The trained
 VAEs come from :func:`~vaelib.report.trained.trained_vaes`, which says what to run where one is missing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import ipywidgets as widgets
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from ...errors import VaelibError
 from ...images import as_float
 from ...models import VAE
-from ...runs import Store, VAERun
-from ...runs.tables import stored_curves
 from ...tasks.interpolation import interpolate
-from ..canvas import LABELS
-from ..reference import setting
-from .controls import WRAPPED, choices, picture, played
-from .curves import STEP, CurvePicture, heaviest, known_quantities, told, with_gap
+from .controls import choices, picture, played
 from .frames import AttackPicture, MovingPicture, PathPicture, TraversalPicture, informative_latents
 
 TRAVERSED = "E[x|z] of each method as one latent moves, and where q(z|x) lies"
@@ -177,93 +169,3 @@ def attack_explorer(
     for slider in (delta, count):
         slider.observe(box.move, "value")
     return box
-
-
-def _told(vae: VAERun) -> tuple[str, str]:
-    """Return a run's list (what it shares with others that may be compared) and its name there, for a reader."""
-    network, data = vae.network, vae.data
-    kind = "residual" if network.architecture == "residual" else "fully connected"
-    group = f"{setting(data.name, network.likelihood)} · {kind} network"
-    group += f" · N = {data.n_train:,} · {vae.epochs:,} epochs"
-    method = vae.method if vae.mollify == "none" else f"{vae.method}_mollify"
-    name = f"{LABELS.get(method, LABELS[vae.method])} · seed {vae.seed}"
-    name += f" · nc = {network.nc}, mz = {network.mz}" if network.architecture == "residual" else ""
-    name += f" · k = {vae.k}" if vae.k else ""
-    return group, name + (f" · {vae.real_share:.0%} real images" if vae.real_share is not None else "")
-
-
-def _lists(found: Iterable[tuple[VAERun, pd.DataFrame]]) -> dict[str, dict[str, pd.DataFrame]]:
-    """Return curves by list and name, the list that shows most methods (of the most training) first, all runs last.
-
-    The method stays in ``attrs``.
-    """
-    order, lists, every = list(LABELS), {}, {}
-    found = sorted(found, key=lambda one: (order.index(one[0].method), one[0].seed, one[0].key))
-    cost = {_told(vae)[0]: vae.epochs * vae.data.n_train for vae, _ in found}
-    methods = {group: {vae.method for vae, _ in found if _told(vae)[0] == group} for group in cost}
-    for group in sorted(cost, key=lambda group: (-len(methods[group]), -cost[group], group)):
-        curves = lists[group] = {}
-        for vae, curve in found:
-            if _told(vae)[0] == group:
-                name = _told(vae)[1]
-                name = f"{name} · {vae.key[:6]}" if name in curves else name
-                curves[name] = every[f"{name} · {group}"] = with_gap(curve)
-                curves[name].attrs["method"] = vae.method
-    return lists | ({"all runs in the store": every} if len(lists) > 1 else {})
-
-
-def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", chosen: int = 4) -> widgets.VBox:
-    """Return a panel of the training curves in the store: pick a list, runs and a quantity, smooth, take a log axis.
-
-    Runs of one data set, network, N and number of epochs form a list; so runs of another profile have one of their own.
-
-    Arguments:
-        quantity: shown first; nats per image.
-        chosen: how many runs are picked at the start, of those that differ in their method alone.
-
-    Raises:
-        VaelibError: the store holds no trained VAE.
-    """
-    lists = _lists(stored_curves(store or Store()))
-    if not lists:
-        raise VaelibError(
-            "no VAE has been trained yet: run `make`, or `vaelib run three_gaps --profile smoke` (seconds)"
-        )
-    known = known_quantities(curve for curves in lists.values() for curve in curves.values())
-    wide = {"width": "max-content", "max_width": "100%"}  # no name is cut
-    which_list = widgets.Dropdown(options=list(lists), description="runs of", layout=wide)
-    runs = widgets.SelectMultiple(description="runs", layout=wide)
-    which = widgets.Dropdown(options=[(told(name)[0], name) for name in known], description="quantity", layout=wide)
-    which.value = quantity if quantity in known else known[0]
-    smooth = widgets.FloatSlider(value=0, min=0, max=0.95, step=STEP, description="smooth")
-    log = widgets.Checkbox(value=False, description="logarithmic epochs")
-    panel, shown = picture(), []
-
-    def move(_=None) -> None:
-        panel.value = shown[0].png(round(smooth.value / STEP))
-
-    def choose(_=None) -> None:
-        curves = lists[which_list.value]
-        shown[:] = [CurvePicture({name: curves[name] for name in runs.value}, which.value, log=log.value)]
-        panel.tooltip = f"{told(which.value)[0]} over effective epochs: {'; '.join(runs.value) or 'no run'}"
-        move()
-
-    def change_list(_=None) -> None:
-        curves = lists[which_list.value]
-        epochs = [curve["effective_epoch"].unique() for curve in curves.values()]
-        smooth.max = heaviest(map(np.sort, epochs))
-        alike: dict[str, list[str]] = {}  # runs that differ in their method alone
-        for name in curves:
-            alike.setdefault(name.partition(" · ")[2], []).append(name)
-        runs.unobserve(choose, "value")
-        runs.options, runs.rows = list(curves), min(10, len(curves))
-        runs.value = max(alike.values(), key=len)[:chosen]
-        runs.observe(choose, "value")
-        choose()
-
-    which_list.observe(change_list, "value")
-    smooth.observe(move, "value")
-    for one in (runs, which, log):
-        one.observe(choose, "value")
-    change_list()
-    return widgets.VBox([which_list, widgets.HBox([runs, widgets.VBox([which, smooth, log])], layout=WRAPPED), panel])

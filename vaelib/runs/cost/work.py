@@ -3,13 +3,13 @@ r"""How much work an artifact is, counted from the shapes of its networks: no ma
 Multiply-adds (MACs) of one image through each network; a FLOP count is twice that. With n = nc, m = mz, C image
 channels, K parameters a pixel, h = hidden, w = width of the U-Net:
 
-=================  =====================================================================================================
-fully connected    1024 C h + h² + 2 h d_z to encode, d_z h + h² + 1024 K h to decode
-residual           2304 n² + (4096 C + 128 m) n to encode, 6400 n² + (64 m + 1024 K) n to decode:
-                   8704 n² + 114,688 n + 192 m n in all for CIFAR-10
-U-Net ``small``    59,104 w² + 18,432 C w; it has 1015 w² + (181 + 72 C) w + 4 C parameters
-U-Net ``edm``      1,271,840 w² + 36,864 C w; it has 3596 w² + (646 + 36 C) w + C parameters
-=================  =====================================================================================================
+| network         | MACs                                                                           |
+| --------------- | ------------------------------------------------------------------------------ |
+| fully connected | 1024 C h + h² + 2 h d_z to encode, d_z h + h² + 1024 K h to decode             |
+| residual        | 2304 n² + (4096 C + 128 m) n to encode, 6400 n² + (64 m + 1024 K) n to decode: |
+|                 | 8704 n² + 114,688 n + 192 m n in all for CIFAR-10                              |
+| U-Net ``small`` | 59,104 w² + 18,432 C w; it has 1015 w² + (181 + 72 C) w + 4 C parameters       |
+| U-Net ``edm``   | 1,271,840 w² + 36,864 C w; it has 3596 w² + (646 + 36 C) w + C parameters      |
 
 The tests count the same with ``torch.utils.flop_counter``. A training step is three forward passes (one for the
 gradient of the inputs, one for that of the weights), a step on inputs alone two. Normalisation is left out.
@@ -17,7 +17,6 @@ gradient of the inputs, one for that of the weights), a step on inputs alone two
 
 from typing import NamedTuple
 
-from ...models import build_likelihood
 from ...models.residual import VARIANTS
 from ..kinds import kind_of
 from ..settings import Artifact, Network, Pretrained, Teacher, VAERun
@@ -52,15 +51,9 @@ class Work(NamedTuple):
         return self.fc + self.residual + self.training + self.sampling
 
 
-def outputs_a_pixel(network: Network, channels: int) -> int:
-    """Return K: 1 number a sub-pixel, or the mixture's."""
-    options = {"mol": {"mixtures": network.mixtures, "rgb": network.rgb}}
-    return build_likelihood(network.likelihood, **options.get(network.likelihood, {})).channels_out(channels)
-
-
 def vae_macs(network: Network, channels: int) -> tuple[int, int]:
     """Return the MACs of encoding and of decoding one image."""
-    k = outputs_a_pixel(network, channels)
+    k = network.pixels().channels_out(channels)
     if network.architecture == "fc":
         h, d_z = network.hidden, network.latents
         return PIXELS * channels * h + h * h + 2 * h * d_z, d_z * h + h * h + PIXELS * k * h
@@ -72,7 +65,7 @@ def vae_macs(network: Network, channels: int) -> tuple[int, int]:
 
 def vae_parameters(network: Network, channels: int) -> int:
     """Return the parameters of a VAE; the residual network's as Fig. 8 proves them."""
-    k = outputs_a_pixel(network, channels)
+    k = network.pixels().channels_out(channels)
     if network.architecture == "fc":
         h, d_z = network.hidden, network.latents
         return PIXELS * channels * h + 2 * h * h + 3 * h * d_z + 4 * h + 2 * d_z + PIXELS * k * (h + 1)

@@ -45,14 +45,6 @@ def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Ca
 
 
 __all__ = [
-    "build_vae",
-    "load_classifier",
-    "load_teacher",
-    "load_vae",
-    "lowered",
-    "make",
-    "make_shard",
-    "resolve_data",
-    "spare_images",
-    "training_distribution",
-]
+    "build_vae", "load_classifier", "load_teacher", "load_vae", "lowered", "make", "make_shard", "resolve_data",
+    "spare_images", "training_distribution",
+]  # fmt: skip

@@ -7,8 +7,6 @@ from pydantic import Field
 from torch import Tensor
 
 from ... import files, rng
-from ...data import load_dataset
-from ...errors import VaelibError
 from ...models.weights import load_weights
 from ...tasks import FitState, SmallClassifier, fit, logits_of
 from ..cost.work import CLASSIFIED, Work
@@ -16,6 +14,7 @@ from ..kinds import makes
 from ..settings import Artifact, Data
 from ..store import Store, load_tensors, save_tensors
 from .context import Context
+from .data import beside_train
 
 
 class Classifier(Artifact):
@@ -39,11 +38,7 @@ def labelled_images(data: Data, count: int, context: Context) -> tuple[Tensor, T
     """Return ``count`` training images beside D_train and their labels; for 0 those of D_train."""
     if not count:
         return context.split(data, "train"), context.split(data, "train_labels")
-    sizes = {"n_train": data.n_train, "n_test": data.n_test, "held_out": count}
-    loaded = load_dataset(data.place, **sizes, seed=data.seed, source=data.source)
-    if not torch.equal(loaded.train, context.split(data, "train").cpu()):
-        raise VaelibError(f"dataset = {data.name}: its files are not those it was prepared from; restore them")
-    return loaded.held_out, loaded.held_out_labels
+    return beside_train(data, count, context)
 
 
 def build_small(settings: Classifier, classes: int) -> SmallClassifier:

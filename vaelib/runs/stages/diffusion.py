@@ -66,16 +66,9 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         denoiser,
         _training_images(settings, context),
         n_images=settings.images,
-        batch_size=settings.batch_size,
-        microbatch=settings.microbatch,
-        lr=settings.lr,
-        lr_rampup=settings.lr_rampup,
-        lr_decay=settings.lr_decay,
-        ema_halflife=settings.ema_halflife,
-        seed=settings.seed,
-        amp=settings.amp,
         state=state,
         device=context.device,
+        **settings.only("batch_size microbatch lr lr_rampup lr_decay ema_halflife seed amp"),
     )
     for images, loss in loop:
         losses.append([images, loss])
@@ -106,17 +99,10 @@ def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
         context.folder,
         teacher,
         settings.size,
-        shard_size=settings.shard_size,
         shards=shards,
         channels=settings.teacher.channels,
-        seed=settings.seed,
-        sampler=settings.sampler,
-        steps=settings.steps,
-        sigma_min=settings.sigma_min,
-        sigma_max=settings.sigma_max,
-        batch_size=settings.batch_size,
-        binarize=settings.binarize,
         device=context.device,
+        **settings.only("shard_size seed sampler steps sigma_min sigma_max batch_size binarize"),
     ):
         context.report(done / total, f"{done:,} images")
 

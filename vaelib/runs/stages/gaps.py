@@ -69,15 +69,9 @@ def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dic
         images,
         labels,
         n_images=settings.attack_images,
-        restarts=settings.attack_restarts,
-        steps=settings.attack_steps,
-        radius=settings.attack_radius,
-        lr=settings.attack_lr,
-        gradient=settings.attack_gradient,
-        start=settings.attack_start,
         variant=settings.similarity,
-        reconstruction=settings.reconstruction,
-        seed=settings.seed,
+        **settings.attack(),
+        **settings.only("reconstruction seed"),
     )
     return {
         "input_similarity": mean_and_error(attacked.input_similarity),

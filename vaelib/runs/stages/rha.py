@@ -22,13 +22,8 @@ def make_rha(settings: RHA, context: Context) -> None:
     loop = train_encoder(
         state,
         distribution,
-        epochs=settings.epochs,
-        batch_size=run.batch_size,
-        lr_decay=run.lr_decay,
-        seed=settings.seed,
-        source=settings.source,
-        real_share=settings.real_share,
-        amp=run.amp,
+        **settings.only("epochs seed source real_share"),
+        **run.only("batch_size lr_decay amp"),
     )
     follow(
         context,

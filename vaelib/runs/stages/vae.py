@@ -10,7 +10,7 @@ from torch import Tensor
 from ... import files, gaps, rng
 from ...data import augmentation
 from ...errors import VaelibError
-from ...models import VAE, FullyConnectedVAE, ResidualVAE, build_likelihood
+from ...models import VAE, FullyConnectedVAE, ResidualVAE
 from ...models.weights import load_weights
 from ...samplers.bank import Bank as BankImages
 from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
@@ -25,11 +25,7 @@ from .context import Context
 
 def build_vae(network: Network, channels: int, seed: int = 0) -> VAE:
     """Return an untrained VAE; its weights are a function of the seed."""
-    options = {
-        "gaussian": {"sigma": network.sigma, "mean": network.mean},
-        "mol": {"mixtures": network.mixtures, "rgb": network.rgb},
-    }
-    likelihood = build_likelihood(network.likelihood, **options.get(network.likelihood, {}))
+    likelihood = network.pixels()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "vae"))
         if network.architecture == "fc":
@@ -155,15 +151,7 @@ def make_vae(settings: VAERun, context: Context) -> None:
     vae = build_vae(settings.network, settings.data.channels, settings.seed).to(context.device)
     state = VAEState(vae, settings.lr)
     distribution = training_distribution(settings, context)
-    loop = train_vae(
-        state,
-        distribution,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        lr_decay=settings.lr_decay,
-        seed=settings.seed,
-        amp=settings.amp,
-    )
+    loop = train_vae(state, distribution, **settings.only("epochs batch_size lr_decay seed amp"))
     follow(
         context,
         state,

@@ -6,18 +6,17 @@ order of the methods under a classifier of our own, never for the paper's scale.
 of ours.
 """
 
+import math
 from functools import cache
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import SETTING
+from ...report.reference import of_setting
 from ...report.rules import (
     AUGMENTATIONS,
     OTHERS,
-    BySeed,
     Case,
     Evidence,
     Rule,
-    Term,
     larger,
     needs,
     same,
@@ -34,28 +33,21 @@ FID, IS = "FID (ours: proxy)", "IS (ours: proxy)"
 
 def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
     """Return our evidence: ``(method, quantity)`` over seeds."""
-    rows = tables["downstream"]
-    values: dict[Term, BySeed] = {}
-    errors: dict[Term, BySeed] = {}
-    for row in rows[(rows[SETTING] == [dataset, likelihood]).all(axis=1)].to_dict("records"):
-        term = (row["method"], row["quantity"])
-        values.setdefault(term, {})[row["seed"]] = row["value"]
-        errors.setdefault(term, {})[row["seed"]] = row["se"]
-    return Evidence(values, errors)
+    rows = of_setting(tables["downstream"], dataset, likelihood).itertuples()
+    return Evidence.of(((row.method, row.quantity), row.seed, row.value, row.se) for row in rows)
 
 
 @cache
 def _paper(table: str, dataset: str, likelihood: str) -> Evidence:
     """Return Table 11, and Fig. 4's means as ``corrupted_<classifier>`` relative to normal training (0)."""
-    values: dict[Term, BySeed] = {}
-    errors: dict[Term, BySeed] = {}
-    for row in paper_table_11().itertuples():
-        values[row.method, row.quantity] = {-1: row.paper}
-        errors[row.method, row.quantity] = {-1: row.paper_sd / PAPER_SEEDS**0.5}
+    printed = [
+        ((row.method, row.quantity), -1, row.paper, row.paper_sd / PAPER_SEEDS**0.5)
+        for row in paper_table_11().itertuples()
+    ]
     for row in paper_changes().itertuples():
-        values[row.method, f"corrupted_{row.classifier}"] = {-1: row.change}
-        values["normal", f"corrupted_{row.classifier}"] = {-1: 0.0}
-    return Evidence(values, errors, exact=True)
+        name = f"corrupted_{row.classifier}"
+        printed += [((row.method, name), -1, row.change, math.nan), (("normal", name), -1, 0.0, math.nan)]
+    return Evidence.of(printed, exact=True)
 
 
 def _named(evidence: Evidence) -> tuple[str, str]:

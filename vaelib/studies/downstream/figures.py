@@ -4,7 +4,6 @@ Bars are means over seeds, whiskers run from the smallest to the largest seed. F
 table that is empty or holds several settings.
 """
 
-import textwrap
 from collections.abc import Mapping
 
 import matplotlib as mpl
@@ -20,10 +19,11 @@ from ...report.canvas import (
     LABELS,
     STYLE,
     ReportFigure,
-    frame_sheet,
+    blank,
     known_methods,
     one_setting,
     series_handles,
+    sheet_legend,
 )
 from ...report.pictures import mosaic
 from ...tasks import CLASSIFIERS
@@ -54,9 +54,7 @@ def draw_bars(ax: Axes, rows: pd.DataFrame) -> None:
         ax.vlines(x, own["min"], own["max"], color="#222222", lw=0.9)
 
 
-def corruptions_figure(
-    corruptions: pd.DataFrame, overall: pd.DataFrame, *, title_note: str, footer: str = "", stamp: str | None = None
-) -> ReportFigure:
+def corruptions_figure(corruptions: pd.DataFrame, overall: pd.DataFrame, **frame) -> ReportFigure:
     """Return Fig. 19: one panel a corruption, the last one with a corruption drawn at random for each image.
 
     Arguments:
@@ -64,10 +62,9 @@ def corruptions_figure(
         overall: the same without corruption.
     """
     every = one_setting(pd.concat([corruptions, overall.assign(corruption="overall")], ignore_index=True))
-    lines, size = textwrap.wrap(footer, 180), (10.4, 10.6)
     top = 1.06 * float(every["accuracy"].max()) or 1.0
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=size)
+        fig, below = blank(10.4, 10.6, wrap=180, grows=False, **frame)
         grid = fig.subplots(len(PANELS) // COLUMNS, COLUMNS, sharex=True, sharey=True)
         for name, ax in zip(PANELS, grid.flat, strict=True):
             rows = every[every["corruption"] == name]
@@ -81,11 +78,10 @@ def corruptions_figure(
             ax.yaxis.set_major_locator(MaxNLocator(4))
         for ax in grid[:, 0]:
             ax.set_ylabel("accuracy")
-        below = 0.36 + 0.14 * len(lines)
-        place = {"left": 0.06, "right": 0.99, "bottom": below / size[1], "top": 1 - 0.9 / size[1]}
+        place = {"left": 0.06, "right": 0.99, "bottom": (0.36 + below) / 10.6, "top": 1 - 0.9 / 10.6}
         fig.subplots_adjust(**place, hspace=0.3, wspace=0.06)
         handles = series_handles(known_methods(every), markers={})
-        frame_sheet(fig, title_note, handles, len(handles), lines, stamp)
+        sheet_legend(fig, handles, len(handles))
     return fig
 
 
@@ -111,24 +107,16 @@ def _violin(ax: Axes, x: float, values: np.ndarray, colour: str, width: float) -
     ax.annotate(text, (x, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", color=colour, fontsize=8)
 
 
-def violins_figure(
-    corruptions: pd.DataFrame,
-    *,
-    title_note: str,
-    footer: str = "",
-    stamp: str | None = None,
-    paper: pd.DataFrame | None = None,
-) -> ReportFigure:
+def violins_figure(corruptions: pd.DataFrame, *, paper: pd.DataFrame | None = None, **frame) -> ReportFigure:
     """Return Fig. 4 (left): changes in accuracy over normal training, a point a corruption and seed; numbers are means.
 
     ``paper`` (:func:`~vaelib.studies.downstream.paper.paper_changes`) marks the paper's means with diamonds.
     """
     found = changes(one_setting(corruptions))
     methods = known_methods(found)
-    lines, size = textwrap.wrap(footer, 125), (7.4, 4.5)
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=size)
-        ax = fig.add_axes((0.13, (0.62 + 0.14 * len(lines)) / size[1], 0.855, 2.75 / size[1]))
+        fig, below = blank(7.4, 4.5, wrap=125, grows=False, **frame)
+        ax = fig.add_axes((0.13, (0.62 + below) / 4.5, 0.855, 2.75 / 4.5))
         ax.axhline(0, color=COLOURS["normal"], lw=1.2, zorder=1)
         width = 0.84 / len(methods)
         for group, classifier in enumerate(CLASSIFIERS):
@@ -143,18 +131,12 @@ def violins_figure(
         ax.set(xlim=(-0.5, len(CLASSIFIERS) - 0.5), xlabel="classifier on the posterior means of corrupted images")
         ax.set_ylabel("accuracy − that of\nnormal training")
         handles = series_handles(["normal", *methods], LABELS | {"normal": "Normal training (0)"}, {})
-        frame_sheet(fig, title_note, handles, len(handles), lines, stamp)
+        sheet_legend(fig, handles, len(handles))
     return fig
 
 
 def reconstructions_figure(
-    images: Tensor,
-    rows: Mapping[str, Mapping[str, Tensor]],
-    captions: Mapping[tuple[str, str], str],
-    *,
-    title_note: str,
-    footer: str = "",
-    stamp: str | None = None,
+    images: Tensor, rows: Mapping[str, Mapping[str, Tensor]], captions: Mapping[tuple[str, str], str], **frame
 ) -> ReportFigure:
     """Return Fig. 9: nine images, and beside them what each method makes of them, one row a kind of reconstruction.
 
@@ -163,18 +145,17 @@ def reconstructions_figure(
         rows: kind → method → images; captions: (kind, method) → text below a block.
     """
     methods = [method for method in LABELS if method in next(iter(rows.values()))]
-    lines = textwrap.wrap(footer, 165)
     side, gap, left = 1.66, 0.1, 0.95
-    bottom = 0.12 + 0.14 * len(lines)
-    size = (left + (len(methods) + 1) * (side + gap), bottom + len(rows) * (side + 0.27) + 0.65)
+    size = (left + (len(methods) + 1) * (side + gap), 0.12 + len(rows) * (side + 0.27) + 0.65)
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=size)
+        fig, _ = blank(*size, wrap=165, **frame)
+        size = fig.get_size_inches()
         for line, (kind, blocks) in enumerate(rows.items()):
             y = size[1] - 0.65 - line * (side + 0.27) - side
             fig.text(0.12 / size[0], (y + side / 2) / size[1], kind, va="center", fontsize=9)
             for column, method in enumerate(["", *methods]):
                 x = left + column * (side + gap)
-                ax = fig.add_axes((x / size[0], y / size[1], side / size[0], side / size[1]))
+                ax = fig.box(x, y, side, side)
                 pixels = mosaic(images if not method else blocks[method], 3)
                 ax.imshow(pixels.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
                 ax.set_axis_off()
@@ -187,27 +168,21 @@ def reconstructions_figure(
                         color=COLOURS.get(method, "black"),
                         loc="center",
                     )
-        frame_sheet(fig, title_note, [], 1, lines, stamp)
     return fig
 
 
-def samples_figure(
-    rows: Mapping[str, Tensor], *, title_note: str, footer: str = "", stamp: str | None = None
-) -> ReportFigure:
+def samples_figure(rows: Mapping[str, Tensor], **frame) -> ReportFigure:
     """Return a row of images from each method's prior: method → (n, C, H, W) in [0, 1]."""
     methods = [method for method in LABELS if method in rows]
     count = len(rows[methods[0]])
-    side, left, lines = 0.78, 1.45, textwrap.wrap(footer, 165)
-    bottom = 0.2 + 0.14 * len(lines)
-    size = (left + count * side + 0.1, bottom + len(methods) * (side + 0.05) + 0.45)
+    side, left = 0.78, 1.45
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=size)
+        fig, _ = blank(left + count * side + 0.1, 0.2 + len(methods) * (side + 0.05) + 0.45, wrap=165, **frame)
         for line, method in enumerate(methods):
-            y = size[1] - 0.45 - (line + 1) * (side + 0.05)
-            ax = fig.add_axes((left / size[0], y / size[1], count * side / size[0], side / size[1]))
+            y = fig.get_figheight() - 0.45 - (line + 1) * (side + 0.05)
+            ax = fig.box(left, y, count * side, side)
             ax.imshow(mosaic(rows[method], count).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             ax.set_axis_off()
             look = {"ha": "right", "va": "center", "color": COLOURS[method], "fontsize": 9.5, "weight": "bold"}
             ax.text(-0.01, 0.5, LABELS[method], transform=ax.transAxes, **look)
-        frame_sheet(fig, title_note, [], 1, lines, stamp)
     return fig

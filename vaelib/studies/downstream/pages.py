@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
-from ...report.publish import provenance_line, publish, sheet, source_line
+from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line
 from ...report.reference import SETTING, setting
 from ...report.study import Figure
 from ...report.text import how_many, number, with_error
@@ -69,10 +69,7 @@ def draw_violins(experiment: Experiment, tables: Tables) -> ReportFigure:
     """Draw and save Fig. 4 (left) as ``fig04_left_<dataset>``."""
     paper = None
     footer = _footer(experiment, tables, "a point: one corruption and seed; bar and number: mean")
-    if experiment.profile.name in ("gpu", "paper") and (experiment.dataset, experiment.likelihood) == (
-        "cifar10",
-        "mol",
-    ):
+    if as_in_paper(experiment):
         paper, footer = paper_changes(), f"{footer} · diamonds: the paper's means"
     figure = violins_figure(tables["corruptions"], paper=paper, **sheet(experiment, footer))
     return publish(figure, FIG04_LEFT, experiment)
@@ -110,11 +107,7 @@ def draw_reconstructions(experiment: Experiment, tables: Tables) -> ReportFigure
 def draw_samples(experiment: Experiment) -> ReportFigure:
     """Draw and save images from each method's prior under the same z as ``samples_<dataset>``."""
     rows = {method: one["prior"].float() / 255 for method, one in measured_tensors(experiment, Pictures).items()}
-    footer = source_line(
-        experiment,
-        "VAEs of seed 0",
-        "x ~ p(x|z), one sample; a column has the same z ~ N(0, I)",
-    )
+    footer = source_line(experiment, "VAEs of seed 0", "x ~ p(x|z), one sample; a column has the same z ~ N(0, I)")
     figure = samples_figure(rows, **sheet(experiment, footer))
     return publish(figure, SAMPLES, experiment)
 

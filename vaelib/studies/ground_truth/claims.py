@@ -5,11 +5,13 @@ N, quantity)`` in the plane, where the largest N that was run is judged, the sma
 model, quantity)`` for Remark B.5. Unlike the other parts' rules, these were written after a first look at the plane.
 """
 
+import math
+
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import SETTING
-from ...report.rules import BySeed, Case, Evidence, Quantity, Rule, Term, needs, value
+from ...report.reference import of_setting
+from ...report.rules import Case, Evidence, Quantity, Rule, needs, value
 
 PLANE, LINEAR = (("letter S", "known"),), (("linear-Gaussian", "known"),)
 TABLE_1, FIG_1, REMARK = "4.1, Table 1", "4.1.1, Fig. 1", "B.5, Remark"
@@ -17,16 +19,12 @@ TABLE_1, FIG_1, REMARK = "4.1, Table 1", "4.1.1, Fig. 1", "B.5, Remark"
 
 def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
     """Return a laboratory table's evidence over seeds."""
-    rows = tables[table]
-    rows = rows[(rows[SETTING] == [dataset, likelihood]).all(axis=1)]
-    values: dict[Term, BySeed] = {}
+    found = []
     names = ("kl", "unique", "outside", "missed") if table == "plane" else ("bound", "elbo")
-    for row in rows.to_dict("records"):
+    for row in of_setting(tables[table], dataset, likelihood).to_dict("records"):
         place = (row["method"], row["n_train"]) if table == "plane" else (row["distribution"], row["model"])
-        for name in names:
-            if pd.notna(row[name]):
-                values.setdefault((*place, name), {})[row["seed"]] = float(row[name])
-    return Evidence(values)
+        found += [((*place, name), row["seed"], float(row[name]), math.nan) for name in names if pd.notna(row[name])]
+    return Evidence.of(found)
 
 
 def sizes(evidence: Evidence) -> list[int]:

@@ -1,7 +1,5 @@
 """The laboratory's figures where all is known, from tables: Fig. 1, Table 1, Remark B.5, estimates beside the truth."""
 
-import textwrap
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -10,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from ...report.canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, series_handles, sheet_legend
+from ...report.canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, blank, series_handles, sheet_legend
 from ...report.text import number
 
 DARK = "#333333"
@@ -26,15 +24,7 @@ PANELS = {
 
 def sheet(width: float, height: float, title: str, footer: str, stamp: str | None) -> ReportFigure:
     """Return an empty figure with the title, footer and stamp that every figure has."""
-    figure = ReportFigure(figsize=(width, height))
-    edge = 0.12 / width
-    lines = "\n".join(textwrap.wrap(footer, int(width / 0.057)))
-    figure.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
-    figure.text(edge, 0.08 / height, lines, va="bottom", fontsize=7.5, color=GREY)
-    if stamp:
-        style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-        figure.text(0.5, 0.5, stamp, fontsize=min(4.4 * width, 48), **style)
-    return figure
+    return blank(width, height, title_note=title, footer=footer, stamp=stamp, grows=False, middle=0.5)[0]
 
 
 def training_distributions_figure(

@@ -96,9 +96,7 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, **frame) -> Repo
     }
     handles = [Line2D([], [], color=GREY, lw=5, alpha=0.4, label="the paper's raw curve")]
     with mpl.rc_context(fname=STYLE):
-        fig, [(ax, _), (bars, _)] = canvas(
-            2, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=4.0
-        )
+        fig, [(ax, _), (bars, _)] = canvas(2, handles, axes_width=4.0, **frame)
         epochs = int(curves["effective_epoch"].max())
         shift = min(SHIFTS, key=lambda one: found[f"shift_{one}"].min())
         near = paper[paper["x"] + shift <= epochs]

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import VaelibError
 from ...runs.experiments import Experiment, Point, likelihood_of, prepared, vae_for
-from ...runs.profiles import Profile, architecture, load_profile
+from ...runs.profiles import architecture, load_profile
 from ..sweeps.tables import sweep_experiment
 
 DEFAULT = "the default"
@@ -61,7 +61,7 @@ def calibrate_protocol(
     epochs = tuple(range(1, budget.epochs + 1))
 
     def point(name: str, changes: Mapping[str, Any]) -> Point:
-        changed = Profile(**budget.model_dump() | dict(changes))
+        changed = budget.changed(changes)
         run = vae_for(data, changed, chosen, "normal", 0, evaluations=epochs, snapshots=epochs[-1:])
         return Point(name, math.nan, run)
 

@@ -4,23 +4,20 @@ The paper makes them for CIFAR-10, from five seeds; its own numbers are means, r
 any number of ours.
 """
 
+import math
 from functools import cache
 
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import REFERENCE, SETTING
-from ...report.rules import BySeed, Case, Evidence, Quantity, Term, needs, steps, value
+from ...report.reference import REFERENCE, of_setting
+from ...report.rules import Case, Evidence, Quantity, needs, steps, value
 
 
 def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
     """Return our evidence: ``(series, share, "above_half")`` over seeds, the accuracy minus one half."""
-    rows = tables["c2st"]
-    rows = rows[(rows[SETTING] == [dataset, likelihood]).all(axis=1) & (rows["series"] == "teacher")]
-    values: dict[Term, BySeed] = {}
-    for row in rows.to_dict("records"):
-        values.setdefault(("teacher", row["x"], "above_half"), {})[row["seed"]] = row["accuracy"] - 0.5
-    return Evidence(values)
+    rows = of_setting(tables["c2st"], dataset, likelihood).query("series == 'teacher'").itertuples()
+    return Evidence.of((("teacher", row.x, "above_half"), row.seed, row.accuracy - 0.5, math.nan) for row in rows)
 
 
 @cache

@@ -3,7 +3,6 @@
 Figures of tables raise ValueError for a table that is empty or holds several settings.
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -15,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from torch import Tensor
 
-from ...report.canvas import COLOURS, GREY, STYLE, ReportFigure, canvas, frame_sheet, one_setting, spread_ticks
+from ...report.canvas import COLOURS, GREY, STYLE, ReportFigure, blank, canvas, one_setting, spread_ticks
 from ...report.pictures import mosaic
 
 REAL, SAMPLES, CONTROL = COLOURS["normal"], COLOURS["dmaapx"], COLOURS["held_out"]
@@ -24,22 +23,14 @@ STRIP = ("sample", "nearest in D_train", "nearest in D_test")
 
 def _picture(fig: ReportFigure, images: Tensor, columns: int, box: tuple[float, float, float, float]) -> Axes:
     """Draw images in a box of inches (left, bottom, width, height) and return its axes."""
-    width, height = fig.get_size_inches()
-    ax = fig.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+    ax = fig.box(*box)
     ax.imshow(mosaic(images, columns).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     return ax
 
 
 def samples_figure(
-    real: Tensor,
-    samples: Tensor,
-    strip: Mapping[str, Tensor],
-    distances: Mapping[str, Sequence[float]],
-    *,
-    title_note: str,
-    footer: str = "",
-    stamp: str | None = None,
+    real: Tensor, samples: Tensor, strip: Mapping[str, Tensor], distances: Mapping[str, Sequence[float]], **frame
 ) -> ReportFigure:
     """Return Fig. 17: real images beside samples, and below the samples nearest to D_train with their neighbours.
 
@@ -51,12 +42,10 @@ def samples_figure(
     side, gap, left = 4.9, 0.3, 0.12
     rows = len(real) // columns
     grid, cell = side * rows / columns, (2 * side + gap - 1.5) / count
-    lines = textwrap.wrap(footer, 168)
-    below = 0.14 * len(lines) + 0.16
     strip_height = len(STRIP) * (cell + 0.17)
-    size = (2 * side + gap + 2 * left, below + strip_height + 0.42 + grid + 0.72)
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=size)
+        fig, _ = blank(2 * side + gap + 2 * left, 0.16 + strip_height + 0.42 + grid + 0.72, wrap=168, **frame)
+        size = fig.get_size_inches()
         y = size[1] - 0.72 - grid
         for images, x, name, colour in (
             (real, left, "Test images", REAL),
@@ -73,18 +62,10 @@ def samples_figure(
             for i, number in enumerate(distances.get(name, ())):
                 place = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 7.5, "color": GREY}
                 ax.text((i + 0.5) / count, -0.02, f"{number:.2f}", **place)
-        frame_sheet(fig, title_note, [], 1, lines, stamp)
     return fig
 
 
-def c2st_figure(
-    c2st: pd.DataFrame,
-    *,
-    title_note: str,
-    footer: str = "",
-    stamp: str | None = None,
-    paper: pd.DataFrame | None = None,
-) -> ReportFigure:
+def c2st_figure(c2st: pd.DataFrame, *, paper: pd.DataFrame | None = None, **frame) -> ReportFigure:
     """Return Fig. 18: accuracy of telling samples from real images over the teacher's share of D_train.
 
     ``paper`` (share, accuracy) is drawn thin and faint beneath.
@@ -99,7 +80,7 @@ def c2st_figure(
         Patch(color=GREY, alpha=0.25, lw=0, label="95 % of label permutations"),
     ]
     with mpl.rc_context(fname=STYLE):
-        fig, [(ax, _)] = canvas(1, title_note, handles, footer, stamp, axes_width=5.6)
+        fig, [(ax, _)] = canvas(1, handles, axes_width=5.6, **frame)
         ax.axhspan(c2st["null_low"].min(), c2st["null_high"].max(), color=GREY, alpha=0.25, lw=0)
         ax.axhline(0.5, color=GREY, lw=0.8)
         if paper is not None:
@@ -165,14 +146,7 @@ def _shares(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_title("Good? Complete? Clean?")
 
 
-def audit_figure(
-    rows: pd.DataFrame,
-    distances: Mapping[str, np.ndarray],
-    *,
-    title_note: str,
-    footer: str = "",
-    stamp: str | None = None,
-) -> ReportFigure:
+def audit_figure(rows: pd.DataFrame, distances: Mapping[str, np.ndarray], **frame) -> ReportFigure:
     """Return the audit's three panels: distances to D_train, predicted classes, precision, recall and extreme pixels.
 
     Arguments:
@@ -185,7 +159,7 @@ def audit_figure(
         Line2D([], [], color=colour, lw=3, label=name) for name, colour in zip(names, (REAL, SAMPLES), strict=True)
     ]
     with mpl.rc_context(fname=STYLE):
-        fig, pairs = canvas(3, title_note, handles, footer, stamp)
+        fig, pairs = canvas(3, handles, **frame)
         _distances(pairs[0][0], distances)
         _classes(pairs[1][0], rows)
         _shares(pairs[2][0], rows)

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from ...progress import duration
 from ...report.canvas import ReportFigure
-from ...report.escape import in_markdown, styled
-from ...report.pages import to_be_made
-from ...report.publish import provenance_line, publish, sheet, title
-from ...report.reference import SWEEP_SETTING
+from ...report.escape import styled
+from ...report.pages import headed
+from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
 from ...report.study import Figure
 from ...report.text import number, with_error
-from ...runs import Bank, Experiment, Store, missing
+from ...runs import Bank, Experiment, Store
 from ...runs.external import source_of_samples
 from ...runs.provenance import commit
 from ...runs.store import load_array, load_tensors
@@ -62,13 +61,11 @@ def describe_sheet(experiment: Experiment) -> str:
     """Return what a data sheet consists of, as Markdown."""
     profile, audit = experiment.profile, audit_of(experiment)
     shares = sorted({point.x for point in experiment.points if point.series == "teacher"})
-    todo = missing(experiment.runs, Store())
     about = (
         f"{_about(experiment)} · {audit.bank.size:,} samples of each · teachers "
         f"of {', '.join(f'{x:.0f}' for x in shares)} % of the training images · {profile.c2st_seeds} two-sample tests each"
     )
-    name = title(experiment).rpartition(",")[0]
-    return f"**{in_markdown(name)}** · {in_markdown(about)}. {to_be_made(todo)}"
+    return headed(title(experiment).rpartition(",")[0], about, experiment)
 
 
 def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> ReportFigure:
@@ -82,11 +79,7 @@ def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> Re
     strip = dict(
         zip(
             STRIP,
-            (
-                chosen,
-                _split(experiment, "train")[found["train_index"][order]],
-                test[found["test_index"][order]],
-            ),
+            (chosen, _split(experiment, "train")[found["train_index"][order]], test[found["test_index"][order]]),
             strict=True,
         )
     )
@@ -102,12 +95,10 @@ def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> Re
 
 def draw_c2st(experiment: Experiment, tables: Tables) -> ReportFigure:
     """Draw and save Fig. 18 as ``fig18_<dataset>``; the paper's beneath where the scale is the paper's."""
-    rows, profile = tables["c2st"], experiment.profile.name
-    setting = (experiment.dataset, experiment.likelihood)
-    paper = paper_c2st() if profile in ("gpu", "paper") and setting == SWEEP_SETTING else None
+    rows, paper = tables["c2st"], paper_c2st() if as_in_paper(experiment) else None
     taught = rows[rows["series"] == "teacher"]
     shown = "line: mean, whiskers: ± 1.96 sd, points: seeds"
-    footer = provenance_line(rows, profile=profile, shown=shown)
+    footer = provenance_line(rows, profile=experiment.profile.name, shown=shown)
     footer += (
         f" · network {rows['network'].iloc[0]}, learned from {int(taught['learned_from'].max()):,} images of each kind, tested on "
         f"{int(taught['tested'].max()):,} of each · dots at the right: seeds of the control"

@@ -26,18 +26,8 @@ def c2st_for(data: Data, profile: Profile, bank: Bank | Samples | None, seed: in
     wanted = min(profile.c2st_images, size - tested) * (1 if bank else 2)
     spare = spare_images(data)
     images = wanted if spare >= wanted else spare if bank is None and spare >= data.n_train else 0
-    return C2ST(
-        data=data,
-        bank=bank,
-        images=images,
-        tested=tested,
-        network=profile.c2st_network,
-        epochs=profile.c2st_epochs,
-        batch_size=profile.c2st_batch_size,
-        lr=profile.c2st_lr,
-        decay=profile.c2st_decay,
-        seed=seed,
-    )
+    given = {"data": data, "bank": bank, "images": images, "tested": tested, "seed": seed}
+    return C2ST(**profile.values(C2ST, "c2st_", **given))
 
 
 def teacher_sheet(

@@ -104,7 +104,7 @@ def make_c2st(settings: C2ST, context: Context) -> None:
     state = FitState(network)
     if (saved := context.resume()) is not None:
         state.load(saved[0], saved[1]["epochs"])
-    options = {"batch_size": settings.batch_size, "lr": settings.lr, "decay": settings.decay, "seed": settings.seed}
+    options = settings.only("batch_size lr decay seed")
     for epoch, loss in fit(state, images, labels, epochs=settings.epochs, **options):
         context.checkpoint(state.tensors, {"epochs": epoch})
         context.report(epoch / settings.epochs, f"loss {loss:.3f}")

@@ -7,16 +7,12 @@ from ...files import read_json
 from ...runs.cost.price import hardware
 from ...runs.cost.work import work
 from ...runs.experiments import Experiment
-from ...runs.settings import Bank, Samples, Teacher
+from ...runs.settings import Samples, Teacher
 from ...runs.store import Store
+from ...runs.tables import IDENTITY, about_data
 from .stages import C2ST, Audit, SampleElbo
 
 KS = (1, 10, 1000)  # of Appendix D.2
-
-
-def _about(experiment: Experiment) -> dict:
-    data = experiment.data
-    return {"n_train": data.n_train, "n_test": data.n_test, "source": data.label}
 
 
 def _place(experiment: Experiment) -> dict:
@@ -30,7 +26,7 @@ def c2st_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         if isinstance(point.run, C2ST):
             found = read_json(store.require(point.run) / "c2st.json")
             place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
-            rows.append(_place(experiment) | place | found | _about(experiment) | {"key": point.run.key})
+            rows.append(_place(experiment) | place | found | about_data(experiment.data) | {"key": point.run.key})
     return pd.DataFrame(rows)
 
 
@@ -52,7 +48,7 @@ def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
             rows += read_json(store.require(point.run) / "measured.json")
     rows.append({"images": "real", "quantity": "classifier_accuracy", "value": scores["accuracy"]})
     fixed = _place(experiment) | {"seed": audit.seed}
-    table = pd.DataFrame([fixed | row | _about(experiment) | {"key": audit.key} for row in rows])
+    table = pd.DataFrame([fixed | row | about_data(experiment.data) | {"key": audit.key} for row in rows])
     return table
 
 
@@ -63,38 +59,22 @@ def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     FLOPs. ``k`` = 0 is the teacher's own training, as far as its manifest tells. Samples of others have cost us nothing.
     """
     bank = audit_of(experiment).bank
-    columns = [
-        "dataset",
-        "likelihood",
-        "k",
-        "images",
-        "bytes",
-        "seconds",
-        "seconds_a100",
-        "images_per_second",
-        "device",
-    ]
+    columns = [*IDENTITY, "k", "images", "bytes", "seconds", "seconds_a100", "images_per_second", "device"]
     if isinstance(bank, Samples):
-        return pd.DataFrame(columns=[*columns, *_about(experiment), "key"])
+        return pd.DataFrame(columns=[*columns, *about_data(experiment.data), "key"])
     manifest, data, a100 = store.manifest(bank), experiment.data, hardware("a100")
     rate, rows = bank.size / max(manifest["seconds"], 0.01), []
     for k in KS:
         n = k * data.n_train
         row = {"k": k, "images": n, "bytes": n * 1024 * data.channels, "seconds": n / rate}
-        row["seconds_a100"] = a100.seconds(
-            work(Bank.model_validate(bank.model_dump() | {"size": n, "teacher": bank.teacher}))
-        )
+        row["seconds_a100"] = a100.seconds(work(bank.model_copy(update={"size": n})))
         rows.append(row | {"images_per_second": rate})
     if isinstance(bank.teacher, Teacher):
-        trained = {
-            "k": 0,
-            "images": bank.teacher.images,
-            "bytes": 0,
-            "seconds": store.manifest(bank.teacher)["seconds"],
-        }
+        seconds = store.manifest(bank.teacher)["seconds"]
+        trained = {"k": 0, "images": bank.teacher.images, "bytes": 0, "seconds": seconds}
         rate = trained["images"] / max(trained["seconds"], 0.01)
         rows.append(trained | {"seconds_a100": a100.seconds(work(bank.teacher)), "images_per_second": rate})
-    about = _about(experiment) | {"key": bank.key}
+    about = about_data(experiment.data) | {"key": bank.key}
     return pd.DataFrame([_place(experiment) | row | {"device": manifest["code"]["device"]} | about for row in rows])
 
 

@@ -1,6 +1,5 @@
 """The sensitivity panel as a figure, and where a choice of protocol changes the order of the methods."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,11 +19,12 @@ from ...report.canvas import (
     MARKERS,
     STYLE,
     ReportFigure,
+    blank,
     canvas,
-    frame_sheet,
     known_methods,
     one_setting,
     series_handles,
+    sheet_legend,
     style_legend,
 )
 from ...report.escape import styled
@@ -126,45 +126,38 @@ def draw_gap(ax: Axes, table: pd.DataFrame, gap: str, variants: Sequence[str]) -
         ax.axhline(y, color="#e6e6e6", lw=0.7, zorder=0)
 
 
-def sensitivity_figure(
-    table: pd.DataFrame, *, title_note: str, footer: str = "", stamp: str | None = None
-) -> ReportFigure:
+def sensitivity_figure(table: pd.DataFrame, **frame) -> ReportFigure:
     """Return the panel: rows are choices of protocol, columns the three gaps; the first row is the one in use.
 
     Raises ValueError for a table that is empty or holds several settings.
     """
-    variants, size = list(dict.fromkeys(one_setting(table)["variant"])), (11.2, 0.0)
-    lines = textwrap.wrap(footer, int(size[0] / 0.057))
-    bottom, top, tall = 0.72 + 0.14 * len(lines), 0.92, 0.36 * len(variants)
-    size = (size[0], bottom + tall + top)
+    variants = list(dict.fromkeys(one_setting(table)["variant"]))
+    tall, left, gap = 0.36 * len(variants), 2.3, 0.35
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=size)
-        left, gap = 2.3, 0.35
-        width = (size[0] - left - 0.3) / 3 - gap
+        fig, below = blank(11.2, 0.72 + tall + 0.92, **frame)
+        width = (11.2 - left - 0.3) / 3 - gap
         for column, name in enumerate(GAPS):
-            x = left + column * (width + gap)
-            ax = fig.add_axes((x / size[0], bottom / size[1], width / size[0], tall / size[1]))
+            ax = fig.box(left + column * (width + gap), 0.72 + below, width, tall)
             draw_gap(ax, table, name, variants)
             ax.set_yticks(range(len(variants)), variants if column == 0 else [""] * len(variants))
             ax.tick_params(axis="y", length=0)
         handles = [*series_handles(known_methods(table)), *MARKS]
-        frame_sheet(fig, title_note, handles, len(handles), lines, stamp)
+        sheet_legend(fig, handles, len(handles))
     return fig
 
 
-def floors_figure(table: pd.DataFrame, *, title_note: str, footer: str = "", stamp: str | None = None) -> ReportFigure:
+def floors_figure(table: pd.DataFrame, **frame) -> ReportFigure:
     """Return G_r from samples and from means of p(x|z), each beside its clean-sample floor (hollow).
 
     ``table`` holds the panel's rows "as configured" and of the other kind of reconstruction, with ``kind``: sample or mean.
     Raises ValueError for a table that is empty or holds several settings.
     """
     methods = known_methods(one_setting(table))
-    lines, size = textwrap.wrap(footer, 115), (6.9, 4.2)
     shapes = {"sample": "o", "mean": "D"}
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=size)
-        below = (0.42 + 0.14 * len(lines)) / size[1]
-        ax = fig.add_axes((0.1, below, 0.88, 1 - below - 1.0 / size[1]))
+        fig, below = blank(6.9, 4.2, wrap=115, grows=False, **frame)
+        bottom = (0.42 + below) / 4.2
+        ax = fig.add_axes((0.1, bottom, 0.88, 1 - bottom - 1.0 / 4.2))
         for x, method in enumerate(methods):
             for aside, (kind, shape) in zip((-0.2, 0.2), shapes.items(), strict=True):
                 own = table[(table["method"] == method) & (table["kind"] == kind)]
@@ -184,7 +177,7 @@ def floors_figure(table: pd.DataFrame, *, title_note: str, footer: str = "", sta
             Line2D([], [], ls="", marker=shapes[kind], color=GREY, mfc=fill, ms=7, label=text)
             for (kind, fill), text in words.items()
         ]
-        frame_sheet(fig, title_note, handles, 2, lines, stamp)
+        sheet_legend(fig, handles, 2)
     return fig
 
 
@@ -231,9 +224,7 @@ def _lines(ax: Axes, rows: pd.DataFrame, x: str, y: str, xlabel: str, ylabel: st
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=x in ("steps", "restarts")))
 
 
-def strength_figure(
-    table: pd.DataFrame, *, steps: int, title_note: str, footer: str = "", stamp: str | None = None
-) -> ReportFigure:
+def strength_figure(table: pd.DataFrame, *, steps: int, **frame) -> ReportFigure:
     """Return what an attack reaches: SKL and G_r over steps, G_r over δ, and of the worst of so many restarts.
 
     Arguments:
@@ -247,7 +238,7 @@ def strength_figure(
     radius = float(course["radius"].iloc[0])
     with mpl.rc_context(fname=STYLE):
         handles = series_handles(known_methods(rows))
-        fig, pairs = canvas(4, title_note, handles, footer, stamp, axes_width=3, across=2)
+        fig, pairs = canvas(4, handles, axes_width=3, across=2, **frame)
         axes = [ax for ax, _ in pairs]
         rest = course[course["steps"] > 0]
         _lines(axes[0], rest, "steps", "skl", "steps", "SKL (nats)", "What is maximised")
@@ -263,7 +254,7 @@ def strength_figure(
     return fig
 
 
-def spread_figure(table: pd.DataFrame, *, title_note: str, footer: str = "", stamp: str | None = None) -> ReportFigure:
+def spread_figure(table: pd.DataFrame, **frame) -> ReportFigure:
     """Return the variants of MS-SSIM against the first one, a point a pair of images, the same pairs in both panels."""
     wide = one_setting(table).pivot_table(index=["method", "image", "pair"], columns="variant", values="value")
     wide = wide.reset_index()
@@ -271,7 +262,7 @@ def spread_figure(table: pd.DataFrame, *, title_note: str, footer: str = "", sta
     with mpl.rc_context(fname=STYLE):
         marks = [Line2D([], [], ls="", marker=m, color=GREY, ms=5, label=kind) for kind, m in KINDS.items()]
         handles = [*series_handles(known_methods(wide), markers={}), *marks]
-        fig, pairs = canvas(len(others), title_note, handles, footer, stamp, axes_width=3.3)
+        fig, pairs = canvas(len(others), handles, axes_width=3.3, **frame)
         low = float(table["value"].min())
         for other, (ax, _) in zip(others, pairs, strict=True):
             ax.plot([low, 1], [low, 1], color=GREY, lw=1, zorder=1)
@@ -297,10 +288,7 @@ def strip_figure(
     rows: Mapping[str, tuple[Tensor, Tensor]],
     captions: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     heads: Sequence[str],
-    *,
-    title_note: str,
-    footer: str = "",
-    stamp: str | None = None,
+    **frame,
 ) -> ReportFigure:
     """Return one attack as pictures: for each method a row of inputs and, below, one of their reconstructions.
 
@@ -309,11 +297,10 @@ def strip_figure(
         captions: the same with a text below each picture; heads: n texts above the columns.
     """
     count, side, left, line = len(heads), 0.98, 1.45, 1.16
-    lines = textwrap.wrap(footer, int((left + count * (side + 0.06)) / 0.057))
-    bottom = 0.2 + 0.14 * len(lines)
-    size = (left + count * (side + 0.06) + 0.1, bottom + 2 * len(rows) * line + 0.65)
+    width = left + count * (side + 0.06)
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=size)
+        fig, _ = blank(width + 0.1, 0.2 + 2 * len(rows) * line + 0.65, wrap=int(width / 0.057), **frame)
+        size = fig.get_size_inches()
         for number, (method, images) in enumerate(rows.items()):
             for half, (name, kind) in enumerate(zip(("input", "reconstruction"), images, strict=True)):
                 y = size[1] - 0.65 - (2 * number + half + 1) * line + 0.18
@@ -321,12 +308,11 @@ def strip_figure(
                 fig.text((left - 0.1) / size[0], (y + side / 2) / size[1], label, color=COLOURS[method], **look)
                 for column in range(count):
                     x = left + column * (side + 0.06)
-                    ax = fig.add_axes((x / size[0], y / size[1], side / size[0], side / size[1]))
+                    ax = fig.box(x, y, side, side)
                     ax.imshow(kind[column].permute(1, 2, 0).clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
                     ax.set_axis_off()
                     text = captions[method][half][column]
                     ax.text(0.5, -0.03, text, transform=ax.transAxes, ha="center", va="top", fontsize=7.5, color=GREY)
                     if number == half == 0:
                         ax.set_title(heads[column], fontsize=9, loc="center", weight="normal")
-        frame_sheet(fig, title_note, [], 1, lines, stamp)
     return fig

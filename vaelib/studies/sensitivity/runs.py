@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from ...gaps.similarity import VARIANTS
 from ...runs.experiments import Experiment, Point, gaps_for, vae_for
-from ...runs.profiles import PROTOCOLS, Profile, TrainingVariant
+from ...runs.profiles import PROTOCOLS, TrainingVariant
 from ...runs.settings import Gaps, checked
 from ..three_gaps.runs import three_gaps
 from .stages import SIGN_LR, AttackSteps, AttackStrength, Remeasured, SimilarityPairs
@@ -96,7 +96,7 @@ def _trained_again(experiment: Experiment, base: list[Point]) -> list[Point]:
     profile, points = experiment.profile, []
     for name in profile.training_variants:
         row, changes, methods = TRAINING[name]
-        changed = Profile(**profile.model_dump() | changes)
+        changed = profile.changed(changes)
         for point in base if not _does_not_apply(name, experiment) else []:
             method, seed = point.series, point.vae.seed
             if seed < profile.training_variant_seeds and method in (methods or (method,)):

@@ -38,5 +38,5 @@ def sensitivity_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         row |= last_row(points, point.run)
         if isinstance(point.run, Remeasured) and len(point.run.gaps) == 1:  # the VAE's own gap is not measured again
             row = {name: value for name, value in row.items() if not name.startswith(("generalization", "elbo_t"))}
-        rows.append(row | about_data(vae) | {"key": point.run.key})
+        rows.append(row | about_data(vae.data) | {"key": point.run.key})
     return pd.DataFrame(rows)

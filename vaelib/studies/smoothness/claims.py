@@ -6,12 +6,14 @@ difference, each seed's; its error over pairs is a quarter of the width of its 9
 the decoder's means, which is the line's own.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import SETTING
-from ...report.rules import BySeed, Case, Evidence, Rule, Term, interval95, needs, value
+from ...report.reference import of_setting
+from ...report.rules import Case, Evidence, Rule, interval95, needs, value
 
 FIG_3 = "5.3, Fig. 3"
 # What DMaaPx should do to each statistic (Sec. 5.3).
@@ -73,18 +75,12 @@ def _claimed(quantity: str) -> Rule:
 
 def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
     """Return each statistic's median difference, DMaaPx minus normal training: ``(quantity,)`` over seeds."""
-    paths = tables[table]
-    paths = paths[(paths[SETTING] == [dataset, likelihood]).all(axis=1)]
-    values: dict[Term, BySeed] = {}
-    errors: dict[Term, BySeed] = {}
-    for seed, rows in paths.groupby("seed"):
-        for found in differences(rows, "").to_dict("records"):
-            term = (found["quantity"],)
-            values.setdefault(term, {})[int(seed)] = found["difference"]
-            if found["over_pairs"]:
-                low, high = found["over_pairs"]
-                errors.setdefault(term, {})[int(seed)] = (high - low) / 4
-    return Evidence(values, errors)
+    found = []
+    for seed, rows in of_setting(tables[table], dataset, likelihood).groupby("seed"):
+        for row in differences(rows, "").itertuples():
+            low, high = row.over_pairs or (math.nan, math.nan)
+            found.append(((row.quantity,), int(seed), row.difference, (high - low) / 4))
+    return Evidence.of(found)
 
 
 ENTRIES = [

@@ -11,17 +11,15 @@ from functools import cache
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import SETTING, paper_sweep
+from ...report.reference import of_setting, paper_sweep
 from ...report.rules import (
     PAPER_ELBO_NOISE,
     SAME,
-    BySeed,
     Case,
     Evidence,
     Noise,
     Quantity,
     Rule,
-    Term,
     needs,
     noise_share,
     same,
@@ -36,10 +34,8 @@ def sweep_evidence(
     rows: pd.DataFrame, dataset: str, likelihood: str, exact: bool = False, noise: Noise | None = None
 ) -> Evidence:
     """Return a sweep's last values: ``(series, point, quantity)`` over seeds; a point is x, or (nc, mz) in ``sizes``."""
-    rows = rows[(rows[SETTING] == [dataset, likelihood]).all(axis=1)]
-    values: dict[Term, BySeed] = {}
-    errors: dict[Term, BySeed] = {}
-    for row in rows.to_dict("records"):
+    found = []
+    for row in of_setting(rows, dataset, likelihood).to_dict("records"):
         point = None if math.isnan(row.get("x", math.nan)) else row["x"]
         if row["experiment"] == "sizes":
             point = (row["nc"], row["mz"])
@@ -47,9 +43,8 @@ def sweep_evidence(
             term = (row["series"], point, name)
             number = row.get(name, math.nan)
             error = noise_share(term, PAPER_ELBO_NOISE) * abs(number) if exact else row.get(f"{name}_se", math.nan)
-            values.setdefault(term, {})[row["seed"]] = number
-            errors.setdefault(term, {})[row["seed"]] = error
-    return Evidence(values, errors, exact, noise)
+            found.append((term, row["seed"], number, error))
+    return Evidence.of(found, exact=exact, noise=noise)
 
 
 def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
@@ -66,7 +61,7 @@ def seed_noise(tables: Tables, table: str, dataset: str, likelihood: str) -> Noi
     """
     if table in ("sizes", "latents") or "three_gaps" not in tables:
         return None
-    ours, gaps = (t[(t[SETTING] == [dataset, likelihood]).all(axis=1)] for t in (tables[table], tables["three_gaps"]))
+    ours, gaps = (of_setting(tables[name], dataset, likelihood) for name in (table, "three_gaps"))
     shared = set(ours["elbo_test"]) & set(gaps["elbo_test"])
     counts = gaps.groupby("method")["seed"].nunique()
     if not shared or counts.min() < 2:

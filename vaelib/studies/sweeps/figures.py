@@ -29,7 +29,6 @@ from ...report.canvas import (
     canvas,
     draw_level,
     draw_line,
-    frame_of,
     nats,
     one_setting,
     robust_limits,
@@ -54,16 +53,23 @@ def _draw_over_x(ax: Axes, rows: pd.DataFrame, series: Sequence[str], **look) ->
 
 
 def _over_x(
-    rows: pd.DataFrame, title: str, xlabel: str, frame: dict, labels: dict[str, str], extra: Sequence[Line2D] = ()
+    rows: pd.DataFrame,
+    title: str,
+    xlabel: str,
+    labels: dict[str, str],
+    extra: Sequence[Line2D] = (),
+    *,
+    paper: pd.DataFrame | None = None,
+    **frame,
 ) -> tuple[ReportFigure, Axes]:
     """Return one panel of ELBOs over x with its legends, the paper's beneath, the series in the order of LABELS."""
     one_setting(rows)
     series = [name for name in LABELS if name in set(rows["series"])]
     marked = {name: MARKERS[name] for name in set(rows.dropna(subset="x")["series"])}  # levels have no points
     handles = [*series_handles(series, LABELS | labels, marked), *extra]
-    fig, [(ax, _)] = canvas(1, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=5.2)
-    if frame["paper"] is not None:
-        _draw_over_x(ax, frame["paper"], [name for name in series if name in set(frame["paper"]["series"])], **FAINT)
+    fig, [(ax, _)] = canvas(1, handles, axes_width=5.2, **frame)
+    if paper is not None:
+        _draw_over_x(ax, paper, [name for name in series if name in set(paper["series"])], **FAINT)
     _draw_over_x(ax, rows, series)
     style_legend(ax, STYLES)
     ax.set_title(title, pad=22)
@@ -76,7 +82,7 @@ def limited_k_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     """Return Fig. 4 (right): DMaaPx on k N samples, normal training as lines, k N held-out real images as a control."""
     labels = {"dmaapx": "DMaaPx (k × N samples)", "held_out": "k × N held-out real images"}
     with mpl.rc_context(fname=STYLE):
-        fig, ax = _over_x(rows, "How many samples are enough?", "k (× N images)", frame_of(**frame), labels)
+        fig, ax = _over_x(rows, "How many samples are enough?", "k (× N images)", labels, **frame)
         ax.set_xscale("log", base=2)
         spread_ticks(ax, sorted(rows["x"].dropna().unique()), 0.06)
     return fig
@@ -88,7 +94,7 @@ def mixing_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     line = Line2D([], [], color=COLOURS["dmaapx"], lw=1, label="DMaaPx's test ELBO")
     with mpl.rc_context(fname=STYLE):
         title, extra = "Mixing real and synthetic images", [line] if len(pure) else []
-        fig, ax = _over_x(rows, title, "real images (% of the training images)", frame_of(**frame), {}, extra)
+        fig, ax = _over_x(rows, title, "real images (% of the training images)", {}, extra, **frame)
         draw_level(ax, pure, "elbo_test", "-", COLOURS["dmaapx"], lw=1, zorder=1)
         spread_ticks(ax, sorted(rows["x"].dropna().unique()))
     return fig
@@ -99,7 +105,7 @@ def teacher_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     labels = {"normal": "Normal training (all images)"}
     with mpl.rc_context(fname=STYLE):
         title, xlabel = "How much data does the teacher need?", "images the diffusion model was trained on (% of N)"
-        fig, ax = _over_x(rows, title, xlabel, frame_of(**frame), labels)
+        fig, ax = _over_x(rows, title, xlabel, labels, **frame)
         spread_ticks(ax, sorted(rows["x"].dropna().unique()))
     return fig
 
@@ -112,16 +118,19 @@ def _as_methods(table: pd.DataFrame | None, names: dict[str, str] | None = None)
 
 
 def _over_epochs(
-    curves: pd.DataFrame, rows: pd.DataFrame, title: str, handles: Sequence[Line2D], frame: dict
+    curves: pd.DataFrame,
+    rows: pd.DataFrame,
+    title: str,
+    handles: Sequence[Line2D],
+    *,
+    paper: pd.DataFrame | None = None,
+    **frame,
 ) -> tuple[ReportFigure, Axes, Axes]:
     """Return one panel of ELBOs over effective epochs, with the gaps as brackets: Fig. 2 (left) for a sweep's series."""
     one_setting(curves)
     series = [name for name in LABELS if name in set(curves["series"])]
-    shape = {"brackets": len(series), "axes_width": 5.2}
-    fig, [(ax, strip)] = canvas(
-        1, frame["title_note"], series_handles(series), frame["footer"], frame["stamp"], **shape
-    )
-    draw_panel(ax, strip, _as_methods(curves), THREE_GAPS[0], _as_methods(rows), _as_methods(frame["paper"]), handles)
+    fig, [(ax, strip)] = canvas(1, series_handles(series), brackets=len(series), axes_width=5.2, **frame)
+    draw_panel(ax, strip, _as_methods(curves), THREE_GAPS[0], _as_methods(rows), _as_methods(paper), handles)
     ax.set_title(title, pad=22)
     return fig, ax, strip
 
@@ -132,7 +141,7 @@ def rha_figure(curves: pd.DataFrame, rows: pd.DataFrame, *, frozen: float | None
         curves = curves[~curves["series"].str.endswith("_rha") | (curves["effective_epoch"] >= frozen)]
     mark = [Line2D([], [], color=GREY, ls=":", label="decoder frozen")] if frozen is not None else []
     with mpl.rc_context(fname=STYLE):
-        fig, ax, _ = _over_epochs(curves, rows, "Reverse Half Asleep (RHA)", mark, frame_of(**frame))
+        fig, ax, _ = _over_epochs(curves, rows, "Reverse Half Asleep (RHA)", mark, **frame)
         if frozen is not None:
             ax.axvline(frozen, ls=":", color=GREY, lw=1.3, zorder=1)
     return fig
@@ -147,7 +156,7 @@ def mollify_figure(curves: pd.DataFrame, rows: pd.DataFrame, *, clean: float | N
         lowest = float(settled["value"].min())
         pressed = knee - lowest > (high - knee) / 2  # a small overhang needs no other scale
         mark += [Line2D([], [], color=GREY, lw=0.8, ls=(0, (1, 3)), label="scale changes")] if pressed else []
-        fig, ax, strip = _over_epochs(curves, rows, "Adding scheduled noise (mollification)", mark, frame_of(**frame))
+        fig, ax, strip = _over_epochs(curves, rows, "Adding scheduled noise (mollification)", mark, **frame)
         if clean is not None:
             ax.axvline(clean, ls=":", color=GREY, lw=1.3, zorder=1)
         if pressed:
@@ -179,33 +188,32 @@ def press_below(axes: Sequence[Axes], knee: float, lowest: float, high: float, s
     axes[0].set_yticks([*below, *above], [f"{tick:,.0f}".replace("-", "−") for tick in [*below, *above]])
 
 
-def latents_figure(curves: pd.DataFrame, rows: pd.DataFrame, **frame) -> ReportFigure:
+def latents_figure(
+    curves: pd.DataFrame, rows: pd.DataFrame, *, paper: pd.DataFrame | None = None, **frame
+) -> ReportFigure:
     """Return Fig. 6: the three gaps of normal training with few and with more latents, in the layout of Fig. 2."""
     one_setting(rows)
     few, *_, more = sorted(set(rows["series"]), key=lambda name: int(name.removeprefix("mz")))
     names = {few: "few_latents", more: "more_latents"}
     labels = {key: f"mz = {name.removeprefix('mz')}" for name, key in names.items()}
-    frame = frame_of(**frame)
-    paper = frame.pop("paper")
     if paper is not None and set(paper["series"]) != set(names):
         paper = None  # of other sizes
     tables = [_as_methods(table, names) for table in (curves, rows, paper)]
     return three_gaps_figure(*tables[:2], paper=tables[2], labels=labels, **frame)
 
 
-def early_stopping_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
+def early_stopping_figure(rows: pd.DataFrame, *, paper: None = None, **frame) -> ReportFigure:
     """Return each method's last test ELBO beside the best along its curve, an oracle, and beside DMaaPx's last."""
     one_setting(rows)
     rows = rows.drop_duplicates(["series", "seed"])
     series = [name for name in LABELS if name in set(rows["series"])]
-    frame = frame_of(**frame)
     handles = [
         Line2D([], [], color=GREY, marker="o", ls="", label="last epoch"),
         Line2D([], [], color=GREY, marker="o", mfc="white", ls="", label="best epoch (an oracle)"),
         Line2D([], [], color=COLOURS["dmaapx"], lw=1, label="DMaaPx, last epoch"),
     ]
     with mpl.rc_context(fname=STYLE):
-        fig, [(ax, _)] = canvas(1, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=5.2)
+        fig, [(ax, _)] = canvas(1, handles, axes_width=5.2, **frame)
         box = ax.get_position()
         shift = 1.15 / fig.get_figwidth()  # room for the methods' names
         ax.set_position((box.x0 + shift, box.y0, box.width - shift, box.height))

@@ -7,13 +7,13 @@ import pandas as pd
 
 from ...errors import VaelibError
 from ...report.canvas import LABELS, ReportFigure
-from ...report.escape import in_markdown, styled
-from ...report.pages import to_be_made
-from ...report.publish import provenance_line, publish, sheet, title
-from ...report.reference import SWEEP_SETTING, SWEEPS, paper_sweep, paper_sweep_curves
+from ...report.escape import styled
+from ...report.pages import headed
+from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
+from ...report.reference import SWEEPS, paper_sweep, paper_sweep_curves
 from ...report.study import Figure, studies
 from ...report.text import how_many, number
-from ...runs import RHA, Experiment, Store, missing
+from ...runs import RHA, Experiment
 from .figures import (
     early_stopping_figure,
     latents_figure,
@@ -36,15 +36,9 @@ FIG05 = Figure(
     "Reverse Half Asleep on normal training and on DMaaPx (Fig. 5). A bracket is a gap at the last epoch.",
     table="rha",
 )
-FIG06 = Figure(
-    "fig06",
-    "The three gaps of normal training with few and with more latents (Fig. 6).",
-    table="latents",
-)
+FIG06 = Figure("fig06", "The three gaps of normal training with few and with more latents (Fig. 6).", table="latents")
 FIG07 = Figure(
-    "fig07",
-    "ELBOs and gaps over the latent channels mz and the internal channels nc (Fig. 7).",
-    table="sizes",
+    "fig07", "ELBOs and gaps over the latent channels mz and the internal channels nc (Fig. 7).", table="sizes"
 )
 FIG14 = Figure(
     "fig14",
@@ -52,11 +46,7 @@ FIG14 = Figure(
     "the last epoch; below the dotted line the axis is pressed together.",
     table="mollify",
 )
-FIG15 = Figure(
-    "fig15",
-    "Training on a mixture of real and synthetic images (Fig. 15).",
-    table="mixing",
-)
+FIG15 = Figure("fig15", "Training on a mixture of real and synthetic images (Fig. 15).", table="mixing")
 FIG16 = Figure(
     "fig16",
     "DMaaPx with diffusion models that saw only a part of the training images (Fig. 16).",
@@ -87,15 +77,6 @@ LINES = -1.0  # in place of NaN, which finds no partner: the x of a series that 
 SWEEP_LABELS = LABELS | {"normal_mollify": "Normal + Aug.Mollify"}
 
 Tables = dict[str, pd.DataFrame]
-FIGURES = {
-    "limited_k": FIG04_RIGHT,
-    "rha": FIG05,
-    "latents": FIG06,
-    "sizes": FIG07,
-    "mollify": FIG14,
-    "mixing": FIG15,
-    "teacher_fractions": FIG16,
-}
 OVER_X = {
     "limited_k": limited_k_figure,
     "sizes": sizes_figure,
@@ -106,10 +87,8 @@ OVER_X = {
 
 def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | None) -> dict:
     """Return what every figure of a sweep shares; the paper's numbers only where the scale is the paper's."""
-    comparable = experiment.profile.name in ("gpu", "paper")
-    comparable &= (experiment.dataset, experiment.likelihood) == SWEEP_SETTING
     about = {"profile": experiment.profile.name, "alone": "one seed, as in the paper"}
-    beneath = paper if comparable else None
+    beneath = paper if as_in_paper(experiment) else None
     footer = provenance_line(rows, **about) + ("" if beneath is None else " · thin and faint: the paper's")
     return sheet(experiment, footer) | {"paper": beneath}
 
@@ -128,10 +107,8 @@ def draw_sweep(experiment: Experiment, tables: Tables) -> ReportFigure:
     elif name == "latents":
         figure = latents_figure(curves, rows, **_frame(experiment, rows, paper_sweep_curves(name)))
     else:
-        raise VaelibError(
-            f"experiment {name!r} has no figure here; choose one of {', '.join(FIGURES)}, or draw your own"
-        )
-    return publish(figure, FIGURES[name], experiment)
+        raise VaelibError(f"experiment {name!r} has no figure here; draw your own (docs/extending.md)")
+    return publish(figure, studies()[name].figures[0], experiment)
 
 
 def draw_path(experiment: Experiment, tables: Tables, axis: str = "log") -> ReportFigure:
@@ -149,14 +126,12 @@ def draw_early_stopping(experiment: Experiment, rows: pd.DataFrame) -> ReportFig
 def describe_sweeps(*experiments: Experiment) -> str:
     """Return what sweeps over one data set consist of, as Markdown: what they share, then a line each."""
     profile, data = experiments[0].profile, experiments[0].data
-    lines = [
-        f"**{in_markdown(title(experiments[0]))}** · {in_markdown(data.label)} · "
-        f"N = {data.n_train:,} training and {data.n_test:,} test images · "
+    about = (
+        f"{data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
         f"residual VAE, nc = {profile.nc} and mz = {profile.mz} unless varied · {profile.epochs} effective epochs · "
-        f"{how_many(profile.sweep_seeds, 'seed')}. ",
-    ]
-    todo = missing([run for one in experiments for run in one.runs], Store())
-    lines[0] += to_be_made(todo)
+        f"{how_many(profile.sweep_seeds, 'seed')}"
+    )
+    lines = [headed(title(experiments[0]), about, *experiments)]
     for one in experiments:
         known = studies().get(one.name)
         vaes = len({point.run.key for point in one.points})

@@ -1,16 +1,14 @@
 """The sweeps as data: which runs stand behind Figs. 4–8 and 14–16, on the residual network.
 
-=====================  =======  ==============================================  ==============================================
-experiment             figure   series                                          x
-=====================  =======  ==============================================  ==============================================
-``limited_k``          4 right  normal, dmaapx, held_out (a control)            k
-``rha``                5        normal, normal_rha, dmaapx, dmaapx_rha          none
-``latents``            6        mz1, mz10                                       mz
-``sizes``              7, 8     normal, dmaapx                                  none: nc and mz are columns
-``mollify``            14       normal, normal_mollify, dmaapx, dmaapx_mollify  none
-``mixing``             15       no_augmentation, aug_tuned                      real images, percent
-``teacher_fractions``  16       normal, dmaapx                                  share of D_train that the teacher saw, percent
-=====================  =======  ==============================================  ==============================================
+| experiment            | figure  | series                                         | x |
+| --------------------- | ------- | ---------------------------------------------- | --- |
+| ``limited_k``         | 4 right | normal, dmaapx, held_out (a control)           | k |
+| ``rha``               | 5       | normal, normal_rha, dmaapx, dmaapx_rha         | none |
+| ``latents``           | 6       | mz1, mz10                                      | mz |
+| ``sizes``             | 7, 8    | normal, dmaapx                                 | none: nc and mz are columns |
+| ``mollify``           | 14      | normal, normal_mollify, dmaapx, dmaapx_mollify | none |
+| ``mixing``            | 15      | no_augmentation, aug_tuned                     | real images, percent |
+| ``teacher_fractions`` | 16      | normal, dmaapx                                 | share of D_train that the teacher saw, % |
 
 Equal settings are one run: the base VAEs (normal training and DMaaPx at the profile's nc and mz) serve every figure.
 """
@@ -101,15 +99,9 @@ def rha(base: Base, seed: int) -> list[Point]:
     points = []
     for method in ("normal", "dmaapx"):
         run = base.vae(method, seed)
-        values = {
-            "vae": run,
-            "start": half,
-            "epochs": run.epochs,
-            "source": base.budget.rha_source,
-            "real_share": base.budget.rha_real_share,
-            "evaluations": tuple(epoch for epoch in run.evaluations if epoch > half),
-            "seed": seed,
-        }
+        late = tuple(epoch for epoch in run.evaluations if epoch > half)
+        given = {"vae": run, "start": half, "epochs": run.epochs, "evaluations": late, "seed": seed}
+        values = base.budget.values(RHA, "rha_", **given)
         asleep = checked(RHA, values, "Reverse Half Asleep")
         points += [Point(method, math.nan, run), Point(f"{method}_rha", math.nan, asleep)]
     return points

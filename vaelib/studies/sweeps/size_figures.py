@@ -29,7 +29,6 @@ from ...report.canvas import (
     ReportFigure,
     canvas,
     draw_line,
-    frame_of,
     nats,
     one_setting,
     series_handles,
@@ -101,17 +100,17 @@ def _along(ax: Axes, rows: pd.DataFrame, quantity: str, mzs: Sequence[int], **lo
             draw_line(ax, own, "nc", quantity, "-", **(shape | look))
 
 
-def sizes_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
+def sizes_figure(rows: pd.DataFrame, *, paper: pd.DataFrame | None = None, **frame) -> ReportFigure:
     """Return Fig. 7: ELBOs (a) and gaps (b) over mz at the base nc, test ELBO (c) and gaps (d) over nc at several mz."""
     one_setting(rows)
-    frame, base, mzs = frame_of(**frame), base_width(rows), swept(rows)
+    base, mzs = base_width(rows), swept(rows)
     series = [method for method in METHODS if method in set(rows["series"])]
     elbos, gaps = [TRAIN[:2], TEST[:2]], [("generalization_gap", "-")]
     with mpl.rc_context(fname=STYLE):
         handles = series_handles(series, LABELS | {HOLLOW: "DMaaPx (hollow in c and d)"})
-        fig, pairs = canvas(4, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=3, across=2)
+        fig, pairs = canvas(4, handles, axes_width=3, across=2, **frame)
         a, b, c, d = (ax for ax, _ in pairs)
-        for table, look in ((frame["paper"], FAINT), (rows, {})):
+        for table, look in ((paper, FAINT), (rows, {})):
             if table is None:
                 continue
             _across(a, table, base, elbos, **look)
@@ -177,7 +176,7 @@ def halfway(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(x[at] ** (1 - share) * x[at + 1] ** share), float(level)
 
 
-def path_figure(rows: pd.DataFrame, *, axis: str = "log", **frame) -> ReportFigure:
+def path_figure(rows: pd.DataFrame, *, axis: str = "log", paper: pd.DataFrame | None = None, **frame) -> ReportFigure:
     """Return Fig. 8: negative test ELBO over the number of parameters, with the three phases of Sec. 5.7 numbered.
 
     ``axis`` is ``linear``, as in the paper, or ``log``, where the first phase can be seen.
@@ -187,16 +186,16 @@ def path_figure(rows: pd.DataFrame, *, axis: str = "log", **frame) -> ReportFigu
         raise ValueError(f"axis = {axis!r} is unknown; choose log or linear")
     if len(swept(rows)) < 2:
         raise ValueError("Fig. 8 needs nc swept at two values of mz or more")
-    frame, mzs = frame_of(**frame), swept(rows)
+    mzs = swept(rows)
     handles = [
         Line2D([], [], color=CYAN, lw=2, label="fixed mz, nc grows"),
         Line2D([], [], color=BROWN, lw=2, label="fixed nc, mz grows"),
         Line2D([], [], color="#f0c400", lw=6, alpha=0.55, label="path of Sec. 5.7"),
     ]
     with mpl.rc_context(fname=STYLE):
-        fig, [(ax, _)] = canvas(1, frame["title_note"], handles, frame["footer"], frame["stamp"], axes_width=5.2)
-        if frame["paper"] is not None:
-            _web(ax, frame["paper"], mzs, faint=True)
+        fig, [(ax, _)] = canvas(1, handles, axes_width=5.2, **frame)
+        if paper is not None:
+            _web(ax, paper, mzs, faint=True)
         _web(ax, rows, mzs)
         ax.set_xscale(axis)
         for i, phase in enumerate(path(rows), start=1):

@@ -35,7 +35,7 @@ def sweep_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame
         row |= {"parameters": count.total, "latent_parameters": count.latent, "effective_epochs": vae.epochs}
         row |= last_row(points, point.run)
         row |= {"best_elbo_test": best.elbo, "best_epoch": int(best.number)}
-        rows.append(row | about_data(vae) | {"key": point.run.key})
+        rows.append(row | about_data(vae.data) | {"key": point.run.key})
         pieces.append(points.assign(**place))
     lines = pd.concat(pieces, ignore_index=True)
     return {"rows": pd.DataFrame(rows), "curves": lines[[*place, "effective_epoch", "quantity", "value", "se"]]}

@@ -5,7 +5,7 @@ from functools import cache
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import FIGURES, SETTING, last_values, paper_values
+from ...report.reference import FIGURES, SETTING, last_values, of_setting, paper_values
 from ...report.rules import AUGMENTATIONS, OTHERS, Evidence, Quantity, larger, needs, smaller, value
 
 
@@ -65,7 +65,7 @@ class GapEntry(Entry):
 
 def evidence(values: pd.DataFrame, dataset: str, likelihood: str, exact: bool = False) -> Evidence:
     """Return the last values of every run of one setting: ``(method, quantity)`` over seeds."""
-    rows = values[(values["dataset"] == dataset) & (values["likelihood"] == likelihood)].dropna(subset="value")
+    rows = of_setting(values, dataset, likelihood).dropna(subset="value")
     groups = rows.groupby(["method", "quantity"])
     return Evidence(
         {term: dict(zip(group["seed"], group["value"], strict=True)) for term, group in groups}, exact=exact

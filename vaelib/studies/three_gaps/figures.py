@@ -166,11 +166,9 @@ def three_gaps_figure(
     curves: pd.DataFrame,
     gaps: pd.DataFrame,
     *,
-    title_note: str,
-    footer: str = "",
-    stamp: str | None = None,
     paper: pd.DataFrame | None = None,
     labels: Mapping[str, str] = LABELS,
+    **frame,
 ) -> ReportFigure:
     """Return the layout of Figs. 2, 10-12 for one setting: generalization, amortization, robustness, gap brackets.
 
@@ -187,20 +185,13 @@ def three_gaps_figure(
     with mpl.rc_context(fname=STYLE):
         methods = known_methods(curves)
         handles = series_handles(methods, labels)
-        fig, pairs = canvas(len(panels), title_note, handles, footer, stamp, brackets=len(methods))
+        fig, pairs = canvas(len(panels), handles, brackets=len(methods), **frame)
         for panel, (ax, strip) in zip(panels, pairs, strict=True):
             draw_panel(ax, strip, curves, panel, gaps, paper)
     return fig
 
 
-def own_distribution_figure(
-    curves: pd.DataFrame,
-    *,
-    title_note: str,
-    footer: str = "",
-    stamp: str | None = None,
-    paper: pd.DataFrame | None = None,
-) -> ReportFigure:
+def own_distribution_figure(curves: pd.DataFrame, *, paper: pd.DataFrame | None = None, **frame) -> ReportFigure:
     """Return Fig. 13: the ELBO on the distribution really trained on (dotted) and on the test set, a panel a setting.
 
     The bracket's number is own - test: it is no generalization gap, and its sign can flip.
@@ -210,7 +201,7 @@ def own_distribution_figure(
         raise ValueError("curves holds no elbo_own")
     with mpl.rc_context(fname=STYLE):
         methods = known_methods(curves)
-        fig, pairs = canvas(len(settings), title_note, series_handles(methods), footer, stamp, brackets=len(methods))
+        fig, pairs = canvas(len(settings), series_handles(methods), brackets=len(methods), **frame)
         for setting, (ax, strip) in zip(settings, pairs, strict=True):
             dataset, likelihood = setting
             name = f"{NAMES.get(dataset, Path(dataset).stem)}, {LIKELIHOODS.get(likelihood, likelihood)}"

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...report.canvas import LABELS
 from ...report.escape import nothing, styled
-from ...report.reference import METHODS, SETTING, paper_curves
+from ...report.reference import METHODS, SETTING, of_setting, paper_curves
 from ...report.rules import interval95
 from ...report.text import number
 from ...runs import Experiment, tables_folder
@@ -41,7 +41,7 @@ def _with_gaps(wide: pd.DataFrame) -> pd.DataFrame:
 def _paper_at(dataset: str, likelihood: str, method: str, epochs: np.ndarray) -> pd.DataFrame:
     """Return the paper's curves of one method read at some epochs, NaN where they do not reach."""
     curves = paper_curves()
-    own = curves[(curves[SETTING] == [dataset, likelihood]).all(axis=1) & (curves["method"] == method)]
+    own = of_setting(curves, dataset, likelihood).query("method == @method")
     columns = {}
     for quantity, curve in own.sort_values("effective_epoch").groupby("quantity"):
         x = curve["effective_epoch"].to_numpy()
@@ -81,25 +81,11 @@ def against_paper(curves: pd.DataFrame) -> pd.DataFrame:
                     | {"low": low, "high": high, "seeds": len(known), "paper": theirs, "ratio": known.mean() / theirs}
                     | {"verdict": verdict}
                 )
-    columns = [
-        *SETTING,
-        "method",
-        "quantity",
-        "effective_epoch",
-        "ours",
-        "low",
-        "high",
-        "seeds",
-        "paper",
-        "ratio",
-        "verdict",
-    ]
-    table, rank = (
-        pd.DataFrame(rows, columns=columns),
-        {name: place for place, name in enumerate((*METHODS, *QUANTITIES))},
-    )
+    keys = [*SETTING, "method", "quantity", "effective_epoch"]
+    table = pd.DataFrame(rows, columns=[*keys, "ours", "low", "high", "seeds", "paper", "ratio", "verdict"])
+    rank = {name: place for place, name in enumerate((*METHODS, *QUANTITIES))}
     return table.sort_values(
-        columns[:5], key=lambda c: c.map(rank) if c.name in ("method", "quantity") else c, ignore_index=True
+        keys, key=lambda c: c.map(rank) if c.name in ("method", "quantity") else c, ignore_index=True
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ...report.canvas import LABELS
-from ...report.reference import FIGURES, GAPS, METHODS, SETTING, setting
+from ...report.reference import FIGURES, GAPS, METHODS, SETTING, of_setting, setting
 from ...report.rules import Evidence, estimate, value
 from ...report.text import how_many, listed, number, with_error
 from ...runs.tables import read_table
@@ -40,7 +40,7 @@ def direction(found: Evidence, quantity: str, first: str, second: str) -> int:
 
 def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
     """Return what the runs of one setting found: DMaaPx beside normal training, then who leads among all methods."""
-    runs = three_gaps[(three_gaps[SETTING] == [dataset, likelihood]).all(axis=1)]
+    runs = of_setting(three_gaps, dataset, likelihood)
     found = evidence(our_values({"three_gaps": runs}), dataset, likelihood)
     known = {q: [m for m in METHODS if (m, q) in found.values] for q in QUANTITIES}
     known = {q: methods for q, methods in known.items() if {"normal", "dmaapx"} <= set(methods)}
@@ -77,7 +77,7 @@ def own_gaps(three_gaps: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the gaps on images of one's own as blocks of one setting: headings, and a line of cells for each method."""
     blocks = []
     for dataset, likelihood in (one for one in settings_of(three_gaps) if one not in FIGURES):
-        runs = three_gaps[(three_gaps[SETTING] == [dataset, likelihood]).all(axis=1)]
+        runs = of_setting(three_gaps, dataset, likelihood)
         columns = [column for column in COLUMNS if column in runs and runs[column].notna().any()]
         groups = runs.groupby("method")[columns]
         means, errors, seeds = groups.mean(), groups.sem(), int(runs["seed"].nunique())

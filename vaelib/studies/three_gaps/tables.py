@@ -26,5 +26,5 @@ def three_gaps_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         vae = point.vae
         row = {"dataset": vae.data.name, "likelihood": experiment.likelihood, "method": point.series, "seed": vae.seed}
         row |= {"effective_epochs": vae.epochs} | last_row(curve(point.run, store), point.run)
-        rows.append(row | about_data(vae) | {"key": point.run.key})
+        rows.append(row | about_data(vae.data) | {"key": point.run.key})
     return pd.DataFrame(rows)
