@@ -33,7 +33,7 @@ from vaelib.report.notebooks import to_html
 from vaelib.report.pairs import sync
 from vaelib.report.publish import publish_alone
 from vaelib.studies.three_gaps.figures import three_gaps_figure
-from vaelib.studies.three_gaps.pages import FIG11
+from vaelib.studies.three_gaps.pages import HEADLINES
 
 from .test_report import tables
 from .test_safety import NAME, hostile_outputs
@@ -78,7 +78,7 @@ def report(tmp_path, monkeypatch):
     pd.DataFrame(curves).to_csv(build / "tables/curves.csv", index=False)
     setting = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
     figure = three_gaps_figure(curves, gaps, title_note="x")
-    publish_alone(figure, FIG11, "laptop", "three_gaps", "fashion_mnist", **setting)
+    publish_alone(figure, HEADLINES["fashion_mnist", "gaussian"], "laptop", "three_gaps", "fashion_mnist", **setting)
     torch.manual_seed(0)
     vaes = {name: FullyConnectedVAE(d_z=2, hidden=8) for name in ("normal", "dmaapx")}
     attack_twin(vaes, torch.rand(1, 1, 32, 32), 0, "laptop", "fig11_fashion_mnist", steps=10)

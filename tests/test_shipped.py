@@ -5,7 +5,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from tests.test_report import FIG11, publish_alone, tables, three_gaps_figure
+from tests.test_report import HEADLINES, publish_alone, tables, three_gaps_figure
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.errors import VaelibError
@@ -25,7 +25,12 @@ def build(build_folder, tmp_path, monkeypatch):
         table.to_csv(folder / f"tables/{name}.csv", index=False)
     place = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
     publish_alone(
-        three_gaps_figure(curves, gaps, title_note="x"), FIG11, "laptop", "three_gaps", "fashion_mnist", **place
+        three_gaps_figure(curves, gaps, title_note="x"),
+        HEADLINES["fashion_mnist", "gaussian"],
+        "laptop",
+        "three_gaps",
+        "fashion_mnist",
+        **place,
     )
     judge_build(folder, "laptop")
     return folder
