@@ -39,7 +39,7 @@ from IPython.display import Markdown
 from vaelib.report import claims, pages
 from vaelib.runs import run
 from vaelib.studies.ground_truth import pages as figures
-from vaelib.studies.ground_truth.runs import brackets, laboratory, write_brackets, write_laboratory
+from vaelib.studies.ground_truth.runs import brackets, ground_truth, write_brackets, write_ground_truth
 
 # %% [markdown]
 # ## A world in the plane
@@ -50,9 +50,9 @@ from vaelib.studies.ground_truth.runs import brackets, laboratory, write_bracket
 # teachers of the other notebooks. Its density follows exactly from its probability-flow ODE.
 
 # %%
-lab = laboratory(profile, overrides)
-run(lab.runs, title="laboratory")
-tables = write_laboratory(lab)
+lab = ground_truth(profile, overrides)
+run(lab.runs, title="ground_truth")
+tables = write_ground_truth(lab)
 
 # %% [markdown]
 # ## Fig. 1

@@ -24,7 +24,7 @@
 # | --- | --- |
 # | are they copies? | distance to the nearest image of D<sub>train</sub>, beside that of test images |
 # | are they good, and are all kinds there? | precision and recall, classes, proxy-FID and proxy-IS |
-# | can they be told from real images? | classifier two-sample test (C2ST), 50 % is a coin |
+# | can they be distinguished from real images? | classifier two-sample test (C2ST), 50 % is a coin |
 # | what do they cost? | images a second, time and bytes of k·N samples |
 #
 # Proxies stand on the features of a small classifier of our own. They order samples of one data set; they are no FID or IS
@@ -62,7 +62,7 @@ Markdown(figures.describe_sheet(experiment))
 # interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"data sheet, {experiment.dataset}")
+run(experiment.runs, title=f"sample quality, {experiment.dataset}")
 tables = write_tables(experiment)
 
 # %% [markdown]

@@ -81,10 +81,10 @@ figures.draw_smoothness(experiment)
 # | quantity | definition, for curves of single reconstructions | claimed for DMaaPx |
 # | --- | --- | --- |
 # | mean log *q* | average over α | larger |
-# | nats travelled | sum of all ups and downs from α = 0 to 1, on 51 points | smaller |
+# | total variation of log q (nats) | sum of all ups and downs from α = 0 to 1, on 51 points | smaller |
 # | spread at one α | standard deviation over reconstructions of one *z*<sub>α</sub>: pixel noise, which makes teeth | smaller |
-# | nats travelled, no pixel noise | the same sum with the decoder's mean in place of a draw: the line itself | smaller |
-# | nats travelled per nat of range | the first sum divided by (highest − lowest); 1 is a straight climb | smaller |
+# | total variation without pixel noise (nats) | the same sum with the decoder's mean in place of a draw | smaller |
+# | total variation per nat of range | the first sum divided by (highest − lowest); 1 is a straight climb | smaller |
 #
 # A log density has no floor and single pairs can lie thousands of nats below the rest, so the median over pairs is judged
 # (by order statistics, as in a sign test); the mean is printed beside it.

@@ -21,7 +21,7 @@ from vaelib.report.rules import Case, Evidence, interval95, judge, needs, same, 
 from vaelib.report.study import Study, studies
 from vaelib.report.text import number, with_error
 from vaelib.runs.tables import tables_folder
-from vaelib.studies.ground_truth import claims as laboratory_ledger
+from vaelib.studies.ground_truth import claims as ground_truth_claims
 from vaelib.studies.sweeps import claims as sweep_ledger
 from vaelib.studies.sweeps import size_claims as size_ledger
 
@@ -132,7 +132,7 @@ def test_audit_finds_what_the_paper_contradicts_itself_in():
 def test_ledger_ids_are_unique_and_every_claim_has_the_papers_number():
     every = ledger()
     assert len({claim.id for claim in every}) == len(every)
-    argued = {entry.id for entry in laboratory_ledger.ENTRIES}  # without a number
+    argued = {entry.id for entry in ground_truth_claims.ENTRIES}  # without a number
     unknown = {claim.id.split("/")[0] for claim in every if claim.paper_value is None} - argued
     # Fig. 16's training curve was not read; Fig. 3 is one pair, and no number of it is printed
     assert unknown == {"teach-gap", "density", "smooth", "smooth-line"}

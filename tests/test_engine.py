@@ -100,7 +100,7 @@ def test_small_work_is_done_here_with_the_threads_of_a_worker_and_the_same_words
         run(todo, store=store)
     assert str(error.value) == (
         f"1 of 3 runs failed (odd {todo[0].key}: RuntimeError: odd trouble; its log is {store.log(todo[0])}); the other 2 "
-        "are in the store: mend it and run again"
+        "are in the store: fix it and run again"
     )
     assert set(seen) == {3}  # in this process
     assert torch.get_num_threads() == before

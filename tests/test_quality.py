@@ -358,7 +358,7 @@ IMAGES = stripes(40)[0]
         (lambda: precision_recall(draw(9, 3), draw(9, 3) * torch.inf), "NaN or infinity"),
         (lambda: inception_score(draw(9, 3) * torch.nan, 1), "NaN or infinity"),
         (lambda: inception_score(draw(9, 3), 10), "9 images do not make 10 splits"),
-        (lambda: nearest(draw(9, 3), draw(1, 3), within=True), "k = 1 neighbours asked of 0"),
+        (lambda: nearest(draw(9, 3), draw(1, 3), within=True), "k = 1 neighbours requested, 0 images available"),
         (lambda: inception_quality(Outputs(), IMAGES, IMAGES), "equal numbers of at least 2,048"),
         (lambda: inception_quality(Outputs(), IMAGES.float(), IMAGES), r"bytes \(0 to 255\)"),
         (lambda: build_network("resnet50", 1, 2), "choose one of small, resnet18"),

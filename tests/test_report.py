@@ -396,7 +396,7 @@ def test_the_printed_ledger_is_sentences_below_their_setting():
 
 
 def test_the_laboratorys_figures_link_to_any_rendering_of_its_notebook(tmp_path, build_folder):
-    publish_alone(ReportFigure(), FIG01, "smoke", "laboratory")
+    publish_alone(ReportFigure(), FIG01, "smoke", "ground_truth")
     shown = json.loads((build_folder / "smoke/figures/fig01.json").read_text())
     assert source_of(tmp_path, shown, {}).href == ""
     page = tmp_path / "notebooks/01_training_distributions.cifar10.html"

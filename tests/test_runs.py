@@ -71,7 +71,7 @@ def test_the_key_names_settings_and_history():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"epoch": 3}, "epoch is no setting of a profile; did you mean epochs?"),
+        ({"epoch": 3}, "epoch is not a setting of a profile; did you mean epochs?"),
         ({"zebra": 3}, "allowed: amortization_images"),
         ({"epochs": 0}, "epochs = 0: input should be greater than or equal to 1"),
         ({"teacher": "huge"}, "teacher = 'huge': input should be 'small' or 'edm'"),
@@ -423,7 +423,7 @@ COMMAND = [sys.executable, "-m", "vaelib", "run", "three_gaps", "--profile", "sm
 def test_an_unknown_setting_on_the_command_line_is_one_line(tmp_path):
     done = subprocess.run([*COMMAND, "--set", "epoch=3"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "vaelib: epoch is no setting of a profile; did you mean epochs?\n"
+    assert done.stderr == "vaelib: epoch is not a setting of a profile; did you mean epochs?\n"
 
 
 # --- tables -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a person can mend: one line that names the setting, the allowed values and the way out."""
+"""What a person can fix: one line that names the setting, the allowed values and the way out."""
 
 import difflib
 from collections.abc import Iterable

@@ -150,7 +150,7 @@ def _refuse(todo: Sequence[Artifact], unmade: dict[str, str]) -> None:
         waiting = f", {len(unmade) - len(failures)} more need them" if len(unmade) > len(failures) else ""
         raise VaelibError(
             f"{len(failures)} of {len(todo)} runs failed ({lines}){waiting}; the other {len(todo) - len(unmade)} are in "
-            "the store: mend it and run again"
+            "the store: fix it and run again"
         )
 
 

@@ -108,7 +108,7 @@ class Profile(Filled):
     bank_from: str | None = Field(None, description="samples that others published, an .npz, in place of a teacher")
     k: int = Field(1000, ge=1, description="the bank holds k·n_train samples")
     binarize_bank: bool | None = Field(None, description="threshold the samples at 0.5; None: as the data are")
-    # laboratory
+    # ground truth
     plane_points: tuple[Annotated[int, Field(ge=10)], ...] = Field(
         (100, 300, 1_000), min_length=1, description="N of the letter S, Fig. 1 and Table 1; drawn: the second"
     )
@@ -137,7 +137,7 @@ class Profile(Filled):
     inception_sha256: str = Field(
         "", description="of inception.safetensors in the data root: FID and IS beside proxies"
     )
-    # samples: their quality and the teacher's data sheet
+    # samples: their quality, alone and beside real images
     classifier_images: int = Field(
         50_000, ge=2, description="labelled images the proxies' classifier learns from, at most"
     )

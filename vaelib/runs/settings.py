@@ -297,7 +297,7 @@ def plain_errors(error: ValidationError, allowed: list[str], what: str) -> Vaeli
         name = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             listed = f"; allowed: {', '.join(sorted(allowed))}"
-            lines.append(f"{name} is no setting of {what}{hint(name, allowed) or listed}")
+            lines.append(f"{name} is not a setting of {what}{hint(name, allowed) or listed}")
         elif name:
             lines.append(f"{name} = {item['input']!r}: {item['msg'].lower()}")
         else:  # a rule about several settings

@@ -58,7 +58,7 @@ def shard_task(bank: Bank, number: int, store: Store, device: str, call: str, _:
 
 
 def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
-    """Do ``work``, once more if it fails for a reason that is not the user's to mend, and log what went wrong.
+    """Do ``work``, once more if it fails for a reason that is not the user's to fix, and log what went wrong.
 
     A worker that dies cannot tell, but the log then says that the work was begun: by the same ``call`` at most twice.
 

@@ -117,7 +117,7 @@ class Bank:
         count = len(list(folder.glob("shard-*.npy")))
         shards = [read_shard(shard_path(folder, shard)) for shard in range(count)]
         if not shards or any(shard is None for shard in shards):
-            raise VaelibError(f"the bank {folder} has no images, or lacks a whole shard; fill it again to mend it")
+            raise VaelibError(f"the bank {folder} has no images, or lacks a whole shard; fill it again to fix it")
         self.shards: list[np.ndarray] = shards
         self.ends = np.cumsum([len(shard) for shard in shards])
 
@@ -129,7 +129,7 @@ class Bank:
         stop = len(self) if stop is None else stop
         if not 0 <= start < stop <= len(self):
             raise VaelibError(
-                f"images {start} to {stop} asked of a bank of {len(self):,}; enlarge the bank or ask for fewer"
+                f"images {start} to {stop} requested, {len(self):,} in the bank; enlarge the bank or ask for fewer"
             )
         parts = []
         for shard, end in zip(self.shards, self.ends.tolist(), strict=True):

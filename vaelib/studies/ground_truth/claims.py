@@ -18,7 +18,7 @@ TABLE_1, FIG_1, REMARK = "4.1, Table 1", "4.1.1, Fig. 1", "B.5, Remark"
 
 
 def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
-    """Return a laboratory table's evidence over seeds."""
+    """Return a table's evidence over seeds."""
     found = []
     names = ("kl", "unique", "outside", "missed") if table == "plane" else ("bound", "elbo")
     for row in of_setting(tables[table], dataset, likelihood).to_dict("records"):

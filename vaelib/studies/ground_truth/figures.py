@@ -1,4 +1,4 @@
-"""The laboratory's figures where all is known, from tables: Fig. 1, Table 1, Remark B.5, estimates beside the truth."""
+"""Figures where all is known, from tables: Fig. 1, Table 1, Remark B.5, estimates beside the truth."""
 
 import matplotlib as mpl
 import numpy as np

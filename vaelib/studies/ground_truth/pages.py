@@ -1,4 +1,4 @@
-"""From the laboratory's runs to its figures and tables in notebook 01."""
+"""From the study's runs to its figures and tables in notebook 01."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from .figures import (
     remark_figure,
     training_distributions_figure,
 )
-from .runs import Laboratory
+from .runs import GroundTruth
 
 FIG01 = Figure(
     "fig01",
@@ -57,14 +57,14 @@ Tables = Mapping[str, pd.DataFrame]
 NOT_THERE = "*No trained VAE of this setting is in the store yet: run notebook 03 first, then this cell again.*"
 
 
-def _frame(lab: Laboratory, about: str) -> dict:
-    """Return footer and stamp of a figure of the laboratory."""
+def _frame(lab: GroundTruth, about: str) -> dict:
+    """Return footer and stamp of a figure of this study."""
     profile = lab.profile.name
     footer = f"profile {profile} · {about} · commit {commit()[:10]}"
     return {"footer": footer, "stamp": stamp(profile)}
 
 
-def draw_training_distributions(lab: Laboratory) -> ReportFigure:
+def draw_training_distributions(lab: GroundTruth) -> ReportFigure:
     """Draw and save Fig. 1 from the runs of seed 0 at the second N (the first, if it is the only one)."""
     sizes = sorted({one.points for one in lab.planes})
     chosen = next(one for one in lab.planes if one.points == sizes[min(1, len(sizes) - 1)] and one.seed == 0)
@@ -76,13 +76,13 @@ def draw_training_distributions(lab: Laboratory) -> ReportFigure:
     return _saved(training_distributions_figure(density, points, rows, **_frame(lab, about)), FIG01, lab)
 
 
-def draw_accuracy(lab: Laboratory, tables: Tables) -> ReportFigure:
+def draw_accuracy(lab: GroundTruth, tables: Tables) -> ReportFigure:
     """Draw and save Table 1's second criterion over N as ``table01_accuracy``."""
     about = f"the letter S, p_data known · {_seeds(lab)} (dots), their mean (line)"
     return _saved(accuracy_figure(tables["plane"], **_frame(lab, about)), TABLE01, lab)
 
 
-def draw_remark(lab: Laboratory, tables: Tables) -> ReportFigure:
+def draw_remark(lab: GroundTruth, tables: Tables) -> ReportFigure:
     """Draw and save Remark B.5 as ``remark_b5``."""
     images = lab.remarks[0].images
     about = f"linear-Gaussian worlds · {images:,} samples of each distribution, {how_many(len(lab.remarks), 'seed')} "
@@ -90,7 +90,7 @@ def draw_remark(lab: Laboratory, tables: Tables) -> ReportFigure:
     return _saved(remark_figure(tables["remark_b5"], **_frame(lab, about)), REMARK_B5, lab)
 
 
-def draw_calibration_of(lab: Laboratory, tables: Tables) -> ReportFigure:
+def draw_calibration_of(lab: GroundTruth, tables: Tables) -> ReportFigure:
     """Draw and save the estimates beside their exact values as ``calibration``."""
     run = lab.calibration
     about = (
@@ -100,14 +100,14 @@ def draw_calibration_of(lab: Laboratory, tables: Tables) -> ReportFigure:
     return _saved(calibration_figure(tables["calibration"], **_frame(lab, about)), CALIBRATION, lab)
 
 
-def draw_missed_modes(lab: Laboratory, tables: Tables) -> ReportFigure:
+def draw_missed_modes(lab: GroundTruth, tables: Tables) -> ReportFigure:
     """Draw and save ELBO* from one start and from two below BDMC's bound as ``missed_modes``."""
     rows = tables["world_bounds"].query("likelihood == 'gaussian'")
     about = f"random decoder, Gaussian σ 0.1, blind encoder · {len(rows) // 2} of its own images · seed 0"
     return _saved(missed_modes_figure(rows, **_frame(lab, about)), MISSED_MODES, lab)
 
 
-def draw_brackets(lab: Laboratory, rows: pd.DataFrame) -> ReportFigure:
+def draw_brackets(lab: GroundTruth, rows: pd.DataFrame) -> ReportFigure:
     """Draw and save the split of the inference gap of trained VAEs as ``brackets_<dataset>``."""
     count = rows.groupby(["method", "images"]).size().max()
     about = (
@@ -117,7 +117,7 @@ def draw_brackets(lab: Laboratory, rows: pd.DataFrame) -> ReportFigure:
     frame = _frame(lab, about) | {"title_note": "What the encoder loses, and what any factorised posterior would"}
     dataset, likelihood = rows.iloc[0][["dataset", "likelihood"]]
     place = {"dataset": dataset, "likelihood": likelihood, "runs": list(dict.fromkeys(rows["key"]))}
-    return publish_alone(brackets_figure(rows, **frame), BRACKETS, lab.profile.name, "laboratory", dataset, **place)
+    return publish_alone(brackets_figure(rows, **frame), BRACKETS, lab.profile.name, "ground_truth", dataset, **place)
 
 
 def table_1(tables: Tables) -> Any:
@@ -220,16 +220,16 @@ def certificate_table(tables: Tables) -> Any:
     return styled(table).format(dict(shown.values())).hide(axis="index")
 
 
-def provenance_note(lab: Laboratory) -> str:
-    """Return where the laboratory's numbers come from: seeds, wall time of the runs, device, versions."""
+def provenance_note(lab: GroundTruth) -> str:
+    """Return where the numbers come from: seeds, wall time of the runs, device, versions."""
     manifests = [Store().manifest(run) for run in lab.runs]
     minutes = sum(manifest["seconds"] for manifest in manifests) / 60
     return f"*{_seeds(lab)} · {len(manifests)} artifacts, {minutes:.1f} process-minutes in all*\n\n{machine_note()}"
 
 
-def _seeds(lab: Laboratory) -> str:
+def _seeds(lab: GroundTruth) -> str:
     return f"seeds 0 to {lab.profile.plane_seeds - 1}" if lab.profile.plane_seeds > 1 else "seed 0"
 
 
-def _saved(figure: ReportFigure, shown: Figure, lab: Laboratory) -> ReportFigure:
-    return publish_alone(figure, shown, lab.profile.name, "laboratory", runs=[run.key for run in lab.runs])
+def _saved(figure: ReportFigure, shown: Figure, lab: GroundTruth) -> ReportFigure:
+    return publish_alone(figure, shown, lab.profile.name, "ground_truth", runs=[run.key for run in lab.runs])

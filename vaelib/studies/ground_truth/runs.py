@@ -1,4 +1,4 @@
-"""The laboratory of notebook 01 as data: worlds whose truth is known, and brackets for VAEs where it is not."""
+"""Notebook 01 as data: worlds whose truth is known, and brackets for VAEs where it is not."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ COLUMN = {"points": "n_train"}
 Tables = dict[str, pd.DataFrame]
 
 
-class Laboratory(NamedTuple):
+class GroundTruth(NamedTuple):
     """A profile and the runs that it asks for, none of which needs data."""
 
     profile: Profile
@@ -34,8 +34,8 @@ class Laboratory(NamedTuple):
         return [*self.planes, *self.worlds, self.certificates, self.calibration, *self.remarks]
 
 
-def laboratory(profile: str = "laptop", overrides: Mapping[str, Any] | None = None) -> Laboratory:
-    """Return the laboratory under a profile.
+def ground_truth(profile: str = "laptop", overrides: Mapping[str, Any] | None = None) -> GroundTruth:
+    """Return the study's runs under a profile.
 
     Raises:
         VaelibError: an unknown name or a value out of range.
@@ -52,7 +52,7 @@ def laboratory(profile: str = "laptop", overrides: Mapping[str, Any] | None = No
         for starts in (1, 2)
     ]
     calibration = Calibration(repetitions=budget.repetitions, images=budget.world_images)
-    return Laboratory(budget, planes, calibration, [Remark(seed=seed) for seed in seeds], worlds)
+    return GroundTruth(budget, planes, calibration, [Remark(seed=seed) for seed in seeds], worlds)
 
 
 def brackets(
@@ -91,7 +91,7 @@ def _joined(runs: Sequence[Artifact], setting: tuple[str, str], *names: str, **c
     return pd.concat(pieces, ignore_index=True)
 
 
-def write_laboratory(lab: Laboratory) -> Tables:
+def write_ground_truth(lab: GroundTruth) -> Tables:
     """Write the tables of the finished runs and return them: ``plane``, ``calibration``, ``remark_b5`` and so on."""
     tables = {
         "plane": _joined(lab.planes, S, "points", "seed", source="p_data of Fig. 1, known"),

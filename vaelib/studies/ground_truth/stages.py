@@ -1,4 +1,4 @@
-"""The laboratory: distributions and estimators where the truth is known, and brackets where it is not (notebook 01)."""
+"""Distributions and estimators where the truth is known, and brackets where it is not (notebook 01)."""
 
 import math
 from pathlib import Path

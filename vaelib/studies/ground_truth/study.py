@@ -5,7 +5,7 @@ from .claims import PART
 from .pages import BRACKETS, CALIBRATION, FIG01, MISSED_MODES, REMARK_B5, TABLE01
 
 STUDY = Study(
-    name="laboratory",
+    name="ground_truth",
     paper="Fig. 1, Table 1, Remark B.5",
     notebook="01_training_distributions",
     figures=(FIG01, TABLE01, REMARK_B5, CALIBRATION, MISSED_MODES, BRACKETS),

@@ -1,1 +1,1 @@
-"""Whether the teacher's samples can be told from real images, and whether they are copies (Appendix D)."""
+"""Whether the teacher's samples can be distinguished from real images, and whether they are copies (Appendix D)."""

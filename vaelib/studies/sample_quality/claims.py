@@ -32,7 +32,7 @@ def _above(share: float) -> Quantity:
 
 
 def all_above_half(evidence: Evidence) -> Case | str:
-    """Every teacher's samples are told from real images more often than by chance."""
+    """Every teacher's samples are distinguished from real images more often than by chance."""
     shares = evidence.points("teacher")
     return needs(*map(_above, shares)) if shares else "needs a teacher"
 
@@ -55,7 +55,7 @@ def all_data_is_best(evidence: Evidence) -> Case | str:
 
 
 ENTRIES = [Entry(*line) for line in (
-    ("c2st-above", "All teachers' samples can be told from real images with an accuracy above 50 %", "D.3, Fig. 18",
+    ("c2st-above", "All teachers' samples can be distinguished from real images with an accuracy above 50 %", "D.3, Fig. 18",
      "accuracy", "c2st", all_above_half),
     ("c2st-trend", "The more data a teacher saw, the harder its samples are to tell from real images", "D.3, Fig. 18",
      "accuracy", "c2st", falls_with_data),

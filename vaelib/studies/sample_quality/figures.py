@@ -1,4 +1,4 @@
-"""Figures of the teacher's data sheet: Fig. 17 from images, Fig. 18 and the audit from tidy tables.
+"""Figures of the teacher's samples: Fig. 17 from images, Fig. 18 and the audit from tidy tables.
 
 Figures of tables raise ValueError for a table that is empty or holds several settings.
 """

@@ -58,7 +58,7 @@ def _about(experiment: Experiment) -> str:
 
 
 def describe_sheet(experiment: Experiment) -> str:
-    """Return what a data sheet consists of, as Markdown."""
+    """Return what the study of samples consists of, as Markdown."""
     profile, audit = experiment.profile, audit_of(experiment)
     shares = sorted({point.x for point in experiment.points if point.series == "teacher"})
     about = (

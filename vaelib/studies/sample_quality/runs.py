@@ -1,4 +1,4 @@
-"""The teacher's data sheet as an experiment: can its samples be told from real images, and are they copies (Appendix D)?
+"""The teacher's samples as an experiment: can they be distinguished from real images, and are they copies (App. D)?
 
 It stands on the data set, teachers and banks of the sweep ``teacher_fractions``, so that after it nothing is sampled anew.
 """
@@ -36,7 +36,7 @@ def teacher_sheet(
     likelihood: str = "default",
     overrides: Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """Return the data sheet of a data set's teachers (Figs. 17 and 18, Appendix D).
+    """Return the tests of the samples of a data set's teachers (Figs. 17 and 18, Appendix D).
 
     Series ``teacher``: a two-sample test for each share of D_train that a teacher saw (x, percent) and each seed; ``real``:
     the same of real images against real ones; ``audit``: the bank of the teacher of all of D_train; ``elbo``: its

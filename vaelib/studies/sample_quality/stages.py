@@ -1,4 +1,4 @@
-"""The teacher's data sheet: two-sample tests of its samples, their ELBO, and the audit of its bank (Appendix D)."""
+"""The quality of the teacher's samples: two-sample tests of its samples, their ELBO, and the audit of its bank (Appendix D)."""
 
 from typing import Any, ClassVar, Literal
 

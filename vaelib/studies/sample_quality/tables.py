@@ -1,4 +1,4 @@
-"""Tables of the teacher's data sheet: ``c2st.csv``, ``teacher_sheet.csv`` and ``sampling_cost.csv``."""
+"""Tables of the teacher's samples: ``c2st.csv``, ``teacher_sheet.csv`` and ``sampling_cost.csv``."""
 
 import pandas as pd
 
@@ -82,10 +82,10 @@ def sheet_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame
     """Return the three tables by name.
 
     Raises:
-        VaelibError: not a data sheet.
+        VaelibError: another experiment.
     """
     if experiment.name != "teacher_sheet":
-        raise VaelibError(f"experiment = {experiment.name} is no data sheet; use teacher_sheet")
+        raise VaelibError(f"experiment = {experiment.name} is not a study of samples; use teacher_sheet")
     return {
         "c2st": c2st_table(experiment, store),
         "teacher_sheet": sheet_table(experiment, store),

@@ -36,10 +36,10 @@ FIG03 = Figure(
 IMAGES = 11  # of a strip: alpha = 0, 0.1, ..., 1
 MEANINGS = {
     "level": "mean log q (nats)",
-    "variation": "nats travelled along the path",
+    "variation": "total variation of log q along the path (nats)",
     "jitter": "spread of log q at one α (nats)",
-    "quiet_variation": "nats travelled, no pixel noise",
-    "roughness": "nats travelled per nat of range",
+    "quiet_variation": "total variation without pixel noise (nats)",
+    "roughness": "total variation per nat of range",
 }
 
 

@@ -1,4 +1,4 @@
-"""The teacher's data sheet: two-sample tests and their null, the audit's arithmetic, stages, tables, figures, claims."""
+"""The teacher's samples: two-sample tests and their null, the audit's arithmetic, stages, tables, figures, claims."""
 
 import itertools
 from types import SimpleNamespace

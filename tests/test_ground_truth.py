@@ -1,4 +1,4 @@
-"""The laboratory: its runs at a tiny size, tables, figures from tables made by hand, claims in all three outcomes."""
+"""Where the truth is known: runs at a tiny size, tables, figures from tables made by hand, claims in all three outcomes."""
 
 import math
 
@@ -13,7 +13,7 @@ from vaelib.runs.stages import make, resolve_data
 from vaelib.runs.tables import rows_of
 from vaelib.studies.ground_truth import pages as report
 from vaelib.studies.ground_truth import stages
-from vaelib.studies.ground_truth.runs import S, brackets, laboratory, write_brackets, write_laboratory
+from vaelib.studies.ground_truth.runs import S, brackets, ground_truth, write_brackets, write_ground_truth
 from vaelib.studies.ground_truth.stages import Brackets, Certificates
 
 TINY = {"plane_points": [40], "plane_seeds": 1, "plane_images": 2_000, "plane_samples": 4_000, "repetitions": 2,
@@ -23,13 +23,13 @@ TINY = {"plane_points": [40], "plane_seeds": 1, "plane_images": 2_000, "plane_sa
 @pytest.fixture
 def lab(monkeypatch):
     monkeypatch.setattr(stages, "VARIANTS", VARIANTS[:2])
-    chosen = laboratory("smoke", TINY)
+    chosen = ground_truth("smoke", TINY)
     return chosen._replace(worlds=[world for world in chosen.worlds if world.likelihood == "gaussian"])
 
 
 def test_tiny_runs_make_tables_and_figures(lab):
     runs.run(lab.runs, workers=0)
-    tables = write_laboratory(lab)
+    tables = write_ground_truth(lab)
     plane = tables["plane"].set_index(["method", "n_train"])
     assert set(tables["plane"]["n_train"]) == {40}
     assert plane.loc[("normal", 40), "unique"] == pytest.approx(40 / 4_000)
@@ -85,7 +85,7 @@ def test_brackets_of_a_trained_vae_are_read_from_the_store():
     assert (rows["ELBO*"] >= rows["ELBO"]).all()
     assert not rows["impossible"].any()
     table = write_brackets("smoke", {"normal": one})
-    lab = laboratory("smoke", TINY)
+    lab = ground_truth("smoke", TINY)
     assert len(report.draw_brackets(lab, table).axes) == 2
     assert brackets("smoke", "fashion_mnist") == {}
 
