@@ -25,7 +25,7 @@ from .text import number
 
 LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
 VERDICTS = ("supported", "contradicted", "not_testable")
-# Of a figure without a record.
+# What a record holds; a figure that somebody put there has none.
 BARE = ("study", "dataset", "likelihood", "caption", "alt", "table", "command", "commit")
 
 
@@ -71,7 +71,7 @@ def write_report(build: Path, out: Path | None = None) -> Path:
 def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Return a figure's name, caption, width in CSS pixels, where it comes from, and its pixels as a data URI."""
     beside = path.with_suffix(".json")
-    shown = read_json(beside) if beside.exists() else dict.fromkeys(BARE, "") | {"runs": [], "headline": False}
+    shown = dict.fromkeys(BARE, "") | {"runs": [], "headline": False} | (read_json(beside) if beside.exists() else {})
     buffer = io.BytesIO()
     with Image.open(path) as image:
         width = image.width * 96 // 200  # figures are saved at 200 dpi
