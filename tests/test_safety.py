@@ -271,6 +271,7 @@ def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     from vaelib.studies.sample_quality import pages as sheet_figures
     from vaelib.studies.sample_quality.runs import teacher_sheet
     from vaelib.studies.sensitivity.runs import sensitivity
+    from vaelib.studies.sweeps import pages as sweep_pages
     from vaelib.studies.sweeps.runs import limited_k, mixing, rha, sizes, smoothness
     from vaelib.studies.three_gaps.runs import three_gaps
 
@@ -288,7 +289,7 @@ def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     rows = [row for row in rows if row["dataset"] == str(path)]
     assert {row["evidence"] for row in rows} == {OURS}
     words = [pages.describe(one(*settings)) for one in (three_gaps, downstream, sensitivity)]
-    words += [pages.describe_sweeps(*(one(*settings) for one in (smoothness, limited_k, mixing, rha, sizes)))]
+    words += [sweep_pages.describe_sweeps(*(one(*settings) for one in (smoothness, limited_k, mixing, rha, sizes)))]
     words += [sheet_figures.describe_sheet(teacher_sheet(*settings)), claim_tables.counted(rows)]
     words += [claim_tables.to_be_run([row | {"note": "not run"} for row in rows])]
     tables = [pages.verdicts([row | {"note": NAME} for row in rows]), escape.styled(pd.DataFrame({NAME: {NAME: NAME}}))]
