@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vaelib.data.worlds import DecoderWorld, bars_and_stripes, entropy_shortfall, linear_world, random_decoder
+from tests.finite_world import bars_and_stripes, entropy_shortfall
+from vaelib.data.worlds import DecoderWorld, linear_world, random_decoder
 from vaelib.errors import VaelibError
 from vaelib.gaps import (
     Bracket,

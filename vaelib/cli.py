@@ -327,7 +327,7 @@ def notebook_check() -> None:
     from .report import pairs
 
     if wrong := pairs.sync(check=True):
-        raise VaelibError(f"{', '.join(wrong)}: out of step with the .py; run `make sync`")
+        raise VaelibError("; ".join(f"{name} is out of step with its .py" for name in wrong) + ": run `make sync`")
     print("notebooks: all pairs are in step")
 
 
