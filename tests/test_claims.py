@@ -12,18 +12,22 @@ from scipy import stats
 
 import vaelib
 from tests.test_sweep_figures import rows_of, values
-from vaelib.report import claim_figures, claim_tables, claims
+from vaelib.report import claims
 from vaelib.report.claims import OURS, PAPER, evaluate_claims, format_claims, judge_build, ledger
 from vaelib.report.entries import Entry, Part
-from vaelib.report.errata import findings
-from vaelib.report.reference import METHODS, SWEEPS, paper_gaps, paper_values, table_07
+from vaelib.report.reference import METHODS
 from vaelib.report.rules import Case, Evidence, interval95, judge, needs, same, value
 from vaelib.report.study import Study, studies
 from vaelib.report.text import number, with_error
 from vaelib.runs.tables import tables_folder
+from vaelib.studies.claims import figures as claim_figures
+from vaelib.studies.claims import pages as claim_tables
+from vaelib.studies.claims.errata import findings
 from vaelib.studies.ground_truth import claims as ground_truth_claims
 from vaelib.studies.sweeps import claims as sweep_ledger
 from vaelib.studies.sweeps import size_claims as size_ledger
+from vaelib.studies.sweeps.paper import SWEEPS
+from vaelib.studies.three_gaps.paper import paper_gaps, paper_values, table_07
 
 FASHION = ("fashion_mnist", "gaussian")
 SWEEP_CLAIMS = [*sweep_ledger.ENTRIES, *size_ledger.ENTRIES]

@@ -22,12 +22,13 @@ from vaelib.report.canvas import ReportFigure, robust_limits
 from vaelib.report.claims import format_claims, judge_build
 from vaelib.report.html import write_report
 from vaelib.report.publish import provenance_line, publish_alone, save_figure
-from vaelib.report.reference import METHODS, digitised, paper_curves, table_07
+from vaelib.report.reference import METHODS, digitised, paper_curves
 from vaelib.report.sources import source_of
 from vaelib.studies.ground_truth import pages as laboratory
 from vaelib.studies.ground_truth.pages import FIG01
 from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figure, three_gaps_figure
 from vaelib.studies.three_gaps.pages import HEADLINES
+from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.sentences import sentences
 from vaelib.studies.tour import conclusion
 

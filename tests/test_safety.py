@@ -264,9 +264,10 @@ NAME = "<img src=x onerror=alert(1)> *a* |b| `c` $d$ ![e](e)"
 
 def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     """Return what notebooks show of a data set, teacher and sample set called like markup: (MIME type, text) each."""
-    from vaelib.report import claim_tables, escape, pages
+    from vaelib.report import escape, pages
     from vaelib.report.claims import OURS, evaluate_claims
     from vaelib.report.explorers.static import Twin
+    from vaelib.studies.claims import pages as claim_tables
     from vaelib.studies.downstream.runs import downstream
     from vaelib.studies.sample_quality import pages as sheet_figures
     from vaelib.studies.sample_quality.runs import teacher_sheet

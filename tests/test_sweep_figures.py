@@ -12,13 +12,14 @@ from tests.test_report import boxes, clash
 from vaelib.errors import VaelibError
 from vaelib.report.canvas import COLOURS
 from vaelib.report.publish import provenance_line
-from vaelib.report.reference import SWEEPS, digitised, paper_sweep, paper_sweep_curves, parameter_count
+from vaelib.report.reference import digitised
 from vaelib.runs import load_profile
 from vaelib.runs.experiments import Point
 from vaelib.runs.settings import Data, Network, VAERun
 from vaelib.studies.sweeps import figures as sweeps
 from vaelib.studies.sweeps import pages as sweep_figures
 from vaelib.studies.sweeps import size_figures
+from vaelib.studies.sweeps.paper import SWEEPS, paper_sweep, paper_sweep_curves, parameter_count
 from vaelib.studies.sweeps.tables import sweep_experiment
 
 LAPTOP_SIZES = sorted(

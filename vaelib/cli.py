@@ -101,7 +101,7 @@ def list_studies(
     make: Annotated[bool, typer.Option("--make", help="print what `make` reads: which notebooks there are")] = False,
 ) -> None:
     """List the studies, where the paper has them, and the notebook that shows each."""
-    from .report.study import format_studies, make_lines
+    from .studies.catalogue import format_studies, make_lines
 
     print(make_lines(dataset, likelihood) if make else format_studies())
 

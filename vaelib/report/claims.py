@@ -1,7 +1,7 @@
 """The ledger: each claim of the paper, judged by our runs and by the paper's own numbers.
 
 How a claim is judged: :mod:`~vaelib.report.rules`. Which claims there are: those of each study, made of
-:mod:`~vaelib.report.entries`, and :mod:`~vaelib.report.errata` (where the paper disagrees with itself). ``our_value`` is
+:mod:`~vaelib.report.entries`, and their errata (where the paper disagrees with itself). ``our_value`` is
 the smallest of the differences that a claim says are positive, that is the margin by which it holds (or, if negative,
 fails), and ``interval`` belongs to it. Nats per image for ELBOs and gaps, MS-SSIM for the robustness gap.
 """
@@ -19,7 +19,6 @@ from ..errors import VaelibError
 from ..files import write_json
 from ..runs.tables import read_table, tables_folder
 from .entries import Part, Tables, settings_in
-from .errata import findings
 from .reference import SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
@@ -98,7 +97,7 @@ def evaluate_claims(tables: Tables, profile: str) -> list[dict]:
     for claim in claims:
         if claim.by_paper is not None:
             rows.append(_row(claim, PAPER, profile, claim.by_paper, about))
-    for one in findings():
+    for one in (one for study in studies().values() if study.errata for one in study.errata()):
         claim = Claim(f"{AUDIT}{one.id}", *one[1:4], one.margin, "", lambda _: "", *SWEEP_SETTING, None)
         rows.append(_row(claim, PAPER, profile, Verdict(one.margin, None, "contradicted", one.note), about))
     return rows

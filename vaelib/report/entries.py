@@ -8,6 +8,18 @@ import pandas as pd
 from .reference import NAMES, SETTING, SWEEP_SETTING
 from .rules import Evidence, Rule
 
+
+class Finding(NamedTuple):
+    """A sentence of the paper, where it stands, and the evidence against it (a negative margin, a note, or both)."""
+
+    id: str
+    claim: str
+    paper_location: str
+    quantity: str
+    margin: float | None
+    note: str
+
+
 Tables = Mapping[str, pd.DataFrame]
 
 

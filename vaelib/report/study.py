@@ -5,7 +5,7 @@ notebooks, the ledger and the report. The paper's own are in :mod:`vaelib.studie
 by an entry point of the group ``vaelib.studies``, or a program by one call of :func:`register`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -16,7 +16,7 @@ from typing import Any
 from ..data.datasets import has_classes
 from ..errors import VaelibError, unknown
 from ..runs.experiments import Experiment
-from .entries import Part
+from .entries import Finding, Part
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Study:
         tables: the files below ``tables`` that it writes, without ``.csv``.
         classes: whether it tests classifiers, so that images of one class alone leave its notebook out.
         claims: the sentences that its tables judge.
+        errata: where the paper disagrees with itself beyond its claims' numbers.
         applies: whether ``make all`` runs it for a data set and a likelihood as the user named them.
         sweep: whether it belongs to ``make sweeps``.
         after: names of studies whose VAEs it shows where they are there, so that ``make all`` makes those first.
@@ -69,6 +70,7 @@ class Study:
     tables: tuple[str, ...] = ()
     classes: bool = False
     claims: Part | None = None
+    errata: Callable[[], Sequence[Finding]] | None = None
     applies: Callable[[str, str], bool] = everywhere
     sweep: bool = False
     after: tuple[str, ...] = ()
@@ -132,28 +134,3 @@ def study_named(name: str) -> Study:
     if name not in known:
         raise unknown("experiment", name, known)
     return known[name]
-
-
-def format_studies() -> str:
-    """Return all studies as a table: name, place in the paper, notebook."""
-    rows = [(study.name, study.paper, study.notebook) for study in studies().values()]
-    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(text.ljust(n) for text, n in zip(row, wide, strict=True)).rstrip() for row in rows)
-
-
-def make_lines(dataset: str, likelihood: str) -> str:
-    """Return the notebooks of ``make all``, of ``make sweeps`` and of ``make``, and what comes after what, for make."""
-    chosen, notebook = wanted(dataset, likelihood), {study.name: study.notebook for study in studies().values()}
-
-    def names(some: Iterable[Study]) -> str:
-        return " ".join(sorted({study.notebook for study in some}))
-
-    after = {(study.notebook, notebook[name]) for study in chosen for name in study.after}
-    lines = [
-        f"ALL := {names(chosen)}",
-        f"SWEEPS := {names(study for study in studies().values() if study.sweep)}",
-        f"HEADLINE := {notebook['three_gaps']}",
-        f"LEDGER := {notebook['claims']}",
-        *(f"AFTER_{late} := {early}" for late, early in sorted(after)),
-    ]
-    return "\n".join(lines)

@@ -11,18 +11,7 @@ from functools import cache
 
 from ...report.entries import Entry, Part, Tables
 from ...report.reference import of_setting
-from ...report.rules import (
-    AUGMENTATIONS,
-    OTHERS,
-    Case,
-    Evidence,
-    Rule,
-    larger,
-    needs,
-    same,
-    smaller,
-    value,
-)
+from ...report.rules import AUGMENTATIONS, OTHERS, Case, Evidence, Rule, larger, needs, same, smaller, value
 from ...tasks import CLASSIFIERS
 from .paper import paper_changes, paper_table_11
 

@@ -11,7 +11,7 @@ from functools import cache
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import of_setting, paper_sweep
+from ...report.reference import of_setting
 from ...report.rules import (
     PAPER_ELBO_NOISE,
     SAME,
@@ -26,6 +26,7 @@ from ...report.rules import (
     steps,
     value,
 )
+from .paper import paper_sweep
 
 QUANTITIES = ("elbo_train", "elbo_test", "generalization_gap", "amortization_gap", "robustness_gap")
 

@@ -10,7 +10,6 @@ from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import headed
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
-from ...report.reference import SWEEPS, paper_sweep, paper_sweep_curves
 from ...report.study import Figure, studies
 from ...report.text import how_many, number
 from ...runs import RHA, Experiment
@@ -23,6 +22,7 @@ from .figures import (
     rha_figure,
     teacher_figure,
 )
+from .paper import SWEEPS, paper_sweep, paper_sweep_curves
 from .size_figures import path_figure, sizes_figure
 
 FIG04_RIGHT = Figure(

@@ -5,8 +5,9 @@ from functools import cache
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import FIGURES, SETTING, last_values, of_setting, paper_values
+from ...report.reference import FIGURES, SETTING, of_setting
 from ...report.rules import AUGMENTATIONS, OTHERS, Evidence, Quantity, larger, needs, smaller, value
+from .paper import last_values, paper_values
 
 
 def overfits(method: str) -> Quantity:

@@ -7,12 +7,13 @@ import pandas as pd
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.publish import provenance_line, publish, sheet
-from ...report.reference import FIGURES, paper_curves, table_07
+from ...report.reference import FIGURES, paper_curves
 from ...report.study import Figure
 from ...report.text import number
 from ...runs import Experiment, read_table, tables_folder
 from ...runs.tables import merge_table
 from .figures import own_distribution_figure, three_gaps_figure
+from .paper import table_07
 
 
 def _headline(name: str, caption: str) -> Figure:

@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..runs.provenance import commit
-from .canvas import GREY, STYLE, ReportFigure, blank, sheet_legend
-from .claims import AUDIT, NOT_RUN, OURS, PAPER
-from .publish import publish_alone
-from .reference import NAMES
-from .study import Figure
+from ...report.canvas import GREY, STYLE, ReportFigure, blank, sheet_legend
+from ...report.claims import AUDIT, NOT_RUN, OURS, PAPER
+from ...report.publish import publish_alone
+from ...report.reference import NAMES
+from ...report.study import Figure
+from ...runs.provenance import commit
 
 CLAIMS = Figure(
     "claims",

@@ -3,20 +3,9 @@
 The margins are computed from the digitised figures; a row without one rests on the text alone.
 """
 
-from typing import NamedTuple
-
-from .reference import digitised, paper_sweep
-
-
-class Finding(NamedTuple):
-    """A sentence of the paper, where it stands, and the evidence against it (a negative margin, a note, or both)."""
-
-    id: str
-    claim: str
-    paper_location: str
-    quantity: str
-    margin: float | None
-    note: str
+from ...report.entries import Finding
+from ...report.reference import digitised
+from ..sweeps.paper import paper_sweep
 
 
 def _legend_of_7a() -> float:

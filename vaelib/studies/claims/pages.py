@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from .claims import NOT_RUN, OURS, PAPER
-from .escape import in_markdown, styled
-from .reference import setting
-from .text import number
+from ...report.claims import NOT_RUN, OURS, PAPER
+from ...report.escape import in_markdown, styled
+from ...report.reference import setting
+from ...report.text import number
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:
