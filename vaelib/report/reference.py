@@ -1,4 +1,4 @@
-"""The paper's own numbers, in the format of our tables, and Table 7 with ours beside them.
+"""The paper's own numbers, in the format of our tables: what several studies share.
 
 A *setting* is a pair (dataset, likelihood). Elbos and the gaps G_g and G_a are in nats per image, the robustness gap
 G_r is a difference of MS-SSIM. Where the numbers come from: ``reference/README.md``.
