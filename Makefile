@@ -85,7 +85,7 @@ lab: setup  ## open copies of the notebooks, in build/lab, in JupyterLab
 sync: setup  ## write each notebooks/*.ipynb from its .py
 	@$(VAELIB) notebook sync
 
-check: setup  ## lint, formatting, notebook pairs and rules
+check: setup  ## lint, formatting, notebook pairs
 	@"$$PYTHON" -m ruff check .
 	@"$$PYTHON" -m ruff format --check .
 	@$(VAELIB) notebook check

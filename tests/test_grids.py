@@ -151,7 +151,7 @@ def test_every_sweep_is_a_table_of_runs_on_one_data_set(toy, name):
 
 def test_the_base_vaes_are_trained_once_for_all_figures(toy):
     wanted = {name: EXPERIMENTS[name]("smoke", toy, overrides=TINY) for name in SWEEPS}
-    base = {run.key for run in wanted["smoothness"].runs}
+    base = {point.run.key for point in wanted["smoothness"].points}
     for name in ("limited_k", "rha", "sizes", "mollify", "mixing", "teacher_fractions"):
         assert base <= {run.key for run in wanted[name].runs}, name
     every = all_artifacts([run for chosen in wanted.values() for run in chosen.runs])

@@ -17,7 +17,7 @@ def panel_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame
     (MS-SSIM) are means over images and restarts, ``_se`` over images; ``_worst`` is the mean over images of the largest
     among ``restarts``.
     """
-    about = about_data(experiment.data)
+    about = about_data(experiment.also[0].vae.data)
     pairs, strengths = (
         measured_table(experiment, store, kind).assign(**about) for kind in (SimilarityPairs, AttackStrength)
     )
