@@ -11,6 +11,7 @@ from vaelib.errors import VaelibError
 from vaelib.precision import bf16_pays
 from vaelib.report import reference
 from vaelib.runs.cost import price
+from vaelib.studies.sweeps import paper as sweep_numbers
 
 IMAGES = torch.zeros(1, 1, 32, 32)
 
@@ -132,7 +133,7 @@ MISSPELT = {
     "raw": lambda: gaps.attack_encoder(models.FullyConnectedVAE(2), IMAGES, gradient="row"),
     "a100": lambda: price.hardware("a1000"),
     "three_gaps": lambda: cli._experiment("three_gap", "smoke", "toy", "default", None),
-    "limited_k": lambda: reference.paper_sweep("limited"),
+    "limited_k": lambda: sweep_numbers.paper_sweep("limited"),
     "fig4_right_k": lambda: reference.digitised("fig4_right"),
 }
 

@@ -16,6 +16,7 @@ from PIL import Image
 from vaelib.data import dataset_names
 from vaelib.runs import profile_names
 from vaelib.runs.settings import LikelihoodName
+from vaelib.studies.catalogue import make_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "Makefile").read_text()
@@ -44,25 +45,44 @@ def test_help_lists_every_goal():
     assert sorted(listed) == sorted(re.search(r"^\.PHONY: (.*)", TEXT, re.MULTILINE).group(1).split())
 
 
-def test_the_default_goal_is_the_headline_and_every_notebook_belongs_to_all(tmp_path):
-    dry = make("-n", f"VAELIB_BUILD={tmp_path}")
+@pytest.fixture
+def told(tmp_path):
+    """Return make's variables for a Python that has been told what `vaelib studies --make` says: it starts in no time."""
+    environment = tmp_path / "env"
+    (environment / "bin").mkdir(parents=True)
+    (environment / ".vaelib-ready").write_text("")
+    for setting in (
+        ("fashion_mnist", "default"),
+        ("cifar10", "default"),
+        ("binary_mnist", "default"),
+        ("fashion_mnist", "mol"),
+    ):
+        (environment / "-".join(setting)).write_text(make_lines(*setting))
+    (environment / "bin/python").write_text(
+        f'#!/bin/sh\n[ "$3" = studies ] && cat "{environment}/$DATASET-$LIKELIHOOD"\n'
+    )
+    (environment / "bin/python").chmod(0o755)
+    return [f"ENV={environment}", f"VAELIB_BUILD={tmp_path / 'build'}"]
+
+
+def test_the_default_goal_is_the_headline_and_every_notebook_belongs_to_all(told):
+    dry = make("-n", *told)
     assert "notebook run 03_three_gaps" in dry
     assert "report --profile" in dry
-    everything = make("-n", "all", f"VAELIB_BUILD={tmp_path}", "DATASET=cifar10")
+    everything = make("-n", "all", *told, "DATASET=cifar10")
     for path in ROOT.glob("notebooks/[0-9]*.py"):
         assert (
             f'notebook run {path.stem} --out="$VAELIB_BUILD/laptop/notebooks/{path.stem}.cifar10.ipynb"' in everything
         )
 
 
-def test_sweeps_are_run_where_the_paper_has_them(tmp_path):
+def test_sweeps_are_run_where_the_paper_has_them(told):
     """They are on the residual network with a mixture of logistics whatever LIKELIHOOD says."""
-    build = f"VAELIB_BUILD={tmp_path}"
     for arguments in (["DATASET=binary_mnist"], ["LIKELIHOOD=mol"]):
-        dry = make("-n", "all", build, *arguments)
+        dry = make("-n", "all", *told, *arguments)
         assert "notebook run 03_three_gaps" in dry
         assert "notebook run 08_overparameterization" not in dry
-    sweeps = make("-n", "sweeps", build, "DATASET=binary_mnist")
+    sweeps = make("-n", "sweeps", *told, "DATASET=binary_mnist")
     assert "notebook run 08_overparameterization" in sweeps
     assert "notebook run 03_three_gaps" not in sweeps
 

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import pandas as pd
+from scipy.special import bdtr  # scipy.stats would take a second to import
 
 from ...report.entries import Entry, Part, Tables
 from ...report.reference import of_setting
@@ -33,9 +34,8 @@ def median_interval(values: np.ndarray) -> tuple[float, float] | None:
 
     It excludes 0 exactly where the two-sided sign test does.
     """
-    from scipy.stats import binom  # a second of import, for one number
-
-    rank = int(binom.ppf(0.025, len(values), 0.5))  # the number of values that may lie outside on either side, plus 1
+    below = bdtr(np.arange(len(values) + 1), len(values), 0.5)  # P[at most k of n values below the median]
+    rank = int((below < 0.025).sum())  # the number of values that may lie outside on either side, plus 1
     ordered = np.sort(values)
     return (float(ordered[rank - 1]), float(ordered[-rank])) if rank else None
 
