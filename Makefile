@@ -36,7 +36,7 @@ VAELIB := "$$PYTHON" -m vaelib
 # With `+` before it also run by `make -n`, which then shows what would be made.
 RUN    := MAKE="$(MAKE)" bash notebooks/run.sh
 
-.PHONY: help setup headline all sweeps smoke report claims plan sync check test bench docs doctor lab clean
+.PHONY: help setup headline all sweeps smoke report show pack claims plan sync check test bench docs doctor lab clean
 
 help:     ## show this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -59,6 +59,12 @@ setup:    ## install everything into .venv (or into the environment that is acti
 report: setup  ## rebuild the report from the tables and figures made so far
 	@$(VAELIB) report --profile="$$PROFILE"
 
+show: setup  ## the report in the browser; where nothing is made yet, of the results that come with the project
+	@$(VAELIB) report --profile="$$PROFILE" --open
+
+pack: setup  ## copy what a reader should see of a build into results/
+	@$(VAELIB) pack --profile="$$PROFILE"
+
 claims: setup  ## judge the paper's claims by the tables made so far
 	@$(VAELIB) claims --profile="$$PROFILE"
 
@@ -79,7 +85,7 @@ lab: setup  ## open copies of the notebooks, in build/lab, in JupyterLab
 sync: setup  ## write each notebooks/*.ipynb from its .py
 	@$(VAELIB) notebook sync
 
-check: setup  ## lint, formatting, notebook pairs and rules
+check: setup  ## lint, formatting, notebook pairs
 	@"$$PYTHON" -m ruff check .
 	@"$$PYTHON" -m ruff format --check .
 	@$(VAELIB) notebook check

@@ -32,8 +32,10 @@ from IPython.display import Markdown
 
 from vaelib import gaps
 from vaelib.data.identity import dataset_tag
-from vaelib.report import pages, pictures, tour, twins, widgets
+from vaelib.report import pages, pictures
+from vaelib.report.explorers import static, widgets
 from vaelib.runs import likelihood_of, protocol
+from vaelib.studies import tour
 from vaelib.training.distributions import TrainingDistribution
 
 # %% [markdown]
@@ -69,7 +71,8 @@ for title, images in sets.items():
 # Eq. (3). Where it widens as training goes on, the model is overfitting.
 
 # %%
-pages.saved(pictures.elbo_curves(runs, tour.colours(runs), few.source), profile, dataset, "tour_overfitting")
+curves = pictures.elbo_curves(runs, tour.colours(runs), few.source)
+tour.saved(curves, tour.SHOWN_OVERFITTING, profile, dataset, likelihood)
 
 # %% [markdown]
 # ## Gap two: amortization
@@ -92,9 +95,8 @@ pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.
 # %%
 shown = few.test[:8].float() / 255
 rows = tour.attacked(vaes, shown, protocol(dataset).attack_radius, budget, seed)
-pages.saved(
-    pictures.image_rows(rows, "attacked test images and their reconstructions"), profile, dataset, "tour_attack"
-)
+strip = pictures.image_rows(rows, "attacked test images and their reconstructions")
+tour.saved(strip, tour.SHOWN_ATTACK, profile, dataset, likelihood)
 
 # %%
 attack = tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), budget, seed)
@@ -107,7 +109,7 @@ pages.means(attack)
 widgets.attack_explorer(vaes, few.test[:12])
 
 # %%
-twins.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{dataset_tag(dataset)}")
+static.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{dataset_tag(dataset)}")
 
 # %% [markdown]
 # ## What this means

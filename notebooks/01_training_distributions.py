@@ -36,8 +36,10 @@ overrides = {}  # settings of the profile by name, for example {"plane_points": 
 # %%
 from IPython.display import Markdown
 
-from vaelib import runs
-from vaelib.report import claims, laboratory, pages
+from vaelib.report import claims, pages
+from vaelib.runs import run
+from vaelib.studies.ground_truth import pages as figures
+from vaelib.studies.ground_truth.runs import brackets, ground_truth, write_brackets, write_ground_truth
 
 # %% [markdown]
 # ## A world in the plane
@@ -48,9 +50,9 @@ from vaelib.report import claims, laboratory, pages
 # teachers of the other notebooks. Its density follows exactly from its probability-flow ODE.
 
 # %%
-lab = runs.laboratory(profile, overrides)
-runs.run(lab.runs, title="laboratory")
-tables = runs.write_laboratory(lab)
+lab = ground_truth(profile, overrides)
+run(lab.runs, title="ground_truth")
+tables = write_ground_truth(lab)
 
 # %% [markdown]
 # ## Fig. 1
@@ -60,7 +62,7 @@ tables = runs.write_laboratory(lab)
 # Sec. 4.1.1.
 
 # %%
-laboratory.draw_training_distributions(lab)
+figures.draw_training_distributions(lab)
 
 # %% [markdown]
 # ## Table 1 as numbers
@@ -70,17 +72,17 @@ laboratory.draw_training_distributions(lab)
 # divergence from *p*<sub>data</sub>. That of *D*<sub>train</sub> is infinite: a finite set has no density.
 
 # %%
-laboratory.table_1(tables)
+figures.table_1(tables)
 
 # %%
-laboratory.draw_accuracy(lab, tables)
+figures.draw_accuracy(lab, tables)
 
 # %% [markdown]
 # So the marks of Table 1 depend on N, on the augmentation, and on how long the diffusion model is trained: the perfect denoiser
 # of N points generates nothing but those N.
 
 # %%
-Markdown(laboratory.accuracy(tables))
+Markdown(figures.accuracy(tables))
 
 # %% [markdown]
 # What these numbers say about the paper's sentences:
@@ -96,10 +98,10 @@ pages.verdicts([row for row in claims.evaluate_claims(tables, profile) if row["n
 # points): ELBOs of different distributions cannot be compared, and their difference is no generalization gap.
 
 # %%
-laboratory.draw_remark(lab, tables)
+figures.draw_remark(lab, tables)
 
 # %%
-laboratory.remark_table(tables)
+figures.remark_table(tables)
 
 # %% [markdown]
 # ## Do the estimators hit the truth?
@@ -109,10 +111,10 @@ laboratory.remark_table(tables)
 # other test images and other noise, and states an error as every table of this companion does.
 
 # %%
-laboratory.draw_calibration_of(lab, tables)
+figures.draw_calibration_of(lab, tables)
 
 # %%
-laboratory.coverage(tables)
+figures.coverage(tables)
 
 # %% [markdown]
 # The stated error of *G*<sub>g</sub> counts *D*<sub>train</sub> as a sample, too, which here stays the same: it should be wider
@@ -125,7 +127,7 @@ laboratory.coverage(tables)
 # test: the nats that one more natural-gradient step would bring, 0 at an optimum.
 
 # %%
-laboratory.bounds_table(tables["world_bounds"], ["likelihood", "starts"])
+figures.bounds_table(tables["world_bounds"], ["likelihood", "starts"])
 
 # %% [markdown]
 # The random decoders' encoders are blind, a hard case: from their far too wide posterior the optimiser can end in the wrong
@@ -133,7 +135,7 @@ laboratory.bounds_table(tables["world_bounds"], ["likelihood", "starts"])
 # could, and so could the stationarity test; the rows with a second start, from the prior, show whether it mends that.
 
 # %%
-laboratory.draw_missed_modes(lab, tables)
+figures.draw_missed_modes(lab, tables)
 
 # %% [markdown]
 # ## Where the truth is not known: trained VAEs
@@ -143,13 +145,13 @@ laboratory.draw_missed_modes(lab, tables)
 # what the *encoder* loses and what *any* factorised Gaussian would (Cremer et al. 2018).
 
 # %%
-certified = runs.brackets(profile, dataset, likelihood, overrides)
-runs.run(list(certified.values()), title="brackets")
-bounds = runs.write_brackets(profile, certified) if certified else None
-laboratory.bounds_table(bounds, ["method", "images"]) if certified else Markdown(laboratory.NOT_THERE)
+certified = brackets(profile, dataset, likelihood, overrides)
+run(list(certified.values()), title="brackets")
+bounds = write_brackets(profile, certified) if certified else None
+figures.bounds_table(bounds, ["method", "images"]) if certified else Markdown(figures.NOT_THERE)
 
 # %%
-laboratory.draw_brackets(lab, bounds) if certified else None
+figures.draw_brackets(lab, bounds) if certified else None
 
 # %% [markdown]
 # ## Certificates of the likelihoods
@@ -159,11 +161,11 @@ laboratory.draw_brackets(lab, bounds) if certified else None
 # one after another and never the joint density.
 
 # %%
-laboratory.certificate_table(lab)
+figures.certificate_table(tables)
 
 # %% [markdown]
 # **What to try next.** `overrides = {"plane_images": 4_000_000}` trains the diffusion model eight times as long: watch the
 # near-copies and the KL divergence. `overrides = {"plane_points": [30, 100]}`: who wins with few points?
 
 # %%
-Markdown(laboratory.provenance_note(lab))
+Markdown(figures.provenance_note(lab))

@@ -24,7 +24,7 @@
 # | --- | --- |
 # | are they copies? | distance to the nearest image of D<sub>train</sub>, beside that of test images |
 # | are they good, and are all kinds there? | precision and recall, classes, proxy-FID and proxy-IS |
-# | can they be told from real images? | classifier two-sample test (C2ST), 50 % is a coin |
+# | can they be distinguished from real images? | classifier two-sample test (C2ST), 50 % is a coin |
 # | what do they cost? | images a second, time and bytes of k·N samples |
 #
 # Proxies stand on the features of a small classifier of our own. They order samples of one data set; they are no FID or IS
@@ -39,9 +39,12 @@ overrides = {}  # settings of the profile by name, for example {"teacher_fractio
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import claims, pages, sheet_figures, smoothness
-from vaelib.runs import Store, load_classifier, run, teacher_sheet, write_tables
-from vaelib.runs.sheet_tables import audit_of
+from vaelib.report import claims, pages
+from vaelib.report.trained import load_test_set
+from vaelib.runs import Store, load_classifier, run, write_tables
+from vaelib.studies.sample_quality import pages as figures
+from vaelib.studies.sample_quality.runs import teacher_sheet
+from vaelib.studies.sample_quality.tables import audit_of
 from vaelib.tasks import proxy_quality
 
 # %% [markdown]
@@ -52,14 +55,14 @@ from vaelib.tasks import proxy_quality
 
 # %%
 experiment = teacher_sheet(profile, dataset, likelihood, overrides)
-Markdown(sheet_figures.describe_sheet(experiment))
+Markdown(figures.describe_sheet(experiment))
 
 # %% [markdown]
 # The next cell trains the classifiers, searches the samples for copies, and makes whatever else is missing. It can be
 # interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"data sheet, {experiment.dataset}")
+run(experiment.runs, title=f"sample quality, {experiment.dataset}")
 tables = write_tables(experiment)
 
 # %% [markdown]
@@ -69,7 +72,7 @@ tables = write_tables(experiment)
 # a training image, with that image and the nearest test image. A copy would be at distance 0.
 
 # %%
-sheet_figures.draw_samples(experiment)
+figures.draw_samples(experiment)
 
 # %% [markdown]
 # ## Are they copies?
@@ -80,10 +83,10 @@ sheet_figures.draw_samples(experiment)
 # real FashionMNIST image has a clean background, and a sampler has to hit it.
 
 # %%
-sheet_figures.draw_audit(experiment, tables)
+figures.draw_audit(experiment, tables)
 
 # %%
-sheet_figures.audit_table(tables)
+figures.audit_table(tables)
 
 # %% [markdown]
 # ## How good are they?
@@ -95,7 +98,7 @@ sheet_figures.audit_table(tables)
 # real images for its own VAEs (Fig. 13).
 
 # %%
-sheet_figures.scores_table(tables)
+figures.scores_table(tables)
 
 # %% [markdown]
 # ## Can a network tell them from real images?
@@ -106,10 +109,10 @@ sheet_figures.scores_table(tables)
 # test with real images on both sides.
 
 # %%
-sheet_figures.draw_c2st(experiment, tables)
+figures.draw_c2st(experiment, tables)
 
 # %%
-sheet_figures.c2st_summary(tables)
+figures.c2st_summary(tables)
 
 # %% [markdown]
 # ## What do they cost?
@@ -118,7 +121,7 @@ sheet_figures.c2st_summary(tables)
 # to k. The paper's 50,000 CIFAR-10 images took 25 to 30 minutes on one A100. The forecast counts this network's FLOPs.
 
 # %%
-sheet_figures.cost_table(experiment, tables)
+figures.cost_table(experiment, tables)
 
 # %% [markdown]
 # ## What the numbers say about the paper's claims
@@ -137,7 +140,7 @@ pages.verdicts(claims.evaluate_claims({"c2st": tables["c2st"]}, profile))
 
 # %%
 classifier = load_classifier(audit_of(experiment).classifier, Store())
-images, _ = smoothness.load_test_set(experiment)
+images, _ = load_test_set(experiment)
 real, samples = images[:100], 255 - images[-100:]  # negatives, as an example of bad samples
 pages.facts(proxy_quality(classifier, real, samples)._asdict())
 

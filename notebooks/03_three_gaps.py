@@ -37,8 +37,12 @@ overrides = {}  # settings of the profile by name, for example {"epochs": 50, "s
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import claims, escape, figures, numbers, pages, results, twins, widgets
-from vaelib.runs import run, three_gaps, write_tables
+from vaelib.report import claims, escape, pages
+from vaelib.report.explorers import curves
+from vaelib.runs import run, write_tables
+from vaelib.studies.three_gaps import numbers, sentences
+from vaelib.studies.three_gaps import pages as figures
+from vaelib.studies.three_gaps.runs import three_gaps
 
 # %% [markdown]
 # ## Four training distributions, the same network
@@ -73,14 +77,14 @@ tables = write_tables(experiment)
 figures.draw_three_gaps(experiment, tables)
 
 # %% [markdown]
-# Every run by itself: pick some (Ctrl-click), smooth, or take a logarithmic axis. This reads all runs in the store, a list for
-# each data set, *N* and number of epochs, and needs a kernel; below it, for readers without one, the runs of this notebook.
+# Every run by itself: pick some, smooth, or take a logarithmic axis. This shows all runs in the store, a list for each data set,
+# *N* and number of epochs, and is left out of the rendered page; below it are the runs of this notebook.
 
 # %% tags=["interactive"]
-widgets.curve_explorer()
+curves.curve_explorer()
 
 # %%
-twins.curve_twin(tables["curves"])
+curves.curve_twin(tables["curves"])
 
 # %% [markdown]
 # ## Do not compare ELBOs across training distributions
@@ -99,10 +103,10 @@ figures.draw_own_distributions(experiment, tables)
 # on the size of the training set; what should carry over is the order of the methods.
 
 # %%
-pages.compared(figures.write_table_07(experiment))
+figures.compared(figures.write_table_07(experiment))
 
 # %%
-Markdown(escape.in_markdown(results.sentences(tables["three_gaps"], experiment.dataset, experiment.likelihood)))
+Markdown(escape.in_markdown(sentences.sentences(tables["three_gaps"], experiment.dataset, experiment.likelihood)))
 
 # %% [markdown]
 # ## Numbers, not only orders
@@ -132,7 +136,7 @@ pages.verdicts(claims.evaluate_claims(tables, profile))
 # there that number, not the network, ends the attack, and *G*<sub>r</sub> moves with it (notebook 09, rows σ ≥ …).
 
 # %%
-pages.fine_print(tables["three_gaps"])
+figures.fine_print(tables["three_gaps"])
 
 # %% [markdown]
 # **What to try next.** `dataset = "binary_mnist"`, or `likelihood = "mol"`; `overrides = {"k": 1}` to see what happens when

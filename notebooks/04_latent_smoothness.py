@@ -37,24 +37,30 @@ pair = None  # two test images by number, for example [3, 17]; None: two of diff
 # %%
 from IPython.display import Markdown
 
-from vaelib import runs
-from vaelib.report import pages, smoothness, smoothness_ledger, twins, widgets
+from vaelib.report import pages
+from vaelib.report.explorers import static, widgets
+from vaelib.report.trained import load_test_set, trained_vaes
+from vaelib.runs import run, write_tables
+from vaelib.studies.smoothness import claims, figures
+from vaelib.studies.smoothness.runs import smoothness
+from vaelib.studies.smoothness.tables import shown_paths
+from vaelib.studies.sweeps import pages as sweeps
 
 # %% [markdown]
 # ## Two networks, the same but for what they were trained on
 
 # %%
-experiment = runs.smoothness(profile, dataset, likelihood, overrides)
-Markdown(pages.describe_sweeps(experiment))
+experiment = smoothness(profile, dataset, likelihood, overrides, pair)
+Markdown(sweeps.describe_sweeps(experiment))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
 
 # %%
-runs.run(experiment.runs, title=f"latent smoothness, {experiment.dataset}")
-runs.write_tables(experiment)
-vaes = smoothness.trained_vaes(experiment)
-images, labels = smoothness.load_test_set(experiment)
+run(experiment.runs, title=f"latent smoothness, {experiment.dataset}")
+tables = write_tables(experiment)
+vaes = trained_vaes(experiment)
+images, _ = load_test_set(experiment)
 
 # %% [markdown]
 # ## Fig. 3: one pair
@@ -64,8 +70,7 @@ images, labels = smoothness.load_test_set(experiment)
 # Above and below is what the two decoders show on the way.
 
 # %%
-ends = smoothness.chosen_pair(labels, pair)
-smoothness.draw_smoothness(experiment, vaes, ends)
+figures.draw_smoothness(experiment)
 
 # %% [markdown]
 # ## Many pairs
@@ -76,21 +81,21 @@ smoothness.draw_smoothness(experiment, vaes, ends)
 # | quantity | definition, for curves of single reconstructions | claimed for DMaaPx |
 # | --- | --- | --- |
 # | mean log *q* | average over α | larger |
-# | nats travelled | sum of all ups and downs from α = 0 to 1, on 51 points | smaller |
+# | total variation of log q (nats) | sum of all ups and downs from α = 0 to 1, on 51 points | smaller |
 # | spread at one α | standard deviation over reconstructions of one *z*<sub>α</sub>: pixel noise, which makes teeth | smaller |
-# | nats travelled, no pixel noise | the same sum with the decoder's mean in place of a draw: the line itself | smaller |
-# | nats travelled per nat of range | the first sum divided by (highest − lowest); 1 is a straight climb | smaller |
+# | total variation without pixel noise (nats) | the same sum with the decoder's mean in place of a draw | smaller |
+# | total variation per nat of range | the first sum divided by (highest − lowest); 1 is a straight climb | smaller |
 #
 # A log density has no floor and single pairs can lie thousands of nats below the rest, so the median over pairs is judged
 # (by order statistics, as in a sign test); the mean is printed beside it.
 
 # %%
-paths = smoothness.write_paths(experiment)
-found = smoothness_ledger.differences(paths, profile)
-smoothness.compared(found)
+paths = tables["smoothness_paths"]
+found = claims.differences(paths, profile)
+figures.compared(found)
 
 # %%
-Markdown(smoothness.sentences(found, paths))
+Markdown(figures.sentences(found, paths))
 
 # %% [markdown]
 # ## Walk yourself
@@ -102,10 +107,11 @@ Markdown(smoothness.sentences(found, paths))
 widgets.interpolation_explorer(vaes, images[:12])
 
 # %%
-twins.interpolation_twin(experiment, vaes, ends)
+ends, _ = shown_paths(experiment)
+static.interpolation_twin(experiment, vaes, ends)
 
 # %%
-smoothness.snapshots(vaes, *images[ends])
+figures.snapshots(vaes, *images[ends])
 
 # %% [markdown]
 # ## Move one latent at a time
@@ -118,7 +124,7 @@ smoothness.snapshots(vaes, *images[ends])
 widgets.traversal_explorer(vaes, images[:12])
 
 # %%
-twins.traversal_twin(experiment, vaes, 0)
+static.traversal_twin(experiment, vaes, 0)
 
 # %% [markdown]
 # **What to try next.** Another `pair`. `overrides = {"sweep_seeds": 3}` trains each network three times, so that the verdicts

@@ -38,8 +38,11 @@ overrides = {}  # settings of the profile by name, for example {"task_images": 1
 from IPython.display import Markdown
 
 from vaelib.data.corruptions import corrupt
-from vaelib.report import claims, pages, smoothness, task_figures
-from vaelib.runs import downstream, run, write_tables
+from vaelib.report import claims, pages
+from vaelib.report.trained import load_test_set, trained_vaes
+from vaelib.runs import run, write_tables
+from vaelib.studies.downstream import pages as figures
+from vaelib.studies.downstream.runs import downstream
 from vaelib.tasks import posterior_means, psnr, representation_accuracy
 
 # %% [markdown]
@@ -67,10 +70,10 @@ tables = write_tables(experiment)
 # finds DMaaPx above zero on average, and augmentation below.
 
 # %%
-task_figures.draw_violins(experiment, tables)
+figures.draw_violins(experiment, tables)
 
 # %%
-pages.changes_on_corruptions(tables["corruptions"])
+figures.changes_on_corruptions(tables["corruptions"])
 
 # %% [markdown]
 # ± is the standard error over seeds. The classifiers are logistic regression (LR), support vector machines with a linear
@@ -82,7 +85,7 @@ pages.changes_on_corruptions(tables["corruptions"])
 # them, drawn at random. (On grey images saturation changes nothing: its panel is the accuracy on clean images.)
 
 # %%
-task_figures.draw_corruptions(experiment, tables)
+figures.draw_corruptions(experiment, tables)
 
 # %% [markdown]
 # ## What is left of an image
@@ -91,8 +94,7 @@ task_figures.draw_corruptions(experiment, tables)
 # noise; the *mean* is what a viewer would rather have, and is usually better by some dB.
 
 # %%
-vaes = smoothness.trained_vaes(experiment)
-task_figures.draw_reconstructions(experiment, tables, vaes)
+figures.draw_reconstructions(experiment, tables)
 
 # %% [markdown]
 # ## What a decoder dreams
@@ -100,7 +102,7 @@ task_figures.draw_reconstructions(experiment, tables, vaes)
 # Images from the prior, *z* ~ N(0, I), one sample of p(x|z) each. Every method gets the same *z*.
 
 # %%
-task_figures.draw_samples(experiment, vaes)
+figures.draw_samples(experiment)
 
 # %% [markdown]
 # ## Table 11: ours beside the paper's
@@ -111,7 +113,7 @@ task_figures.draw_samples(experiment, vaes)
 # too: the setting `inception_sha256`, and `vaelib/tasks/inception.py` on the file.)
 
 # %%
-pages.compared_tasks(task_figures.write_table_11(experiment))
+figures.compared_tasks(figures.write_table_11(experiment))
 
 # %% [markdown]
 # ## What the numbers say about the paper's claims
@@ -129,8 +131,8 @@ pages.verdicts(claims.evaluate_claims(tables, profile))
 # any images: uint8 of shape (N, C, 32, 32). Replace the first two lines.
 
 # %%
-vae = vaes["dmaapx"]
-images, labels = smoothness.load_test_set(experiment)
+vae = trained_vaes(experiment)["dmaapx"]
+images, labels = load_test_set(experiment)
 for name in ("brightness", "gaussian_noise", "fog"):
     features = posterior_means(vae, corrupt(images[:500], name, severity=5))
     print(f"{name:15} LR reads {representation_accuracy(features, labels[:500], 'LR'):.0%} of the classes from μ")

@@ -37,8 +37,10 @@ overrides = {}  # settings of the profile by name, for example {"k_grid": [1, 3,
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import claims, pages, sweep_figures
-from vaelib.runs import limited_k, mixing, run, teacher_fractions, write_tables
+from vaelib.report import claims, pages
+from vaelib.runs import run, write_tables
+from vaelib.studies.sweeps import pages as figures
+from vaelib.studies.sweeps.runs import limited_k, mixing, teacher_fractions
 
 # %% [markdown]
 # ## The same network everywhere
@@ -50,7 +52,7 @@ from vaelib.runs import limited_k, mixing, run, teacher_fractions, write_tables
 # %%
 settings = (profile, dataset, likelihood, overrides)
 samples, mixtures, teachers = (sweep(*settings) for sweep in (limited_k, mixing, teacher_fractions))
-Markdown(pages.describe_sweeps(samples, mixtures, teachers))
+Markdown(figures.describe_sweeps(samples, mixtures, teachers))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
@@ -67,10 +69,10 @@ tables = {one.name: write_tables(one) for one in (samples, mixtures, teachers)}
 # from those beside D<sub>train</sub>. What separates orange and green is the quality of the samples, not their number.
 
 # %%
-sweep_figures.draw_sweep(samples, tables["limited_k"])
+figures.draw_sweep(samples, tables["limited_k"])
 
 # %%
-pages.compared_sweep(tables["limited_k"]["rows"])
+figures.compared_sweep(tables["limited_k"]["rows"])
 
 # %% [markdown]
 # ± is the standard error: over seeds where there are several, else over images. The paper's ELBOs belong to CIFAR-10,
@@ -82,10 +84,10 @@ pages.compared_sweep(tables["limited_k"]["rows"])
 # that without augmentation every real image costs test ELBO and opens the gap, because it is seen again in every epoch.
 
 # %%
-sweep_figures.draw_sweep(mixtures, tables["mixing"])
+figures.draw_sweep(mixtures, tables["mixing"])
 
 # %%
-pages.compared_sweep(tables["mixing"]["rows"])
+figures.compared_sweep(tables["mixing"]["rows"])
 
 # %% [markdown]
 # ## A diffusion model that saw less
@@ -95,10 +97,10 @@ pages.compared_sweep(tables["mixing"]["rows"])
 # D<sub>train</sub> was not read.)
 
 # %%
-sweep_figures.draw_sweep(teachers, tables["teacher_fractions"])
+figures.draw_sweep(teachers, tables["teacher_fractions"])
 
 # %%
-pages.compared_sweep(tables["teacher_fractions"]["rows"])
+figures.compared_sweep(tables["teacher_fractions"]["rows"])
 
 # %% [markdown]
 # ## What the numbers say about the paper's claims

@@ -39,12 +39,14 @@ overrides = {}  # settings of the profile by name, for example {"rha_source": "p
 import pandas as pd
 from IPython.display import Markdown
 
-from vaelib.report import claims, pages, sweep_figures
-from vaelib.runs import mollify, rha, run, write_tables
+from vaelib.report import claims, pages
+from vaelib.runs import run, write_tables
+from vaelib.studies.sweeps import pages as figures
+from vaelib.studies.sweeps.runs import mollify, rha
 
 # %%
 asleep, noisy = (sweep(profile, dataset, likelihood, overrides) for sweep in (rha, mollify))
-Markdown(pages.describe_sweeps(asleep, noisy))
+Markdown(figures.describe_sweeps(asleep, noisy))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
@@ -60,10 +62,10 @@ tables = {one.name: write_tables(one) for one in (asleep, noisy)}
 # at the end. In the paper RHA improves normal training, stays below DMaaPx, and adds nothing on top of it.
 
 # %%
-sweep_figures.draw_sweep(asleep, tables["rha"])
+figures.draw_sweep(asleep, tables["rha"])
 
 # %%
-pages.compared_sweep(tables["rha"]["rows"])
+figures.compared_sweep(tables["rha"]["rows"])
 
 # %% [markdown]
 # ± is the standard error: over seeds where there are several, else over images. The paper's values belong to CIFAR-10.
@@ -77,10 +79,10 @@ pages.compared_sweep(tables["rha"]["rows"])
 # is as small as DMaaPx's; its figure says otherwise.
 
 # %%
-sweep_figures.draw_sweep(noisy, tables["mollify"])
+figures.draw_sweep(noisy, tables["mollify"])
 
 # %%
-pages.compared_sweep(tables["mollify"]["rows"])
+figures.compared_sweep(tables["mollify"]["rows"])
 
 # %% [markdown]
 # ## Stopping early
@@ -91,10 +93,10 @@ pages.compared_sweep(tables["mollify"]["rows"])
 
 # %%
 rows = pd.concat([one["rows"] for one in tables.values()], ignore_index=True)
-sweep_figures.draw_early_stopping(asleep, rows)
+figures.draw_early_stopping(asleep, rows)
 
 # %%
-pages.early_stopping(rows)
+figures.early_stopping(rows)
 
 # %% [markdown]
 # ## What the numbers say about the paper's claims

@@ -40,12 +40,14 @@ axis = "log"  # of Fig. 8: log shows the first phase, linear is the paper's
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import claims, pages, sweep_figures
-from vaelib.runs import latents, run, sizes, write_tables
+from vaelib.report import claims, pages
+from vaelib.runs import run, write_tables
+from vaelib.studies.sweeps import pages as figures
+from vaelib.studies.sweeps.runs import latents, sizes
 
 # %%
 few_and_many, grid = (sweep(profile, dataset, likelihood, overrides) for sweep in (latents, sizes))
-Markdown(pages.describe_sweeps(few_and_many, grid))
+Markdown(figures.describe_sweeps(few_and_many, grid))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet; of all notebooks it has the most to do. It can be interrupted at
@@ -63,10 +65,10 @@ tables = {one.name: write_tables(one) for one in (few_and_many, grid)}
 # reconstructions. Brackets give the gap at the end.
 
 # %%
-sweep_figures.draw_sweep(few_and_many, tables["latents"])
+figures.draw_sweep(few_and_many, tables["latents"])
 
 # %%
-pages.compared_sweep(tables["latents"]["rows"])
+figures.compared_sweep(tables["latents"]["rows"])
 
 # %% [markdown]
 # ± is the standard error: over seeds where there are several, else over images. The paper's values belong to CIFAR-10 at
@@ -79,7 +81,7 @@ pages.compared_sweep(tables["latents"]["rows"])
 # falls again at mz = 1, the classical U-shape; with more latents the fall is gone.
 
 # %%
-sweep_figures.draw_sweep(grid, tables["sizes"])
+figures.draw_sweep(grid, tables["sizes"])
 
 # %% [markdown]
 # ## A double descent, made by hand
@@ -88,10 +90,10 @@ sweep_figures.draw_sweep(grid, tables["sizes"])
 # at that nc (2), which costs hardly any parameters, then nc again (3). In the paper the loss over |Θ| goes down, up and down.
 
 # %%
-sweep_figures.draw_path(grid, tables["sizes"], axis)
+figures.draw_path(grid, tables["sizes"], axis)
 
 # %%
-pages.compared_sweep(tables["sizes"]["rows"])
+figures.compared_sweep(tables["sizes"]["rows"])
 
 # %% [markdown]
 # ## What the numbers say about the paper's claims

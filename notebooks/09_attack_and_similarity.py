@@ -40,9 +40,14 @@ overrides = {}  # settings of the profile by name, for example {"sensitivity_see
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import attack_figures, attack_plots, attacks, escape, pages, panel, smoothness, twins, widgets
-from vaelib.report.figures import stem
-from vaelib.runs import run, sensitivity, write_tables
+from vaelib.report import escape, pages
+from vaelib.report.explorers import static, widgets
+from vaelib.report.publish import stem
+from vaelib.report.trained import load_test_set, trained_vaes
+from vaelib.runs import run, write_tables
+from vaelib.studies.sensitivity import figures
+from vaelib.studies.sensitivity import pages as panel
+from vaelib.studies.sensitivity.runs import sensitivity
 
 # %% [markdown]
 # ## The same VAEs, measured again and again
@@ -59,8 +64,9 @@ Markdown(pages.describe(experiment))
 
 # %%
 run(experiment.runs, title=f"sensitivity, {experiment.dataset}")
-table = write_tables(experiment)["sensitivity"]
-vaes = smoothness.trained_vaes(experiment)
+tables = write_tables(experiment)
+table = tables["sensitivity"]
+two = trained_vaes(experiment, methods=["normal", "dmaapx"])
 
 # %% [markdown]
 # ## One attack, step by step
@@ -70,18 +76,17 @@ vaes = smoothness.trained_vaes(experiment)
 # here: how far the posterior moves. What is seen below is what that does to the decoder's picture.
 
 # %%
-two = {method: vaes[method] for method in ("normal", "dmaapx")}
-attack_figures.draw_strip(experiment, two)
+panel.draw_strip(experiment)
 
 # %% [markdown]
 # Attack yourself: choose an image, then move the radius δ and the number of steps. (Without a kernel: the first image, below.)
 
 # %% tags=["interactive"]
-images, _ = smoothness.load_test_set(experiment)
+images, _ = load_test_set(experiment)
 widgets.attack_explorer(two, images[:12])
 
 # %%
-twins.attack_twin(two, images, 0, profile, f"attack_steps_{stem(experiment)}")
+static.attack_twin(two, images, 0, profile, f"attack_steps_{stem(experiment)}")
 
 # %% [markdown]
 # ## Is the attack strong enough?
@@ -92,7 +97,7 @@ twins.attack_twin(two, images, 0, profile, f"attack_steps_{stem(experiment)}")
 # counts.
 
 # %%
-attack_figures.draw_strength(experiment, attacks.attack_strength(experiment, vaes))
+panel.draw_strength(experiment, tables["attack_strength"])
 
 # %% [markdown]
 # Where the lines are still rising at the dotted protocol, *G*<sub>r</sub> is a lower bound on what an attacker can do. Note
@@ -106,11 +111,10 @@ attack_figures.draw_strength(experiment, attacks.attack_strength(experiment, vae
 # to two public packages where those run. Each mark is one pair of images, judged by two variants.
 
 # %%
-pairs = attacks.similarity_pairs(experiment, vaes)
-attack_figures.draw_spread(experiment, pairs)
+panel.draw_spread(experiment, tables["similarity_pairs"])
 
 # %%
-escape.styled(attack_plots.spread_table(pairs)).format("{:.3f}")
+escape.styled(figures.spread_table(tables["similarity_pairs"])).format("{:.3f}")
 
 # %% [markdown]
 # *Spread* is the largest minus the smallest of the three numbers for one and the same pair. Compare it with the robustness
@@ -122,10 +126,10 @@ escape.styled(attack_plots.spread_table(pairs)).format("{:.3f}")
 # the gap that would be read off without any attack. With means of p(x|z) only *z* is still random.
 
 # %%
-attack_figures.draw_floors(experiment, table)
+panel.draw_floors(experiment, table)
 
 # %%
-panel.floors_table(attack_figures.both_kinds(table))
+figures.floors_table(panel.both_kinds(table))
 
 # %% [markdown]
 # ## The sensitivity panel
@@ -134,10 +138,10 @@ panel.floors_table(attack_figures.both_kinds(table))
 # *order* of the methods is another one: filled if two methods change places by more than two standard errors over seeds.
 
 # %%
-attack_figures.draw_sensitivity(experiment, table)
+panel.draw_sensitivity(experiment, table)
 
 # %%
-panel.changed_orders(table)
+figures.changed_orders(table)
 
 # %% [markdown]
 # *G*<sub>a</sub> from ten short steps of Adam (Zhang et al. 2022) is a lower bound on what the encoder leaves behind, and need
@@ -150,7 +154,7 @@ panel.changed_orders(table)
 # What the panel does not show, and why:
 
 # %%
-panel.not_run(experiment)
+figures.not_run(experiment)
 
 # %% [markdown]
 # ## Which protocol is the paper's?
@@ -160,8 +164,8 @@ panel.not_run(experiment)
 # trained for a few epochs, from the laptop's profile on with all training images as in the paper, and compared with them.
 
 # %%
-from vaelib.report import protocols
-from vaelib.runs import calibrate_protocol
+from vaelib.studies.protocol import figures as protocols
+from vaelib.studies.protocol.runs import calibrate_protocol
 
 known = protocols.comparable(experiment)
 candidates = calibrate_protocol(profile, dataset, likelihood, overrides) if known else None

@@ -41,12 +41,14 @@ from IPython.display import Markdown
 
 from vaelib import paths
 from vaelib.data.identity import dataset_tag
-from vaelib.report import claim_figures, claim_tables, claims, pages
+from vaelib.report import claims, pages
+from vaelib.studies.claims import figures
+from vaelib.studies.claims import pages as tables
 
 # %%
 rows, tag = claims.judge_build(paths.build_root() / profile, profile), dataset_tag(dataset)
 ours = [row for row in rows if row["evidence"] == claims.OURS and row["dataset"] == tag]
-Markdown(claim_tables.counted(rows))
+Markdown(tables.counted(rows))
 
 # %% [markdown]
 # ## How many hold
@@ -56,7 +58,7 @@ Markdown(claim_tables.counted(rows))
 # there the sign decides.
 
 # %%
-claim_figures.draw_counts(rows, profile)
+figures.draw_counts(rows, profile)
 
 # %% [markdown]
 # ## By how much
@@ -66,7 +68,7 @@ claim_figures.draw_counts(rows, profile)
 # belong to the paper's data set and size.
 
 # %%
-claim_figures.draw_margins(rows, tag, profile)
+figures.draw_margins(rows, tag, profile)
 
 # %% [markdown]
 # ## Contradicted
@@ -95,7 +97,7 @@ pages.verdicts([row for row in ours if row["verdict"] == "not_testable"])
 # numbers; a row without one rests on the text.
 
 # %%
-claim_tables.audit(rows)
+tables.audit(rows)
 
 # %% [markdown]
 # ## What is missing
@@ -103,7 +105,7 @@ claim_tables.audit(rows)
 # These claims have no number of ours in this build. Run the notebook, or `make all` with its data set, then this one again.
 
 # %%
-Markdown(claim_tables.to_be_run(rows))
+Markdown(tables.to_be_run(rows))
 
 # %% [markdown]
 # **What to try next.** `vaelib claims` prints this ledger in a terminal, `claims.json` holds it for programs, each row with

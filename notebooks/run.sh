@@ -10,6 +10,9 @@ if [[ $PROFILE =~ ^(smoke|laptop|overnight|gpu|paper)$ && $DATASET =~ ^(fashion_
 else
   TAG=$("$PYTHON" -m vaelib tag --profile="$PROFILE" --dataset="$DATASET" --likelihood="$LIKELIHOOD" --set="$SET")
 fi
+LEFT_OUT=${TAG#"${TAG%% *}"} TAG=${TAG%% *}
+[ -z "$LEFT_OUT" ] || [ "$1" = headline ] || echo "notebooks$LEFT_OUT are left out: all images are of one class, so no" \
+  "classifier can be tested; give a sub-folder for each class, or an .npz with labels"
 
 keep() { # write standard input to the file $1, unless it says the same already
   cat > "$1.new"
@@ -22,6 +25,5 @@ for notebook in notebooks/[0-9]*.py; do keep "$VAELIB_BUILD/src/${notebook##*/}"
 find vaelib -type f -not -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum | keep "$VAELIB_BUILD/src/lib.sum"
 printf '%s\n' "$SET" | keep "$VAELIB_BUILD/src/$PROFILE.$TAG.set"
 
-NAMES=$(cd notebooks && echo [0-9]*.py)
-export TAG NAMES ROOT=$PWD
+export TAG LEFT_OUT ROOT=$PWD
 exec $MAKE --no-print-directory -C "$VAELIB_BUILD" -f "$ROOT/notebooks/run.mk" "$1"

@@ -274,7 +274,7 @@ def test_named_sets():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: augmentation("naive", "cifar10"), "aug_naive or aug_tuned"),
+        (lambda: augmentation("naive", "cifar10"), "choose one of aug_naive, aug_tuned"),
         (lambda: augmentation("aug_tuned", "my/images"), "choose aug_naive"),
         (lambda: Augmentation(p=1.2), "augmentation p = 1.2"),
         (lambda: Augmentation(scale_std=-1.0), "scale_std"),

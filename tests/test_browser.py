@@ -25,13 +25,15 @@ from PIL import Image
 
 from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import judge_build
-from vaelib.report.curve_picture import heaviest, settled, smoothed
+from vaelib.report.explorers.curves import CurveLists, curve_twin, heaviest, settled
+from vaelib.report.explorers.static import attack_twin
 from vaelib.report.html import write_report
 from vaelib.report.notebooks import run as run_notebook
 from vaelib.report.notebooks import to_html
 from vaelib.report.pairs import sync
-from vaelib.report.plotting import save_figure, three_gaps_figure
-from vaelib.report.twins import attack_twin
+from vaelib.report.publish import publish_alone
+from vaelib.studies.three_gaps.figures import three_gaps_figure
+from vaelib.studies.three_gaps.pages import HEADLINES
 
 from .test_report import tables
 from .test_safety import NAME, hostile_outputs
@@ -74,7 +76,9 @@ def report(tmp_path, monkeypatch):
     (build / "tables").mkdir(parents=True)
     gaps.assign(key="0123").to_csv(build / "tables/three_gaps.csv", index=False)
     pd.DataFrame(curves).to_csv(build / "tables/curves.csv", index=False)
-    save_figure(three_gaps_figure(curves, gaps, title_note="x"), build / "figures", "fig11_fashion_mnist")
+    setting = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
+    figure = three_gaps_figure(curves, gaps, title_note="x")
+    publish_alone(figure, HEADLINES["fashion_mnist", "gaussian"], "laptop", "three_gaps", "fashion_mnist", **setting)
     torch.manual_seed(0)
     vaes = {name: FullyConnectedVAE(d_z=2, hidden=8) for name in ("normal", "dmaapx")}
     attack_twin(vaes, torch.rand(1, 1, 32, 32), 0, "laptop", "fig11_fashion_mnist", steps=10)
@@ -95,6 +99,9 @@ def test_names_like_markup_run_nothing_in_pages(browser, report, tmp_path):
         elbo_test_se=0.1, elbo_train_se=0.1, experiment="limited_k"
     ).to_csv(build / "tables/limited_k.csv", index=False)
     figure = next((build / "figures").glob("fig11*.png"))
+    record = json.loads(figure.with_suffix(".json").read_text())
+    record |= dict.fromkeys(("dataset", "caption", "alt", "command", "commit", "study"), NAME) | {"runs": [NAME]}
+    figure.with_name(f"fig02_{NAME}.json").write_text(json.dumps(record))
     figure.rename(figure.with_name(f"fig02_{NAME}.png"))
     (build / "build.json").write_text(json.dumps({NAME: {NAME: NAME}}))
     judge_build(build, "laptop")
@@ -128,6 +135,18 @@ def drawn(page):
     return [np.array([place.split(",") for place in line.split()], dtype=float) for line in lines]
 
 
+def smoothed(values, weight, first):
+    """Return a curve averaged exponentially from its point ``first`` on, which nothing earlier drags.
+
+    y_t = Σ_s w^{t-s} x_s / Σ_s w^{t-s}, first ≤ s ≤ t, for points that are taken as evenly spaced; y_t = x_t before.
+    """
+    result = np.array(values, dtype=float)
+    for t in range(first, len(values)):
+        weights = weight ** np.arange(t - first, -1, -1)
+        result[t] = weights @ values[first : t + 1] / weights.sum()
+    return result
+
+
 def curves_answer(page):
     """Pick runs, smooth and change the axis of the report's training curves, and compare with the library's numbers."""
     curves = json.loads(page.locator(".curves").get_attribute("data-points"))["elbo_test"]
@@ -155,6 +174,25 @@ def curves_answer(page):
     assert page.locator(".curves > svg").text_content() == "no such run picked"
     for run in page.locator(".curves .run").all():
         run.check()
+
+
+def test_one_list_of_runs_is_shown_at_a_time_and_answers(browser, tmp_path):
+    rows = pd.DataFrame({"method": "normal", "seed": 0, "quantity": "elbo_test", "effective_epoch": [1, 2, 3, 4, 5]})
+    twins = [curve_twin(rows.assign(value=values)) for values in ([1.0, 2, 3, 4, 5], [5.0, 4, 3, 2, 1])]
+    file = tmp_path / "lists.html"
+    file.write_text(CurveLists(dict(zip(("<b>up", "down"), twins, strict=True)))._repr_html_(), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    visible = page.locator("figure.curves:visible")
+    assert visible.count() == 1
+    up, down = drawn(page)  # both are drawn, one is shown
+    assert up[0, 1] > up[-1, 1]
+    assert down[0, 1] < down[-1, 1]
+    assert json.loads(visible.get_attribute("data-points"))["elbo_test"][0][1] == [1, 2, 3, 4, 5]
+    page.locator("select").first.select_option("down")
+    assert visible.count() == 1
+    assert json.loads(visible.get_attribute("data-points"))["elbo_test"][0][1] == [5, 4, 3, 2, 1]
+    page.close()
 
 
 def test_the_report_works_from_a_file_with_the_network_cut(browser, report):

@@ -1,13 +1,16 @@
 """IWAE, AIS and BDMC against log p(x) in closed form; the order of all bounds; certificates that hold."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vaelib.data.worlds import DecoderWorld, bars_and_stripes, entropy_shortfall, linear_world, random_decoder
+from tests.finite_world import bars_and_stripes, entropy_shortfall
+from vaelib.data.worlds import DecoderWorld, linear_world, random_decoder
 from vaelib.errors import VaelibError
 from vaelib.gaps import (
     Bracket,
@@ -299,6 +302,16 @@ def test_an_impossible_bracket_is_reported():
     assert low > high  # nor does the interval of the mean hide it
 
 
+def test_a_decoding_is_priced_without_the_compiler():
+    """PyTorch imports all of it, in two seconds, to skip it in a mode that does not say that it needs no skipping."""
+    code = (
+        "import sys, torch; from vaelib.gaps.memory import bytes_per_decoding; from vaelib.models import FullyConnectedVAE\n"
+        "assert bytes_per_decoding(FullyConnectedVAE(d_z=2, hidden=4), torch.zeros(1, 32, 32)) > 4096\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("likelihood", ["gaussian", "mol"])
 def test_chunks_follow_the_memory_setting(likelihood, monkeypatch):
     """No decoder call is larger than the bytes allow; a larger model gets fewer decodings; the values stay."""
@@ -413,7 +426,7 @@ def test_an_encoder_of_few_images_overfits(n_train):
 def test_estimates_are_within_three_errors_of_their_closed_forms():
     """20 seeded repetitions of the five quantities: each at least 17 times, as 3 standard errors promise 99.7 %."""
     world, vae, train = calibration_world()
-    runs = [estimates(world, vae, train, images=100, k=1_000, seed=seed) for seed in range(20)]
+    runs = [estimates(world, vae, train, images=50, k=500, seed=seed) for seed in range(20)]
     for place, name in enumerate(QUANTITIES):
         z = torch.tensor([run[place].z for run in runs])
         assert runs[0][place].quantity == name

@@ -10,23 +10,24 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import vaelib
 from tests.test_sweep_figures import rows_of, values
-from vaelib.report import claim_figures, claim_tables, claims, laboratory_ledger, size_ledger, sweep_ledger
-from vaelib.report.audit import findings
-from vaelib.report.claims import (
-    OURS,
-    PAPER,
-    evaluate_claims,
-    format_claims,
-    judge_build,
-    ledger,
-    number,
-    with_error,
-)
+from vaelib.report import claims
+from vaelib.report.claims import OURS, PAPER, evaluate_claims, format_claims, judge_build, ledger
 from vaelib.report.entries import Entry, Part
-from vaelib.report.reference import METHODS, SWEEPS, paper_gaps, paper_values, table_07
+from vaelib.report.reference import METHODS
 from vaelib.report.rules import Case, Evidence, interval95, judge, needs, same, value
+from vaelib.report.study import Study, studies
+from vaelib.report.text import number, with_error
 from vaelib.runs.tables import tables_folder
+from vaelib.studies.claims import figures as claim_figures
+from vaelib.studies.claims import pages as claim_tables
+from vaelib.studies.claims.errata import findings
+from vaelib.studies.ground_truth import claims as ground_truth_claims
+from vaelib.studies.sweeps import claims as sweep_ledger
+from vaelib.studies.sweeps import size_claims as size_ledger
+from vaelib.studies.sweeps.paper import SWEEPS
+from vaelib.studies.three_gaps.paper import paper_gaps, paper_values, table_07
 
 FASHION = ("fashion_mnist", "gaussian")
 SWEEP_CLAIMS = [*sweep_ledger.ENTRIES, *size_ledger.ENTRIES]
@@ -135,7 +136,7 @@ def test_audit_finds_what_the_paper_contradicts_itself_in():
 def test_ledger_ids_are_unique_and_every_claim_has_the_papers_number():
     every = ledger()
     assert len({claim.id for claim in every}) == len(every)
-    argued = {entry.id for entry in laboratory_ledger.ENTRIES}  # without a number
+    argued = {entry.id for entry in ground_truth_claims.ENTRIES}  # without a number
     unknown = {claim.id.split("/")[0] for claim in every if claim.paper_value is None} - argued
     # Fig. 16's training curve was not read; Fig. 3 is one pair, and no number of it is printed
     assert unknown == {"teach-gap", "density", "smooth", "smooth-line"}
@@ -143,9 +144,10 @@ def test_ledger_ids_are_unique_and_every_claim_has_the_papers_number():
 
 def test_every_part_names_tables_that_notebooks_make():
     root = Path(__file__).resolve().parents[1]
-    for part in claims.PARTS:
-        assert {entry.table for entry in part.entries} <= set(part.notebooks)
-        assert all((root / "notebooks" / f"{name}.py").exists() for name in part.notebooks.values())
+    assert len(claims.parts()) == 7
+    for part, tables in claims.parts():
+        assert {entry.table for entry in part.entries} <= set(tables)
+    assert {path.stem for path in (root / "notebooks").glob("[0-9]*.py")} == {s.notebook for s in studies().values()}
 
 
 def test_a_new_part_is_judged_where_its_table_has_rows_and_without_numbers_of_the_papers(monkeypatch, tmp_path):
@@ -154,9 +156,8 @@ def test_a_new_part_is_judged_where_its_table_has_rows_and_without_numbers_of_th
         return Evidence({("a", "elbo"): dict(zip(rows["seed"], rows["a"], strict=True))})
 
     entry = Entry("new", "A is positive", "9.9", "A", "mine", lambda _: needs(value("a", "elbo")))
-    part = Part([entry], {"mine": "03_three_gaps"}, ours)
-    monkeypatch.setattr(claims, "PARTS", (part,))
-    monkeypatch.setattr(claims, "TABLES", part.notebooks)
+    mine = Study("mine", "", "03_three_gaps", tables=("mine",), claims=Part([entry], ours))
+    monkeypatch.setattr(claims, "studies", lambda: {"mine": mine})
     (tmp_path / "tables").mkdir()
     setting = {"dataset": "fashion_mnist", "likelihood": "mol"}
     rows = pd.DataFrame([setting | {"seed": seed, "a": 5.0 + seed, "key": f"run{seed}"} for seed in range(3)])
@@ -244,9 +245,9 @@ def test_no_error_is_printed_by_any_other_means():
     """One helper writes every ``±``, so that none is cut off to 0.00."""
     wrong = [
         f"{path.name}: {line.strip()}"
-        for path in sorted(Path(claims.__file__).parent.glob("*.py"))
+        for path in sorted(Path(vaelib.__file__).parent.rglob("*.py"))
         for line in path.read_text().splitlines()
-        if re.search(r"± *\{|±.\{|±\\N", line) and path.name != "claims.py"
+        if re.search(r"± *\{|±.\{|±\\N", line) and path.name != "text.py"
     ]
     assert wrong == []
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaelib.runs import GRIDS, Store, missing
+from vaelib.runs import Store, missing
+from vaelib.studies.smoothness.runs import smoothness
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs/machines.md").read_text()
 TINY = {"n_train": 40, "n_test": 16, "epochs": 2, "nc": 4, "teacher_images": 200, "teacher_batch_size": 20, "k": 1}
@@ -71,7 +72,7 @@ def test_two_workers_of_an_external_scheduler_run_a_sweep_over_tls(tmp_path, clu
         *options,
     ]
     subprocess.run([*command, "--scheduler", cluster], env=os.environ, check=True, timeout=200)
-    chosen = GRIDS["smoothness"]("smoke", str(toy), overrides=TINY)
+    chosen = smoothness("smoke", str(toy), overrides=TINY)
     assert missing(chosen.runs, Store()) == []
 
 

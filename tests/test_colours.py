@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from tests.test_report import tables
-from vaelib.report import claim_figures, pages, size_figures, tour
+from vaelib.report import pages
 from vaelib.report.canvas import COLOURS, LABELS, MARKERS
-from vaelib.report.html import TEMPLATES
-from vaelib.report.plotting import three_gaps_figure
+from vaelib.report.explorers.static import TEMPLATES
 from vaelib.report.reference import METHODS
+from vaelib.studies import tour
+from vaelib.studies.claims import figures as claim_figures
+from vaelib.studies.sweeps import size_figures
+from vaelib.studies.three_gaps.figures import three_gaps_figure
 
 EYES = {
     "trichromat": np.eye(3),

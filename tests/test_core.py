@@ -5,9 +5,15 @@ import os
 import pytest
 import torch
 
-from vaelib import files, progress, rng
+from vaelib import cli, data, files, gaps, models, progress, rng, runs, tasks
+from vaelib.data.corruptions import corrupt
 from vaelib.errors import VaelibError
 from vaelib.precision import bf16_pays
+from vaelib.report import reference
+from vaelib.runs.cost import price
+from vaelib.studies.sweeps import paper as sweep_numbers
+
+IMAGES = torch.zeros(1, 1, 32, 32)
 
 
 def test_draws_depend_on_seed_purpose_and_index_alone():
@@ -107,3 +113,34 @@ def test_what_a_cpu_says_of_itself_decides(monkeypatch):
         assert bf16_pays("cpu") is answer
     assert not bf16_pays("mps")
     bf16_pays.cache_clear()
+
+
+MISSPELT = {
+    "laptop": lambda: runs.load_profile("laptp"),
+    "fashion_mnist": lambda: data.load_dataset("fashion_mnits"),
+    "lossless_4k": lambda: data.load_dataset("cifar10", source="lossles_4k"),
+    "gaussian": lambda: runs.likelihood_of("cifar10", "gausian"),
+    "bernoulli": lambda: models.build_likelihood("bernouli"),
+    "sigmoid": lambda: models.Gaussian(mean="sigmoidal"),
+    "pixelcnnpp": lambda: models.MixtureOfLogistics(rgb="pixelcnn"),
+    "identity": lambda: models.ResidualVAE(2, 1, skip="identiti"),
+    "gaussian_noise": lambda: corrupt(IMAGES, "gausian_noise", 1),
+    "aug_tuned": lambda: data.augmentation("aug_tune", "cifar10"),
+    "SVM-RBF": lambda: tasks.representation_accuracy(IMAGES[:, 0, 0].numpy(), range(1), "SVM-RFB"),
+    "resnet18": lambda: tasks.build_network("resnet-18", 1, 2),
+    "kuzina2022": lambda: gaps.ms_ssim(IMAGES, IMAGES, "kuzina202"),
+    "mean": lambda: gaps.robustness_gap(models.FullyConnectedVAE(2), IMAGES, [0], reconstruction="means"),
+    "raw": lambda: gaps.attack_encoder(models.FullyConnectedVAE(2), IMAGES, gradient="row"),
+    "a100": lambda: price.hardware("a1000"),
+    "three_gaps": lambda: cli._experiment("three_gap", "smoke", "toy", "default", None),
+    "limited_k": lambda: sweep_numbers.paper_sweep("limited"),
+    "fig4_right_k": lambda: reference.digitised("fig4_right"),
+}
+
+
+@pytest.mark.parametrize("meant", MISSPELT)
+def test_a_misspelt_name_is_answered_by_all_names_and_the_nearest(meant):
+    with pytest.raises(VaelibError, match=rf"; did you mean {meant}\?$") as error:
+        MISSPELT[meant]()
+    assert "\n" not in str(error.value)
+    assert meant in str(error.value).rpartition(";")[0]

@@ -15,11 +15,12 @@ from tests.test_survival import FORK
 from vaelib import runs
 from vaelib.cli import verify
 from vaelib.errors import VaelibError
-from vaelib.runs import Store, three_gaps
+from vaelib.runs import Store
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.stages import context, make
 from vaelib.runs.store import MANIFEST, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table, read_table
+from vaelib.studies.three_gaps.runs import three_gaps
 
 
 def cut(path):

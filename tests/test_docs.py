@@ -1,18 +1,28 @@
 """The documentation says what is so: snippets and doctests run, messages, commands, goals and links exist."""
 
 import doctest
+import html
 import importlib
+import json
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+from vaelib import paths
+from vaelib.cli import app
+from vaelib.report import study
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-ELSEWHERE = "machines"  # its program needs SLURM; tests/test_cluster.py runs what does not
+ELSEWHERE = ("machines", "extending")  # SLURM: what needs none is in tests/test_cluster.py; a file of its own: below
 TEXTS = [ROOT / "README.md", *PAGES]
 SOURCES = "".join(path.read_text() for path in [ROOT / "Makefile", *(ROOT / "vaelib").rglob("*.py")])
 WITH_EXAMPLES = [
@@ -22,32 +32,68 @@ WITH_EXAMPLES = [
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page.stem != ELSEWHERE and "```python" in page.read_text()],
+    [page for page in PAGES if page.stem not in ELSEWHERE and "```python" in page.read_text()],
     ids=lambda page: page.stem,
 )
 def test_the_snippets_of_a_page_run_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": page.stem}
-    from vaelib.runs import EXPERIMENTS, GRIDS
-
-    before = dict(GRIDS), dict(EXPERIMENTS)
-    try:
-        for number, program in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1):
-            exec(compile(program, f"{page.name}, block {number}", "exec"), names)
-    finally:
-        for table, kept in zip((GRIDS, EXPERIMENTS), before, strict=True):
-            table.clear()
-            table.update(kept)
+    for number, program in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1):
+        exec(compile(program, f"{page.name}, block {number}", "exec"), names)
     if page.stem == "own-work":
         assert set(names["table"]["method"]) == {"normal", "dmaapx", "aug_naive"}
         assert names["samples"].shape == (20, 1, 32, 32)
         # The sampler carries N(0, 0.25) to uint8: mean 128, standard deviation 64.
         assert abs(float(names["samples"].float().mean()) - 127.5) < 2
         assert abs(float(names["samples"].float().std()) - 62) < 4
-    if page.stem == "extending":
-        assert names["rows"]["x"].tolist() == [20, 40]
-        small, large = names["rows"].set_index("x")["generalization_gap"][[20, 40]]
-        assert names["verdict"].margin == pytest.approx(large - small)
+
+
+def test_a_study_of_ones_own_goes_from_one_file_to_the_report(tmp_path, monkeypatch):
+    blocks = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)
+    (module, program), (installed,), commands = (
+        [text for kind, text in blocks if kind == wanted] for wanted in ("python", "toml", "bash")
+    )
+    (tmp_path / "batches.py").write_text(module)
+    # What pip would leave behind.
+    (tmp_path / "batches-1.dist-info").mkdir()
+    (tmp_path / "batches-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: batches\nVersion: 1\n")
+    [(group, points)] = tomllib.loads(installed)["project"]["entry-points"].items()
+    lines = [f"[{group}]", *(f"{name} = {place}" for name, place in points.items())]
+    (tmp_path / "batches-1.dist-info/entry_points.txt").write_text("\n".join(lines))
+    images = np.random.default_rng(0).integers(0, 256, (120, 32, 32), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(120) % 3)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(study, "_registered", {})
+    study._found.cache_clear()
+    try:
+        told = [_told(line) for line in commands[0].splitlines()]
+        assert "batch_sizes" in told[0]
+        assert "2 runs are in" in told[1]
+        exec(compile(program, "extending.md", "exec"), {})
+        ledger, report = (_told(line) for line in commands[1].splitlines())
+    finally:
+        study._found.cache_clear()
+        sys.modules.pop("batches")
+    assert "Small batches close the gap (ours) G_g: " in ledger
+    (figure,) = (paths.build_root() / "smoke/figures").glob("batch_sizes_*.json")
+    shown = json.loads(figure.read_text())
+    assert (shown["study"], len(shown["runs"])) == ("batch_sizes", 2)
+    assert report.startswith("report: ")
+    page = (paths.build_root() / "smoke/report.html").read_text()
+    assert shown["caption"] in page
+    assert shown["command"] in html.unescape(page)
+    assert f'alt="{html.escape(shown["alt"])}"' in page
+
+
+def _told(command: str) -> str:
+    """Run a line of the page; return what it printed."""
+    name, *words = shlex.split(command)
+    assert name == "vaelib"
+    quick = {"run": ["--workers", "0"], "plan": ["--quick"]}.get(words[0], [])
+    done = CliRunner().invoke(app, [*words, *quick])
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
@@ -110,3 +156,14 @@ def test_commands_and_goals_exist():
 def test_links_lead_somewhere(path):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_readmes_table_has_every_figure_in_the_row_of_its_notebook():
+    rows = [
+        line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|") and "figures/" in line
+    ]
+    for one in study.studies().values():
+        own = "".join(row for row in rows if one.notebook in row)
+        assert [
+            figure.name for figure in one.figures if not re.search(rf"\b{figure.name}|\b{figure.name[:4]}_", own)
+        ] == []

@@ -17,29 +17,33 @@ from vaelib.data.corruptions import CORRUPTIONS, available, corrupt
 from vaelib.errors import VaelibError
 from vaelib.gaps import stratified
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import pages, task_plots
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.html import write_report
 from vaelib.report.reference import METHODS
-from vaelib.report.task_reference import TASKS, paper_changes, paper_table_11, table_11
 from vaelib.runs import (
     Classifier,
-    Corrupted,
-    Downstream,
+    Experiment,
     Network,
     Point,
     Store,
     VAERun,
-    downstream,
     load_classifier,
     load_vae,
     resolve_data,
-    three_gaps,
     write_tables,
 )
-from vaelib.runs.price import cost
+from vaelib.runs.cost.price import cost
+from vaelib.runs.cost.work import work
 from vaelib.runs.stages import make
-from vaelib.runs.stages import tasks as stage
+from vaelib.runs.tables import measured_tensors
+from vaelib.studies.downstream import figures as task_plots
+from vaelib.studies.downstream import pages as task_figures
+from vaelib.studies.downstream import stages as stage
+from vaelib.studies.downstream.paper import TASKS, paper_changes, paper_table_11, table_11
+from vaelib.studies.downstream.runs import downstream
+from vaelib.studies.downstream.stages import Corrupted, Downstream, Pictures
+from vaelib.studies.downstream.tables import downstream_tables
+from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks import CLASSIFIERS, generate, overall, posterior_means, proxy_quality, psnr, representation_accuracy
 
 NAMES = ("fog", "contrast")
@@ -137,6 +141,23 @@ def test_a_killed_measurement_goes_on_where_it_was(made, tmp_path, monkeypatch):
     assert len(calls) == before
 
 
+def test_pictures_are_those_of_a_direct_call(made):
+    run = Pictures(vae=made.vae, images=3, samples=2)
+    for _ in range(2):
+        make(run, made.store, "cpu")
+    assert work(run).flops > 0
+    point = Point("normal", math.nan, run)
+    experiment = Experiment("downstream", None, "toy", "gaussian", [], downstream_tables, also=[point])
+    assert experiment.runs == [run]
+    (found,) = measured_tensors(experiment, Pictures, made.store).values()
+    folder, vae = made.store.require(made.data), load_vae(made.vae, made.store)
+    test, labels = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("test", "test_labels"))
+    x = test[stratified(labels, 3)].float() / 255
+    assert torch.equal(found["x"], x)
+    assert all(torch.equal(found[kind], tasks.reconstruct(vae, x, kind)) for kind in ("sample", "mean"))
+    assert torch.equal(found["prior"], generate(vae, 2))
+
+
 def test_published_images_are_taken_in_the_order_of_the_test_set(made, monkeypatch):
     """The files hold CIFAR-10's whole test set in its order; ours is a shuffled part of it."""
     data = made.data.model_copy(update={"n_test": 60})
@@ -195,14 +216,15 @@ def test_the_vaes_are_those_of_the_three_gaps(tmp_path):
         make_one("smoke", path, overrides={"n_train": 100, "n_test": 80}) for make_one in (downstream, three_gaps)
     )
     assert [point.vae.key for point in ours.points] == [point.vae.key for point in theirs.points]
-    assert len({run.corrupted.key for run in ours.runs}) == 1
+    assert len({point.run.corrupted.key for point in ours.points}) == 1
+    assert {point.vae.seed for point in ours.also} == {0}
     assert all(cost(artifact) > 0 for run in ours.runs[:1] for artifact in (run, run.corrupted))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": 1}, "all test images are of one class"),
+        ({"classes": 1}, "all images are of one class"),
         ({"overrides": {"n_test": 9}}, "9 test images are too few for classifiers; raise n_test to at least 10"),
         ({"overrides": {"inception_sha256": "0"}}, "80 samples are too few for FID"),
         ({"overrides": {"task_images": 10}}, "task_images = 10"),
@@ -255,7 +277,7 @@ def test_tables_are_tidy_and_averages_are_of_the_cells(made, monkeypatch):
     point = Point("normal", math.nan, made.run)
     experiment = SimpleNamespace(
         name="downstream", points=[point], runs=[made.run], data=made.data, dataset="toy", likelihood="gaussian",
-        profile=SimpleNamespace(name="smoke"),
+        profile=SimpleNamespace(name="smoke"), tables=downstream_tables, files={},
     )  # fmt: skip
     tables = write_tables(experiment, made.store)
     cells = tables["corruptions"]
@@ -399,7 +421,7 @@ def test_table_11_puts_ours_beside_the_papers_and_proxies_apart():
         assert wide.loc[proxy]["paper"].isna().all()
     assert list(dict.fromkeys(table["quantity"])) == list(TASKS)
     assert len(paper_table_11()) == 7 * 4
-    shown = pages.compared_tasks(table)
+    shown = task_figures.compared_tasks(table)
     text = shown.to_html()
     assert "0.383 ± 0.018" in text
     assert "samples: proxy-FID" in text
@@ -419,7 +441,7 @@ def test_the_report_has_table_11(tmp_path):
 
 
 def test_the_table_of_changes_counts_where_dmaapx_is_best():
-    shown = pages.changes_on_corruptions(synthetic()["corruptions"]).data
+    shown = task_figures.changes_on_corruptions(synthetic()["corruptions"]).data
     assert set(shown["DMaaPx best", "on"]) == {"19 of 19 corruptions"}
     assert shown.loc["LR", ("DMaaPx", "paper (CIFAR-10)")] == "+0.017"
     assert shown.loc["LR", ("DMaaPx", "ours")].startswith("+0.029 ± 0")

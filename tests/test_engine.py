@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -11,9 +12,9 @@ import torch
 
 from vaelib import runs
 from vaelib.errors import VaelibError
-from vaelib.runs import Store, cluster, run
+from vaelib.runs import Store, cluster, engine, run
+from vaelib.runs.kinds import Kind, _kinds, makes
 from vaelib.runs.settings import Artifact
-from vaelib.runs.stages import STAGES
 from vaelib.runs.stages.context import pick_device
 
 
@@ -43,7 +44,7 @@ def make_odd(settings, context):
             time.sleep(0.02)
 
 
-STAGES[Odd] = make_odd  # a worker imports this module to read the settings, and then knows it too
+makes(Odd)(make_odd)  # a worker imports this module to read the settings, and then knows it too
 
 
 @pytest.mark.parametrize("name", ["mps", "xpu", "meta", "hpu:0", "gpu"])
@@ -63,7 +64,10 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
         pick_device("cuda:2")
 
 
-def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path):
+def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("bokeh")
+    monkeypatch.delenv("VAELIB_HEADLESS", raising=False)
+    monkeypatch.setattr(cluster, "DASHBOARD_AFTER", 0.0)
     store = Store(tmp_path)
     doomed, fails, odd, fine = (
         Odd(name=name, deaths=deaths) for name, deaths in (("killed", 9), ("fails", 9), ("fails", 1), ("fine", 0))
@@ -79,6 +83,44 @@ def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path):
     assert store.log(doomed).read_text().count("begun by process") == 3
     assert store.log(fails).read_text().count("odd trouble") >= 2
     assert not store.log(odd).exists()
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "http" in one]
+    assert line.startswith("what each worker is doing: http://127.0.0.1:")
+
+
+def test_small_work_is_done_here_with_the_threads_of_a_worker_and_the_same_words(tmp_path, monkeypatch):
+    """Starting workers costs more than a few seconds of work; what failed is told as they tell it."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(cluster, "cores", lambda: 6)
+    monkeypatch.setattr(cluster, "share_out", lambda workers: (2, 2**30))
+    seen, todo = [], [Odd(name="fails", deaths=9), Odd(name="fails", deaths=1), Odd(name="fine")]
+    kind = Kind(lambda *given: (seen.append(torch.get_num_threads()), make_odd(*given)), None, lambda _: 1)
+    monkeypatch.setitem(_kinds, Odd, kind)
+    store, before = Store(tmp_path), torch.get_num_threads()
+    with pytest.raises(VaelibError) as error:
+        run(todo, store=store)
+    assert str(error.value) == (
+        f"1 of 3 runs failed (odd {todo[0].key}: RuntimeError: odd trouble; its log is {store.log(todo[0])}); the other 2 "
+        "are in the store: fix it and run again"
+    )
+    assert set(seen) == {3}  # in this process
+    assert torch.get_num_threads() == before
+    assert store.log(todo[0]).read_text().count("odd trouble") >= 2
+    assert not store.log(todo[1]).exists()
+
+
+@pytest.mark.parametrize("given", [{"workers": 1}, {"scheduler": "tcp://127.0.0.1:1"}, {}], ids=str)
+def test_more_work_or_workers_that_were_asked_for_are_workers(tmp_path, monkeypatch, given):
+    started = []
+
+    def client_of(*asked):
+        started.append(asked)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "client_of", client_of)
+    work = [Odd(name="fine", deaths=count) for count in range(1 if given else int(engine.STARTING) + 1)]
+    with pytest.raises(KeyboardInterrupt):
+        run(work, store=Store(tmp_path), **given)
+    assert started == [(given.get("workers"), given.get("scheduler"))]
 
 
 @pytest.mark.slow
@@ -87,6 +129,7 @@ def test_a_run_that_eats_its_machine_is_stopped_and_named(tmp_path, monkeypatch)
 
     monkeypatch.setattr(system, "MEMORY_LIMIT", 3 * 2**29)
     store, glutton = Store(tmp_path), Odd(name="glutton", deaths=9)
+    monkeypatch.setattr(engine, "STARTING", 0.0)
     with pytest.raises(VaelibError, match=r"died twice, most likely for want of memory \(1\.5 GiB for this worker\)"):
         runs.run([glutton, Odd(name="fine")], store=store)
     assert store.has(Odd(name="fine"))
@@ -104,13 +147,11 @@ def test_workers_share_the_memory_that_is_there(monkeypatch, gib, asked, expecte
     assert cluster.share_out(asked) == (expected[0], expected[1] * 2**30)
 
 
-def test_the_dashboard_is_named_once_and_only_for_a_long_run(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("bokeh")
+def test_the_dashboard_is_named_once_and_only_for_a_long_run(monkeypatch, capsys):
     monkeypatch.delenv("VAELIB_HEADLESS", raising=False)
-    monkeypatch.setattr(cluster, "DASHBOARD_AFTER", 0.0)
-    runs.run([Odd(name="fine")], store=Store(tmp_path), workers=1)
-    (line,) = [one for one in capsys.readouterr().out.splitlines() if "http" in one]
-    assert line.startswith("what each worker is doing: http://127.0.0.1:")
-    monkeypatch.setattr(cluster, "DASHBOARD_AFTER", 60.0)
-    runs.run([Odd(name="other")], store=Store(tmp_path), workers=1)
-    assert "http" not in capsys.readouterr().out
+    client = SimpleNamespace(dashboard_link="http://127.0.0.1:8787/status")
+    for after, said in ((0.0, f"what each worker is doing: {client.dashboard_link}\n"), (60.0, "")):
+        monkeypatch.setattr(cluster, "DASHBOARD_AFTER", after)
+        with cluster.dashboard(client):
+            time.sleep(0.2)
+        assert capsys.readouterr().out == said

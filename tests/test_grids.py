@@ -11,30 +11,21 @@ import torch
 from vaelib import runs
 from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
-from vaelib.runs import (
-    C2ST,
-    EXPERIMENTS,
-    GRIDS,
-    RHA,
-    Audit,
-    Bank,
-    Classifier,
-    Corrupted,
-    Data,
-    Downstream,
-    Gaps,
-    Remeasured,
-    Store,
-    Teacher,
-    VAERun,
-)
+from vaelib.report.study import studies
+from vaelib.runs import RHA, Bank, Classifier, Data, Gaps, Store, Teacher, VAERun
+from vaelib.runs.cost.price import cost
 from vaelib.runs.engine import all_artifacts
-from vaelib.runs.evaluations import Brackets, Calibration, Plane, Remark, WorldBounds
-from vaelib.runs.price import cost
 from vaelib.runs.settings import HeldOut, Network
 from vaelib.runs.stages import spare_images
+from vaelib.studies.downstream.stages import Corrupted, Downstream
+from vaelib.studies.ground_truth.stages import Brackets, Calibration, Plane, Remark, WorldBounds
+from vaelib.studies.sample_quality.stages import C2ST, Audit
+from vaelib.studies.sensitivity.stages import Remeasured
+from vaelib.studies.sweeps.runs import limited_k, sizes, teacher_fractions
 
-SWEEPS = list(GRIDS)
+EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
+
+SWEEPS = [study.name for study in studies().values() if study.sweep and study.name != "teacher_sheet"]
 TINY = {
     "n_train": 20,
     "n_test": 10,
@@ -160,7 +151,7 @@ def test_every_sweep_is_a_table_of_runs_on_one_data_set(toy, name):
 
 def test_the_base_vaes_are_trained_once_for_all_figures(toy):
     wanted = {name: EXPERIMENTS[name]("smoke", toy, overrides=TINY) for name in SWEEPS}
-    base = {run.key for run in wanted["smoothness"].runs}
+    base = {point.run.key for point in wanted["smoothness"].points}
     for name in ("limited_k", "rha", "sizes", "mollify", "mixing", "teacher_fractions"):
         assert base <= {run.key for run in wanted[name].runs}, name
     every = all_artifacts([run for chosen in wanted.values() for run in chosen.runs])
@@ -169,23 +160,23 @@ def test_the_base_vaes_are_trained_once_for_all_figures(toy):
 
 
 def test_seeds_are_points_of_their_own(toy):
-    chosen = runs.limited_k("smoke", toy, overrides=TINY | {"sweep_seeds": 2})
+    chosen = limited_k("smoke", toy, overrides=TINY | {"sweep_seeds": 2})
     assert len(chosen.points) == 2 * (1 + 2 + 2)
     assert {point.vae.seed for point in chosen.points} == {0, 1}
 
 
 def test_sizes_cover_both_axes_and_share_the_crossing(toy):
-    chosen = runs.sizes("smoke", toy, overrides=TINY | {"mz_grid": [1, 2], "nc_grid": [2, 3], "nc_mz": [1, 2]})
+    chosen = sizes("smoke", toy, overrides=TINY | {"mz_grid": [1, 2], "nc_grid": [2, 3], "nc_mz": [1, 2]})
     cells = {(p.series, p.vae.network.nc, p.vae.network.mz) for p in chosen.points}
     assert cells == {(m, nc, mz) for m in ("normal", "dmaapx") for nc in (2, 3) for mz in (1, 2)}
 
 
 def test_the_control_stops_where_real_images_end(toy):
     grid = {"k": 5, "k_grid": [1, 2, 5]}
-    chosen = runs.limited_k("smoke", toy, overrides=TINY | grid)
+    chosen = limited_k("smoke", toy, overrides=TINY | grid)
     spare = spare_images(chosen.data)
     assert [p.x for p in chosen.points if p.series == "held_out"] == [k for k in (1, 2, 5) if 20 * k <= spare]
-    without = runs.limited_k("smoke", toy, overrides=TINY | grid | {"n_train": None})
+    without = limited_k("smoke", toy, overrides=TINY | grid | {"n_train": None})
     assert not [p for p in without.points if p.series == "held_out"]
 
 
@@ -263,7 +254,7 @@ def test_a_teacher_of_a_share_sees_that_share(toy, tmp_path, monkeypatch):
 
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "build"))
     store = Store()
-    chosen = runs.teacher_fractions("smoke", toy, overrides=TINY)
+    chosen = teacher_fractions("smoke", toy, overrides=TINY)
     teachers = [p.vae.bank.teacher for p in chosen.points if not math.isnan(p.x)]
     runs.run([chosen.data], store=store, workers=0)
     context = Context(store, tmp_path, torch.device("cpu"), lambda *_: None)
@@ -294,8 +285,8 @@ KNOWN = {
     Plane: (1, "f42bfada36c8"),
     Calibration: (1, "b829e19732d3"),
     Remark: (1, "e82bf361dbe8"),
-    WorldBounds: (1, "4f109625cc00"),
-    Brackets: (1, "ff32c1546186"),
+    WorldBounds: (1, "1197116850b2"),
+    Brackets: (1, "11d2b67374a0"),
     Remeasured: (3, "b40d40a1dfbc"),
     Network: (0, "5812253e4d67"),
 }

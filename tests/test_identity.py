@@ -7,8 +7,9 @@ from vaelib import runs
 from vaelib.data import dataset_names
 from vaelib.data.identity import dataset_from_here, dataset_tag
 from vaelib.errors import VaelibError
-from vaelib.report.figures import stem
-from vaelib.runs import Data, three_gaps
+from vaelib.report.publish import stem
+from vaelib.runs import Data
+from vaelib.studies.three_gaps.runs import three_gaps
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 8, 8), dtype=np.uint8)

@@ -92,7 +92,7 @@ def test_mistakes_are_named():
         build_likelihood("poisson")
     with pytest.raises(VaelibError, match="sigma = 0"):
         Gaussian(0.0)
-    with pytest.raises(VaelibError, match="mean = 'tanh' of a Gaussian is unknown; choose one of sigmoid, linear"):
+    with pytest.raises(VaelibError, match="mean of a Gaussian = 'tanh' is unknown; choose one of sigmoid, linear"):
         Gaussian(mean="tanh")
 
 

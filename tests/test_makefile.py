@@ -16,6 +16,7 @@ from PIL import Image
 from vaelib.data import dataset_names
 from vaelib.runs import profile_names
 from vaelib.runs.settings import LikelihoodName
+from vaelib.studies.catalogue import make_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "Makefile").read_text()
@@ -44,25 +45,44 @@ def test_help_lists_every_goal():
     assert sorted(listed) == sorted(re.search(r"^\.PHONY: (.*)", TEXT, re.MULTILINE).group(1).split())
 
 
-def test_the_default_goal_is_the_headline_and_every_notebook_belongs_to_all(tmp_path):
-    dry = make("-n", f"VAELIB_BUILD={tmp_path}")
+@pytest.fixture
+def told(tmp_path):
+    """Return make's variables for a Python that has been told what `vaelib studies --make` says: it starts in no time."""
+    environment = tmp_path / "env"
+    (environment / "bin").mkdir(parents=True)
+    (environment / ".vaelib-ready").write_text("")
+    for setting in (
+        ("fashion_mnist", "default"),
+        ("cifar10", "default"),
+        ("binary_mnist", "default"),
+        ("fashion_mnist", "mol"),
+    ):
+        (environment / "-".join(setting)).write_text(make_lines(*setting))
+    (environment / "bin/python").write_text(
+        f'#!/bin/sh\n[ "$3" = studies ] && cat "{environment}/$DATASET-$LIKELIHOOD"\n'
+    )
+    (environment / "bin/python").chmod(0o755)
+    return [f"ENV={environment}", f"VAELIB_BUILD={tmp_path / 'build'}"]
+
+
+def test_the_default_goal_is_the_headline_and_every_notebook_belongs_to_all(told):
+    dry = make("-n", *told)
     assert "notebook run 03_three_gaps" in dry
     assert "report --profile" in dry
-    everything = make("-n", "all", f"VAELIB_BUILD={tmp_path}", "DATASET=cifar10")
+    everything = make("-n", "all", *told, "DATASET=cifar10")
     for path in ROOT.glob("notebooks/[0-9]*.py"):
         assert (
             f'notebook run {path.stem} --out="$VAELIB_BUILD/laptop/notebooks/{path.stem}.cifar10.ipynb"' in everything
         )
 
 
-def test_sweeps_are_run_where_the_paper_has_them(tmp_path):
+def test_sweeps_are_run_where_the_paper_has_them(told):
     """They are on the residual network with a mixture of logistics whatever LIKELIHOOD says."""
-    build = f"VAELIB_BUILD={tmp_path}"
     for arguments in (["DATASET=binary_mnist"], ["LIKELIHOOD=mol"]):
-        dry = make("-n", "all", build, *arguments)
+        dry = make("-n", "all", *told, *arguments)
         assert "notebook run 03_three_gaps" in dry
         assert "notebook run 08_overparameterization" not in dry
-    sweeps = make("-n", "sweeps", build, "DATASET=binary_mnist")
+    sweeps = make("-n", "sweeps", *told, "DATASET=binary_mnist")
     assert "notebook run 08_overparameterization" in sweeps
     assert "notebook run 03_three_gaps" not in sweeps
 
@@ -76,6 +96,11 @@ def test_what_make_takes_without_a_look_is_what_the_code_knows():
 # --- make's own decisions, with a Python that only writes down what it is asked for -------------------------------------
 
 FAKE_PYTHON = """#!/bin/bash
+if [ "$3" = studies ]; then
+  echo ALL := $(basename -as .py notebooks/*.py)
+  printf '%s\\n' 'SWEEPS :=' 'HEADLINE := 03_three_gaps' 'LEDGER := 10_claims'
+  exit
+fi
 for word; do printf '%s\\0' "$word"; done >> "$CALLS"; printf '\\n\\0' >> "$CALLS"
 [ "$1" = -c ] && { echo "${VERSION:-3.12 True}"; exit; }
 for word; do
@@ -86,7 +111,7 @@ for word; do
   esac
 done
 case "$verb" in
-  tag) echo "mine-$(cksum < "$data" | cut -d' ' -f1)" ;;
+  tag) echo "mine-$(cksum < "$data" | cut -d' ' -f1)$CANNOT" ;;
   report) echo REPORT; touch "$VAELIB_BUILD/$PROFILE/report.html" ;;
   pip) echo "Obtaining"; echo "Collecting torch"; echo "  Downloading torch-2.whl (900 MB)" ;;
 esac
@@ -154,6 +179,24 @@ def test_other_images_at_the_same_path_and_other_settings_are_made_anew(project,
     call(other, "three", "SET=n_train=40 epochs=20")
     call(other, "three")
     assert made == [True, False, True, True, True, False, True]
+
+
+def test_images_without_classes_leave_two_notebooks_out_and_one_line_says_so(project, tmp_path):
+    (tmp_path / "flat.npz").write_text("x")
+    for name in ("02_diffusion_as_data", "05_downstream_tasks", "10_claims"):
+        (project.folder / f"notebooks/{name}.py").write_text("")
+    call = ("all", f"DATASET={tmp_path / 'flat.npz'}")
+    text = project.make(*call, CANNOT=" 02_diffusion_as_data 05_downstream_tasks")
+    assert (
+        text.count("notebooks 02_diffusion_as_data 05_downstream_tasks are left out: all images are of one class") == 1
+    )
+    made = [call[4] for call in project.asked if call[2:4] == ["notebook", "run"]]
+    assert sorted(made) == ["00_tour", "03_three_gaps", "10_claims"]
+    assert "REPORT" in text
+    assert "left out" not in project.make("headline", call[1], CANNOT=" 02_diffusion_as_data")
+    text = project.make(*call)
+    assert "left out" not in text
+    assert any(call[4] == "05_downstream_tasks" for call in project.asked if call[2:4] == ["notebook", "run"])
 
 
 @pytest.mark.parametrize("way", ["argument", "environment"])
@@ -261,7 +304,10 @@ def real(tmp_path):
 
 def test_a_misspelt_name_is_told_before_anything_is_made(real, tmp_path):
     text = make("all", "LIKELIHOOD=gauss", *real, check=False)
-    assert "likelihood = 'gauss' is unknown; choose default, bernoulli, gaussian, mol; did you mean gaussian?" in text
+    assert (
+        "likelihood = 'gauss' is unknown; choose one of default, bernoulli, gaussian, mol; did you mean gaussian?"
+        in text
+    )
     assert not (tmp_path / "a build").exists()
 
 
@@ -291,13 +337,14 @@ def test_images_of_ones_own_go_from_make_to_the_report(real, photos, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["photos", "an npz of 240"])
+@pytest.mark.parametrize("kind", ["photos", "an npz of 240", "an npz without labels"])
 def test_every_notebook_runs_on_images_of_ones_own(real, photos, tmp_path, kind):
     path = photos
     if kind != "photos":
         images = np.random.default_rng(0).integers(0, 256, (240, 28, 28), dtype=np.uint8)
         path = tmp_path / "my photos" / "mine.npz"
-        np.savez(path, images=images, labels=np.arange(240) % 3)
+        np.savez(path, images=images, **({} if "without" in kind else {"labels": np.arange(240) % 3}))
     make("all", "PROFILE=smoke", f"DATASET={path}", *real)
     done = sorted(one.name.partition(".")[0] for one in (tmp_path / "a build/smoke/notebooks").glob("[0-9]*.ipynb"))
-    assert done == sorted(one.stem for one in ROOT.glob("notebooks/[0-9]*.py"))
+    left_out = ("02", "05") if "without" in kind else ()
+    assert done == sorted(one.stem for one in ROOT.glob("notebooks/[0-9]*.py") if not one.stem.startswith(left_out))

@@ -11,10 +11,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.notebook_rules import lint
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report.notebooks import lint, read_parameters, run, to_html
+from vaelib.report.notebooks import read_parameters, run, to_html
 from vaelib.report.pairs import clean_text, copies, sync
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vaelib.report.numbers import against_paper, beside_paper
 from vaelib.report.reference import paper_curves
+from vaelib.studies.three_gaps.numbers import against_paper, beside_paper
 
 SETTING = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
 

@@ -12,12 +12,14 @@ from torch import nn
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.models.pretrained import VPDenoiser, load_pretrained, noise_scale
-from vaelib.runs import Data, Profile, Store, three_gaps
-from vaelib.runs.outside import pretrained_for, samples_for, source_of_samples
+from vaelib.runs import Data, Profile, Store
+from vaelib.runs.external import pretrained_for, samples_for, source_of_samples
 from vaelib.runs.stages import load_teacher, make
 from vaelib.samplers import heun_sample
 from vaelib.samplers.bank import Bank as BankImages
 from vaelib.samplers.published import draw_samples, open_samples
+from vaelib.studies.sweeps.runs import teacher_fractions
+from vaelib.studies.three_gaps.runs import three_gaps
 
 torch.set_num_threads(1)
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
@@ -467,4 +469,4 @@ def test_dmaapx_needs_no_teacher_of_its_own(model, tmp_path):
         assert not list((store.root / "teacher").glob("*"))
         assert all(store.has(run) for run in wanted)
     with pytest.raises(VaelibError, match="unset teacher_from"):
-        runs.teacher_fractions("smoke", str(toy), overrides=TINY | {"teacher_from": str(model), "k": 2})
+        teacher_fractions("smoke", str(toy), overrides=TINY | {"teacher_from": str(model), "k": 2})

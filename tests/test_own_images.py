@@ -250,13 +250,31 @@ def test_a_lone_split_folder_is_a_wrapper_and_beside_classes_a_class(tmp_path):
     assert sorted(load_dataset(str(tmp_path / "cars")).train_labels.bincount().tolist()) == [4, 4]
 
 
+@pytest.mark.parametrize("around", ["photos/", "photos/dataset/", ".hidden/../photos/"])
+def test_a_folder_around_the_class_folders_is_looked_through(tmp_path, around):
+    files = [f"{around}{name}/{number}.png" for name in ("cat", "dog") for number in range(5)]
+    (tmp_path / ".hidden").mkdir()
+    make_tree(tmp_path, *files)
+    data = load_dataset(str(tmp_path), seed=1)
+    assert torch.cat([data.train_labels, data.test_labels]).bincount().tolist() == [5, 5]
+    assert data.source.startswith(tmp_path.name)
+    make_tree(tmp_path, "photos/loose.png")  # beside images a folder of folders is a class
+    assert load_dataset(str(tmp_path)).train_labels.unique().tolist() == [0]
+
+
+def test_a_folder_around_train_and_test_is_looked_through(tmp_path):
+    make_tree(tmp_path, *(f"set/{split}/{name}/1.png" for split in ("train", "test") for name in ("a", "b")))
+    data = load_dataset(str(tmp_path))
+    assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 1], [0, 1])
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
         (("val/a/1.png", "test/a/2.png"), "no train"),
         (("train/a/1.png", "val/a/2.png", "valid/a/2.png"), "val and valid are both"),
-        (("cat/train/1.png", "cat/test/2.png"), "test and train would be mixed"),
-        (("wrap/Train/a/1.png", "wrap/Val/a/2.png"), "give this folder"),
+        (("cat/train/1.png", "cat/test/2.png", "dog/3.png"), "test and train would be mixed"),
+        (("wrap/Train/a/1.png", "wrap/Val/a/2.png", "3.png"), "give this folder"),
     ],
 )
 def test_layouts_that_cannot_be_meant(tmp_path, files, words):

@@ -2,31 +2,28 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
 
+from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.runs import EXPERIMENTS, Bank, Data, Network, Store, Teacher, VAERun, calibrate, price
-from vaelib.runs import plan as planning
+from vaelib.report.study import studies, wanted
+from vaelib.runs import Bank, Data, Network, Store, Teacher, VAERun
+from vaelib.runs.cost import machine_speed as calibrate
+from vaelib.runs.cost import plan as planning
+from vaelib.runs.cost import price
+from vaelib.runs.cost.work import Work, size, teacher_macs, teacher_parameters, vae_macs, vae_parameters, work
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.stages import build_vae, resolve_data
 from vaelib.runs.stages.data import reading_once
 from vaelib.runs.stages.diffusion import build_teacher
-from vaelib.runs.work import (
-    Work,
-    size,
-    teacher_macs,
-    teacher_parameters,
-    vae_macs,
-    vae_parameters,
-    work,
-)
+
+EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
 HOUR = 3600
 CIFAR = Data(name="cifar10", n_train=50_000, n_test=10_000, label="as published", channels=3, digest="0")
@@ -106,6 +103,8 @@ def test_training_the_residual_vae_is_180_teraflops_an_epoch():
     run = VAERun(data=CIFAR, network=Network(architecture="residual", likelihood="mol"), epochs=1, evaluations=())
     assert work(run).flops == pytest.approx(180e12, rel=0.02)
     assert work(run).mixture == 50_000 * 3_072 * 10
+    others = run.model_copy(update={"network": run.network.model_copy(update={"rgb": "zhang2022"})})
+    assert 1.5 < work(others).mixture / work(run).mixture < 2.5  # its gradients are PyTorch's
 
 
 def test_hardware_is_known_by_name_and_twice_as_much_takes_half_the_time():
@@ -209,10 +208,12 @@ def test_an_experiment_that_cannot_be_planned_is_named_with_its_reason(toy):
                            overrides={"n_train": 200, "n_test": 100, "k": 1})  # fmt: skip
 
 
-def test_every_experiment_has_its_figure():
-    assert set(planning.FIGURES) == set(EXPERIMENTS)
-    assert planning.chosen_experiments("fashion_mnist", "default", EXPERIMENTS) == list(EXPERIMENTS)
-    assert "sizes" not in planning.chosen_experiments("binary_mnist", "default", EXPERIMENTS)
+def test_make_all_leaves_out_what_the_paper_has_for_one_network_alone():
+    assert wanted("fashion_mnist", "default") == list(studies().values())
+    left_out = {*studies()} - {study.name for study in wanted("binary_mnist", "default")}
+    assert left_out == {study.name for study in studies().values() if study.sweep}
+    assert left_out == {*studies()} - {study.name for study in wanted("fashion_mnist", "mol")}
+    assert "calibrate_protocol" not in {study.name for study in wanted("somewhere.npz", "gaussian")}
 
 
 # --- calibration --------------------------------------------------------------------------------------------------
@@ -234,12 +235,11 @@ def test_a_calibration_measures_every_kind_and_prices_stand_on_it(monkeypatch):
 
 
 def test_the_command_prints_a_table_or_json(toy):
-    command = [sys.executable, "-m", "vaelib", "plan", "--dataset", toy, "--quick", "--set", "n_train=200"]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    command = ["plan", "--dataset", toy, "--quick", "--set", "n_train=200"]
+    done = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
     plan = json.loads(done.stdout)
     assert set(plan["figures"]) == set(EXPERIMENTS) - {"calibrate_protocol"}  # no curve of the paper is of these images
     assert plan["total"]["made"] == 0
     assert plan["total"]["bytes"] > 0
-    wrong = subprocess.run([*command, "--hardware", "abacus"], capture_output=True, text=True, check=False)
-    assert wrong.returncode == 2
-    assert "choose one of a100" in wrong.stderr
+    with pytest.raises(VaelibError, match="choose one of a100"):
+        CliRunner().invoke(app, [*command, "--hardware", "abacus"], catch_exceptions=False)

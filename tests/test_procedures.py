@@ -354,7 +354,9 @@ def test_rha_moves_the_encoder_towards_the_exact_posterior():
 
 def test_bad_rha_settings_are_refused_before_training():
     vae = TinyNormed()
-    with pytest.raises(VaelibError, match="source = 'dream' of the decoder's samples is unknown; choose posterior or"):
+    with pytest.raises(
+        VaelibError, match="source of the decoder's samples = 'dream' is unknown; choose one of posterior"
+    ):
         train_encoder(encoder_state(vae), stream(), source="dream")
     with pytest.raises(VaelibError, match="trains the encoder alone"):
         train_encoder(VAEState(vae), stream())

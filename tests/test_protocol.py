@@ -6,9 +6,8 @@ import pytest
 
 from vaelib.errors import VaelibError
 from vaelib.models.mol import RGB
-from vaelib.report.protocols import RAW, distances, paper_epochs, protocols_figure
-from vaelib.runs import calibrate_protocol
-from vaelib.runs.candidates import CANDIDATES, DEFAULT
+from vaelib.studies.protocol.figures import RAW, distances, paper_epochs, protocols_figure
+from vaelib.studies.protocol.runs import CANDIDATES, DEFAULT, calibrate_protocol
 
 
 def curve(series, epochs, train, test):

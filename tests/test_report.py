@@ -17,21 +17,20 @@ from matplotlib.text import Text
 
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report import laboratory, pages, pictures
+from vaelib.report import pages, pictures
+from vaelib.report.canvas import ReportFigure, robust_limits
 from vaelib.report.claims import format_claims, judge_build
 from vaelib.report.html import write_report
-from vaelib.report.plotting import (
-    THREE_GAPS,
-    own_distribution_figure,
-    provenance_line,
-    robust_limits,
-    save_figure,
-    three_gaps_figure,
-)
-from vaelib.report.reference import METHODS, digitised, paper_curves, table_07
-from vaelib.report.results import sentences
+from vaelib.report.publish import provenance_line, publish_alone, save_figure
+from vaelib.report.reference import METHODS, digitised, paper_curves
 from vaelib.report.sources import source_of
-from vaelib.report.tour import conclusion
+from vaelib.studies.ground_truth import pages as laboratory
+from vaelib.studies.ground_truth.pages import FIG01
+from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figure, three_gaps_figure
+from vaelib.studies.three_gaps.pages import HEADLINES
+from vaelib.studies.three_gaps.paper import table_07
+from vaelib.studies.three_gaps.sentences import sentences
+from vaelib.studies.tour import conclusion
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -190,7 +189,7 @@ def test_a_figure_in_a_notebook_has_an_alternative_text():
 
 def test_provenance_line_states_data_and_seeds():
     gaps, _ = tables(3)
-    line = provenance_line(gaps, profile="gpu", commit="0123456789abcdef")
+    line = provenance_line(gaps, profile="gpu", code="0123456789abcdef")
     assert line.startswith("profile gpu · FashionMNIST <bit-exact> · 2,000 training and 1,000 test images · seeds 0–2")
     assert line.endswith("commit 0123456789")
 
@@ -200,14 +199,16 @@ def test_unknown_digitised_figure_names_the_known():
         digitised("fig99")
 
 
-def test_report_is_one_escaped_self_contained_page(tmp_path):
-    build = tmp_path / "laptop"
+def test_report_is_one_escaped_self_contained_page(build_folder):
+    build = build_folder / "laptop"
     gaps, curves = tables(3)
     (build / "tables").mkdir(parents=True)
     gaps.to_csv(build / "tables/three_gaps.csv", index=False)
     curves.to_csv(build / "tables/curves.csv", index=False)
     table_07(gaps).to_csv(build / "tables/table_07.csv", index=False)
-    save_figure(three_gaps_figure(curves, gaps, title_note="x"), build / "figures", "fig11_fashion_mnist")
+    setting = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
+    headline = three_gaps_figure(curves, gaps, title_note="x")
+    publish_alone(headline, HEADLINES["fashion_mnist", "gaussian"], "laptop", "three_gaps", "fashion_mnist", **setting)
     (build / "build.json").write_text(json.dumps({"device": "<script>cpu</script>", "seeds": [0, 1, 2]}))
     (build / "html").mkdir()
     (build / "html/03_three_gaps.html").write_text("")
@@ -395,10 +396,12 @@ def test_the_printed_ledger_is_sentences_below_their_setting():
     assert "t1-unique" not in "".join(lines)
 
 
-def test_the_laboratorys_figures_link_to_any_rendering_of_its_notebook(tmp_path):
-    assert source_of(tmp_path, "fig01", {}).href == ""
+def test_the_laboratorys_figures_link_to_any_rendering_of_its_notebook(tmp_path, build_folder):
+    publish_alone(ReportFigure(), FIG01, "smoke", "ground_truth")
+    shown = json.loads((build_folder / "smoke/figures/fig01.json").read_text())
+    assert source_of(tmp_path, shown, {}).href == ""
     page = tmp_path / "notebooks/01_training_distributions.cifar10.html"
     page.parent.mkdir()
     page.touch()
-    assert source_of(tmp_path, "fig01", {}).href == "notebooks/01_training_distributions.cifar10.html"
-    assert source_of(tmp_path, "fig11_fashion_mnist", {}).href == ""
+    assert source_of(tmp_path, shown, {}).href == "notebooks/01_training_distributions.cifar10.html"
+    assert source_of(tmp_path, shown | {"study": "three_gaps", "dataset": "cifar10"}, {}).href == ""

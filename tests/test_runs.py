@@ -17,15 +17,19 @@ from pydantic import ValidationError
 from vaelib import progress, runs
 from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
-from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, three_gaps
-from vaelib.runs import board as board_module
-from vaelib.runs.board import Board
+from vaelib.report.study import studies
+from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides
+from vaelib.runs import graph_progress as board_module
 from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import spaced
-from vaelib.runs.origin import cores
+from vaelib.runs.graph_progress import Board
+from vaelib.runs.provenance import cores
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
+from vaelib.studies.three_gaps.runs import three_gaps
+
+EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
 TINY = {
     "n_train": 40,
@@ -67,7 +71,7 @@ def test_the_key_names_settings_and_history():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"epoch": 3}, "epoch is no setting of a profile; did you mean epochs?"),
+        ({"epoch": 3}, "epoch is not a setting of a profile; did you mean epochs?"),
         ({"zebra": 3}, "allowed: amortization_images"),
         ({"epochs": 0}, "epochs = 0: input should be greater than or equal to 1"),
         ({"teacher": "huge"}, "teacher = 'huge': input should be 'small' or 'edm'"),
@@ -238,10 +242,10 @@ def test_the_time_left_counts_the_workers_and_the_longest_chain(board):
     assert sum(n for n, _, _ in told[-1:]) == 166
 
 
-@pytest.mark.parametrize("name", [name for name in runs.EXPERIMENTS if name != "calibrate_protocol"])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "calibrate_protocol"])
 def test_of_images_of_ones_own_no_more_are_asked_for_than_there_are(name, toy, capsys):
-    chosen = runs.EXPERIMENTS[name]("laptop", toy)
-    again = runs.EXPERIMENTS[name]("laptop", toy)
+    chosen = EXPERIMENTS[name]("laptop", toy)
+    again = EXPERIMENTS[name]("laptop", toy)
     assert (chosen.data.n_train, chosen.data.n_test) == (64, 16)
     assert [run.key for run in chosen.runs] == [run.key for run in again.runs]
     assert {run.batch_size for run in all_artifacts(chosen.runs) if isinstance(run, VAERun)} <= {50, 64}
@@ -267,7 +271,7 @@ def test_a_negative_number_of_workers_is_refused(toy):
 
 
 def test_mistakes_in_an_experiment_are_named_before_anything_is_made(toy):
-    with pytest.raises(VaelibError, match="choose default, bernoulli, gaussian, mol"):
+    with pytest.raises(VaelibError, match="choose one of default, bernoulli, gaussian, mol"):
         three_gaps("smoke", toy, "poisson")
     with pytest.raises(VaelibError, match="did you mean gaussian"):
         three_gaps("smoke", toy, "gauss")
@@ -407,7 +411,7 @@ def test_a_failed_run_leaves_the_independent_rest_done(toy, tmp_path):
     chosen = three_gaps("smoke", toy, overrides=TINY | {"lr": 1e18})
     store = Store(tmp_path / "store")
     with pytest.raises(VaelibError, match="try a lower lr"):
-        runs.run(chosen.runs, store=store, workers=1)
+        runs.run(chosen.runs, store=store)
     banks = [run.vae.bank for run in chosen.runs if run.vae.bank]
     assert all(store.has(bank) for bank in banks)
     assert not any(store.has(run.vae) for run in chosen.runs)
@@ -419,7 +423,7 @@ COMMAND = [sys.executable, "-m", "vaelib", "run", "three_gaps", "--profile", "sm
 def test_an_unknown_setting_on_the_command_line_is_one_line(tmp_path):
     done = subprocess.run([*COMMAND, "--set", "epoch=3"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "vaelib: epoch is no setting of a profile; did you mean epochs?\n"
+    assert done.stderr == "vaelib: epoch is not a setting of a profile; did you mean epochs?\n"
 
 
 # --- tables -------------------------------------------------------------------------------------------------------

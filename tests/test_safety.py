@@ -264,20 +264,18 @@ NAME = "<img src=x onerror=alert(1)> *a* |b| `c` $d$ ![e](e)"
 
 def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     """Return what notebooks show of a data set, teacher and sample set called like markup: (MIME type, text) each."""
-    from vaelib.report import claim_tables, escape, pages, sheet_figures
+    from vaelib.report import escape, pages
     from vaelib.report.claims import OURS, evaluate_claims
-    from vaelib.report.twins import Twin
-    from vaelib.runs import (
-        downstream,
-        limited_k,
-        mixing,
-        rha,
-        sensitivity,
-        sizes,
-        smoothness,
-        teacher_sheet,
-        three_gaps,
-    )
+    from vaelib.report.explorers.static import Twin
+    from vaelib.studies.claims import pages as claim_tables
+    from vaelib.studies.downstream.runs import downstream
+    from vaelib.studies.sample_quality import pages as sheet_figures
+    from vaelib.studies.sample_quality.runs import teacher_sheet
+    from vaelib.studies.sensitivity.runs import sensitivity
+    from vaelib.studies.smoothness.runs import smoothness
+    from vaelib.studies.sweeps import pages as sweeps
+    from vaelib.studies.sweeps.runs import limited_k, mixing, rha, sizes
+    from vaelib.studies.three_gaps.runs import three_gaps
 
     path = folder / f"{NAME}.npz"
     images = np.random.default_rng(0).integers(0, 255, (4000, 28, 28), dtype=np.uint8)
@@ -293,7 +291,7 @@ def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     rows = [row for row in rows if row["dataset"] == str(path)]
     assert {row["evidence"] for row in rows} == {OURS}
     words = [pages.describe(one(*settings)) for one in (three_gaps, downstream, sensitivity)]
-    words += [pages.describe_sweeps(*(one(*settings) for one in (smoothness, limited_k, mixing, rha, sizes)))]
+    words += [sweeps.describe_sweeps(*(one(*settings) for one in (smoothness, limited_k, mixing, rha, sizes)))]
     words += [sheet_figures.describe_sheet(teacher_sheet(*settings)), claim_tables.counted(rows)]
     words += [claim_tables.to_be_run([row | {"note": "not run"} for row in rows])]
     tables = [pages.verdicts([row | {"note": NAME} for row in rows]), escape.styled(pd.DataFrame({NAME: {NAME: NAME}}))]

@@ -159,7 +159,7 @@ def test_a_bank_says_when_it_is_empty_or_too_small(denoiser, tmp_path):
     with pytest.raises(VaelibError, match="no images"):
         Bank(tmp_path)
     list(fill_bank(tmp_path, denoiser, 2, shard_size=2, channels=1, steps=2, batch_size=4))
-    with pytest.raises(VaelibError, match="bank of 2"):
+    with pytest.raises(VaelibError, match="2 in the bank"):
         Bank(tmp_path).images(0, 3)
 
 

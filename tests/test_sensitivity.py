@@ -11,15 +11,33 @@ import torch
 
 from tests.test_report import clash
 from vaelib.errors import VaelibError
-from vaelib.gaps import optimize_posterior, robustness_gap, stratified
-from vaelib.report import attack_figures, attack_plots, attacks, panel
-from vaelib.runs import Gaps, Network, Remeasured, Store, VAERun, load_vae, resolve_data, sensitivity, three_gaps
+from vaelib.gaps import (
+    attack_course,
+    attack_path,
+    attacked_pairs,
+    ms_ssim,
+    optimize_posterior,
+    robustness_gap,
+    stratified,
+    symmetric_kl,
+)
+from vaelib.report import trained
+from vaelib.runs import Experiment, Gaps, Network, Store, VAERun, load_vae, resolve_data
+from vaelib.runs.cost.price import cost
+from vaelib.runs.cost.work import work
 from vaelib.runs.experiments import Point
-from vaelib.runs.price import cost
-from vaelib.runs.sensitivity import PROTOCOL, left_out, protocols
 from vaelib.runs.stages import make
 from vaelib.runs.stages.gaps import over_all
-from vaelib.runs.tables import sensitivity_table, stored_curves
+from vaelib.runs.tables import measured_tensors, stored_curves
+from vaelib.studies.sensitivity import figures as attack_plots
+from vaelib.studies.sensitivity import figures as panel
+from vaelib.studies.sensitivity import pages as attack_figures
+from vaelib.studies.sensitivity import stages
+from vaelib.studies.sensitivity.runs import left_out, protocols, sensitivity
+from vaelib.studies.sensitivity.stages import PAIRS, AttackSteps, AttackStrength, Remeasured, SimilarityPairs
+from vaelib.studies.sensitivity.tables import PROTOCOL, panel_tables, sensitivity_table
+from vaelib.studies.three_gaps.runs import three_gaps
+from vaelib.tasks import reconstruct
 
 TINY = {"n_train": 40, "n_test": 16, "amortization_images": 6}
 CHEAP = {
@@ -91,6 +109,17 @@ def test_what_changes_training_is_trained_again_where_it_applies(toy):
         sensitivity("smoke", toy, overrides=TINY | {"training_variants": ["sigma"]})
 
 
+def test_the_vaes_that_are_shown_are_those_of_the_three_gaps(toy, monkeypatch):
+    """What is trained again stands behind the same series; it is never attacked or drawn in place of the first VAE."""
+    panel = sensitivity("smoke", toy, overrides=TINY | {"training_variants": ["augment_probability"]})
+    monkeypatch.setattr(trained.Store, "has_manifest", lambda store, run: True)
+    monkeypatch.setattr(trained, "load_vae", lambda run, store, device: run)
+    first = {
+        point.series: point.vae for point in three_gaps("smoke", toy, overrides=TINY).points if point.vae.seed == 0
+    }
+    assert trained.trained_vaes(panel) == first
+
+
 def test_a_name_is_no_part_of_a_measurement_and_the_settings_are(made):
     assert made.mean.model_copy(update={"variant": "another"}).key == made.mean.key
     assert made.mean.model_copy(update={"gaps": ("amortization",)}).key != made.mean.key
@@ -158,6 +187,63 @@ def test_the_table_has_a_row_a_variant_and_no_gap_that_a_variant_cannot_touch(ma
     assert table["robustness_gap"].notna().tolist() == [True, True, False]
     assert table["amortization_gap"].notna().tolist() == [True, False, True]
     assert table["amortization_gap"][2] < table["amortization_gap"][0]  # one step of Adam against twenty
+
+
+def test_the_attacks_strength_is_that_of_a_direct_call_and_a_killed_run_goes_on(made, monkeypatch):
+    fields = {name: value for name, value in made.base if not name.startswith("amortization")}
+    strength, pairs = AttackStrength(**fields, images=3), SimilarityPairs(**fields)
+    assert 0 < 8 * work(pairs).flops < work(strength).flops
+    begun = []
+
+    def stopping(vae, x, at, **options):
+        begun.append(options["radius"])
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return attack_course(vae, x, at, **options)
+
+    monkeypatch.setattr(stages, "attack_course", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        make(strength, made.store, "cpu")
+    for run in (strength, pairs, strength):
+        make(run, made.store, "cpu")
+    assert len(begun) == 3 + 10 - 2  # ten courses, of which two were kept
+    also = [Point("normal", math.nan, run) for run in (pairs, strength)]
+    tables = panel_tables(Experiment("panel", None, "toy", "gaussian", [], panel_tables, also=also), made.store)
+
+    folder, vae = made.store.require(made.data), load_vae(made.vae, made.store)
+    test, labels = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("test", "test_labels"))
+    rows = tables["attack_strength"]
+    assert rows.groupby("gradient").size().to_dict() == {"raw": 6 + 1 + 4 * 2, "sign": 6 + 1 + 4 * 2}
+    row = rows.query("gradient == 'raw' and protocol and steps == 4 and restarts == 2").iloc[0]
+    chosen = stratified(labels, 3)
+    x = test[chosen].float() / 255
+    x_a = attack_course(vae, x, (4,), restarts=2, indices=chosen.tolist())[0].flatten(0, 1)
+    with torch.inference_mode():
+        skl = symmetric_kl(vae.encode(x_a), vae.encode(x.repeat(2, 1, 1, 1))).view(2, 3)
+    assert (row["skl"], row["images"], row["n_test"]) == (pytest.approx(float(skl.mean()), rel=1e-6), 3, 16)
+    assert row["skl_worst"] == pytest.approx(float(skl.amax(0).mean()), rel=1e-6)
+    (found,) = attacked_pairs(vae, test, labels, n_images=4, restarts=1, steps=4)
+    for name, pair in zip(PAIRS, found, strict=True):
+        rows = tables["similarity_pairs"]
+        values = rows[(rows["pair"] == name) & (rows["variant"] == "wang2003_upsampled")]["value"]
+        np.testing.assert_array_equal(values, ms_ssim(*pair, variant="wang2003_upsampled"))
+
+
+def test_the_steps_of_an_attack_are_those_of_a_direct_call(made):
+    fields = {name: value for name, value in made.base if not name.startswith("amortization")}
+    run = AttackSteps(**fields, index=2)
+    make(run, made.store, "cpu")
+    assert run.stops == [0, 1, 2, 4]
+    point = Point("normal", math.nan, run)
+    experiment = Experiment("panel", None, "toy", "gaussian", [], panel_tables, also=[point])
+    (found,) = measured_tensors(experiment, AttackSteps, made.store).values()
+    test = torch.from_numpy(np.load(made.store.require(made.data) / "test.npy"))
+    vae = load_vae(made.vae, made.store)
+    path = attack_path(vae, test[2].float() / 255, (0.0, 0.1), steps=4, index=2)
+    assert torch.equal(found["inputs"], torch.cat([path[0, :1], path[1, run.stops]]))
+    assert torch.equal(found["outputs"], reconstruct(vae, found["inputs"], "mean"))
+    similarity = ms_ssim(found["inputs"][:1].expand_as(found["inputs"]), found["inputs"])
+    assert torch.equal(found["similarity"][0], similarity)
 
 
 def test_training_curves_know_nothing_of_it(made):
@@ -238,7 +324,7 @@ def test_the_spread_is_the_largest_minus_the_smallest_of_one_pair():
             "variant": variant,
             "value": value - 0.1 * image * (place == 2),
         }
-        for pair in attacks.PAIRS
+        for pair in PAIRS
         for image in range(2)
         for place, (variant, value) in enumerate(values.items())
     ]

@@ -1,5 +1,7 @@
 """Fig. 3, and the verdicts over many pairs: what is drawn, what is judged."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,13 +13,22 @@ from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
 from vaelib.report import claims
 from vaelib.report.canvas import COLOURS
-from vaelib.report.smoothness import chosen_pair, sentences, smoothness_figure, snapshots
-from vaelib.report.smoothness_ledger import CLAIMED, differences, median_interval
-from vaelib.tasks.interpolation import Interpolation, interpolate
+from vaelib.runs import Network, Store, VAERun, load_profile, load_vae, resolve_data
+from vaelib.runs.cost.work import work
+from vaelib.runs.experiments import Point
+from vaelib.runs.stages import make
+from vaelib.studies.smoothness import stages
+from vaelib.studies.smoothness.claims import CLAIMED, differences, median_interval
+from vaelib.studies.smoothness.figures import sentences, smoothness_figure, snapshots
+from vaelib.studies.smoothness.runs import smoothness
+from vaelib.studies.smoothness.stages import ManyPaths, OnePath
+from vaelib.studies.smoothness.tables import shown_paths, smoothness_tables
+from vaelib.studies.sweeps.tables import sweep_experiment
+from vaelib.tasks.interpolation import Interpolation, different_pairs, interpolate, path_statistics
 
 
 def table(shift=0.0, seeds=1, outlier=0.0, pairs=20):
-    """Return rows as ``write_paths`` leaves them: DMaaPx better by about 1 + ``shift`` in everything."""
+    """Return rows as ``smoothness_paths.csv`` has them: DMaaPx better by about 1 + ``shift`` in everything."""
     draws, rows = np.random.default_rng(0), []
     for seed in range(seeds):
         for pair in range(pairs):
@@ -102,13 +113,70 @@ def test_figure_3_draws_both_methods_and_aligns_the_strips():
     assert "smoke: no claim" in [text.get_text() for text in fig.texts]
 
 
-def test_a_pair_is_checked():
-    labels = torch.arange(20) % 2
-    assert len({int(labels[index]) for index in chosen_pair(labels)}) == 2
-    assert chosen_pair(labels, [3, 4]) == [3, 4]
-    for wrong in ([3], [3, 20], [-1, 2]):
-        with pytest.raises(VaelibError, match="0 to 19"):
-            chosen_pair(labels, wrong)
+@pytest.fixture
+def trained(toy):
+    """Return a store with one small VAE."""
+    data = resolve_data(toy, 40, 16)
+    vae = VAERun(data=data, network=Network(latents=2, hidden=8), epochs=1, evaluations=(1,), snapshots=(1,))
+    for artifact in (data, vae):
+        make(artifact, Store(), "cpu")
+    return vae
+
+
+def experiment_of(*measured):
+    also = [Point("normal", math.nan, run) for run in measured]
+    points = [Point("normal", math.nan, measured[0].vae)]
+    return sweep_experiment("smoothness", load_profile("smoke"), "toy", "gaussian", points)._replace(
+        also=also, tables=smoothness_tables
+    )
+
+
+def test_paths_are_those_of_a_direct_call_and_a_killed_run_goes_on(trained, monkeypatch):
+    many, one = ManyPaths(vae=trained, pairs=5), OnePath(vae=trained)
+    assert work(ManyPaths(vae=trained)).flops > work(one).flops > 0
+    begun = []
+
+    def stopping(vae, images, pairs, **options):
+        begun.append(options.get("reconstruction", "sample"))
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return path_statistics(vae, images, pairs, **options)
+
+    monkeypatch.setattr(stages, "path_statistics", stopping)
+    monkeypatch.setattr(stages, "AT_ONCE", 2)
+    with pytest.raises(KeyboardInterrupt):
+        make(many, Store(), "cpu")
+    for run in (many, one, many):
+        make(run, Store(), "cpu")
+    assert begun == ["sample", "mean", "sample"] + 2 * ["sample", "mean"]  # three parts, of which one was kept
+    experiment = experiment_of(many, one)
+    assert [run.kind for run in experiment.runs] == ["vae", "many_paths", "one_path"]
+    table = experiment.tables(experiment, Store())["smoothness_paths"]
+
+    folder, vae = Store().require(trained.data), load_vae(trained, Store())
+    images, labels = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("test", "test_labels"))
+    pairs = different_pairs(labels, 5)
+    assert table[["first", "second"]].to_numpy().tolist() == pairs.tolist()
+    for name, values in path_statistics(vae, images, pairs)._asdict().items():
+        np.testing.assert_array_equal(table[name].astype("float32"), values)
+    quiet = path_statistics(vae, images, pairs, samples=1, reconstruction="mean").variation
+    np.testing.assert_array_equal(table["quiet_variation"].astype("float32"), quiet)
+    ends, found = shown_paths(experiment)
+    assert ends == pairs[0].tolist()
+    direct = interpolate(vae, *images[ends], samples=16)
+    assert all(torch.equal(*both) for both in zip(found["normal"], direct, strict=True))
+
+
+def test_a_pair_is_checked_before_anything_is_made(toy):
+    tiny = {"n_train": 40, "n_test": 16}
+    chosen = smoothness("smoke", toy, overrides=tiny, pair=[3, 4]).measured(OnePath)
+    assert [(point.series, point.vae.seed, point.run.pair) for point in chosen] == [
+        ("normal", 0, (3, 4)),
+        ("dmaapx", 0, (3, 4)),
+    ]
+    for wrong, words in (([3], "pair"), ([3, 16], "0 to 15"), ([-1, 2], "0 to 15"), ([2, 2], "0 to 15")):
+        with pytest.raises(VaelibError, match=words):
+            smoothness("smoke", toy, overrides=tiny, pair=wrong)
 
 
 @pytest.fixture(scope="module")

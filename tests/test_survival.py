@@ -18,7 +18,10 @@ import torch
 
 from tests.test_runs import TINY
 from vaelib import runs
+from vaelib.files import write_json
+from vaelib.report.study import study_named
 from vaelib.runs import Store, missing
+from vaelib.runs.cost import price
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.stages import context
 
@@ -26,7 +29,13 @@ SEED = int(os.environ.get("VAELIB_KILL_SEED", "0"))
 # Its children are forked from a process that has everything imported: a start costs milliseconds and shares no state.
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(
-    ["vaelib.runs.stages", "vaelib.report.claims", "diffusers", "sklearn.svm", "tests.test_survival"]
+    [
+        "vaelib.runs.stages",
+        "vaelib.report.claims",
+        "diffusers.models.unets.unet_2d",
+        "sklearn.svm",
+        "tests.test_survival",
+    ]
 )
 MAIN = ("teacher", "bank", "vae", "gaps")
 TIMES = ("sampling_cost.csv",)  # measured anew by each run
@@ -42,7 +51,7 @@ def work(build: str, names: tuple[str, ...], toy: str, settings: dict) -> None:
     os.environ["VAELIB_BUILD"] = build
     context.CHECKPOINT_SECONDS = 0.0
     for name in names:
-        chosen = runs.EXPERIMENTS[name]("smoke", toy, overrides=settings)
+        chosen = study_named(name).runs("smoke", toy, overrides=settings)
         runs.run(chosen.runs, workers=0)
         runs.write_tables(chosen)
 
@@ -52,7 +61,7 @@ class Program:
 
     def __init__(self, build: Path, names: tuple[str, ...], toy: str, settings: dict):
         self.build, self.arguments = build, (str(build), names, toy, settings)
-        chosen = [runs.EXPERIMENTS[name]("smoke", toy, overrides=settings).runs for name in names]
+        chosen = [study_named(name).runs("smoke", toy, overrides=settings).runs for name in names]
         self.wanted = [run for some in chosen for run in some]
         self.store = Store(build / "store")
 
@@ -107,6 +116,8 @@ class Notebook(Program):
 
     def start(self) -> tuple[int, object]:
         build, (name,), toy, settings = self.arguments
+        slow = {"machine": price.identity(), "rates": dict.fromkeys(price.RATES, 1e3)}  # else there were no workers
+        write_json(Path(build) / "calibration.json", slow)
         out = Path(build) / "out.ipynb"
         command = [sys.executable, "-m", "vaelib", "notebook", "run", f"03_{name}", "--out", str(out)]
         for option in ("profile=smoke", f"dataset={toy}", f"overrides={settings}"):

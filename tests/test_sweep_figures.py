@@ -1,6 +1,7 @@
 """Figures of the sweeps from synthetic tables: every line is what the table says, and no two texts overlap."""
 
 import itertools
+import json
 import math
 
 import numpy as np
@@ -8,11 +9,18 @@ import pandas as pd
 import pytest
 
 from tests.test_report import boxes, clash
-from vaelib.report import html, pages, size_figures, sweep_figures, sweeps
+from vaelib.errors import VaelibError
 from vaelib.report.canvas import COLOURS
-from vaelib.report.plotting import provenance_line
-from vaelib.report.reference import SWEEPS, digitised, paper_sweep, paper_sweep_curves, parameter_count
-from vaelib.runs import Experiment, load_profile
+from vaelib.report.publish import provenance_line
+from vaelib.report.reference import digitised
+from vaelib.runs import load_profile
+from vaelib.runs.experiments import Point
+from vaelib.runs.settings import Data, Network, VAERun
+from vaelib.studies.sweeps import figures as sweeps
+from vaelib.studies.sweeps import pages as sweep_figures
+from vaelib.studies.sweeps import size_figures
+from vaelib.studies.sweeps.paper import SWEEPS, paper_sweep, paper_sweep_curves, parameter_count
+from vaelib.studies.sweeps.tables import sweep_experiment
 
 LAPTOP_SIZES = sorted(
     {(32, mz) for mz in (1, 2, 4, 8, 16, 32, 64)} | {(n, m) for n in (4, 8, 16, 32, 64) for m in (1, 8, 64)}
@@ -334,6 +342,15 @@ def test_misspelt_settings_of_a_figure_are_refused():
         size_figures.path_figure(rows_of("sizes").query("mz == 1"), title_note="x")
 
 
+def sweep_of(name, profile, dataset, likelihood):
+    """Return a sweep of one run, whose images nobody has looked at."""
+    data = Data(name=dataset, n_train=100, n_test=50, label="x", digest="0")
+    run = VAERun(data=data, network=Network(likelihood=likelihood), method="normal", epochs=1)
+    return sweep_experiment(
+        name, load_profile(profile, "residual"), dataset, likelihood, [Point("normal", math.nan, run)]
+    )
+
+
 # --- files and tables ---------------------------------------------------------------------------------------------------
 
 
@@ -349,7 +366,7 @@ def test_misspelt_settings_of_a_figure_are_refused():
     ],
 )
 def test_figures_are_saved_under_the_papers_number_and_the_report_has_their_captions(name, stem, build_folder):
-    experiment = Experiment(name, load_profile("smoke", "residual"), "fashion_mnist", "gaussian", [])
+    experiment = sweep_of(name, "smoke", "fashion_mnist", "gaussian")
     tables = {"rows": rows_of(name), "curves": curves_of(name) if name in RUNS else None}
     fig = sweep_figures.draw_sweep(experiment, tables)
     path = build_folder / f"smoke/figures/{stem}_fashion_mnist.png"
@@ -358,13 +375,26 @@ def test_figures_are_saved_under_the_papers_number_and_the_report_has_their_capt
     texts = {text for text, _ in boxes(fig)}
     assert "smoke: no claim" in texts
     assert any("one seed, as in the paper" in text.replace("\n", " ") for text in texts)
-    assert stem.removesuffix("_right")[3:].lstrip("0") in html._figure(path, {})["caption"].split("Fig. ")[1]
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert stem.removesuffix("_right")[3:].lstrip("0") in record["caption"].split("Fig. ")[1]
+    assert (record["study"], record["table"]) == (name, name)
+    assert record["runs"] == [run.key for run in experiment.runs]
+    assert record["command"] == f"vaelib run {name} --profile smoke --dataset fashion_mnist --likelihood gaussian"
+
+
+def test_a_sweep_of_ones_own_has_a_line_and_a_table_and_no_figure_of_another():
+    experiment = sweep_of("mine", "laptop", "fashion_mnist", "gaussian")
+    assert "- mine: 1 VAEs" in sweep_figures.describe_sweeps(experiment)
+    rows = rows_of("limited_k").assign(experiment="mine")
+    assert sweep_figures.sweep_table(rows)["ELBO on D_test", "paper (CIFAR-10)"].isna().all()
+    with pytest.raises(VaelibError, match="no figure here; draw your own"):
+        sweep_figures.draw_sweep(experiment, {"rows": rows, "curves": None})
 
 
 def test_the_papers_curves_lie_beneath_only_where_the_scale_is_the_papers():
     frames = {}
     for profile, dataset in (("laptop", "cifar10"), ("gpu", "cifar10"), ("gpu", "fashion_mnist")):
-        experiment = Experiment("mixing", load_profile(profile), dataset, "mol", [])
+        experiment = sweep_of("mixing", profile, dataset, "mol")
         frames[profile, dataset] = sweep_figures._frame(experiment, rows_of("mixing"), paper_sweep("mixing"))
     assert [frame["paper"] is not None for frame in frames.values()] == [False, True, False]
     assert "the paper's" in frames["gpu", "cifar10"]["footer"]
@@ -373,7 +403,7 @@ def test_the_papers_curves_lie_beneath_only_where_the_scale_is_the_papers():
 def test_early_stopping_and_the_path_have_files_of_their_own(build_folder):
     """Two likelihoods of one data set lie side by side; the one that is not the default for it is named."""
     for likelihood in ("gaussian", "mol"):
-        experiment = Experiment("sizes", load_profile("laptop"), "fashion_mnist", likelihood, [])
+        experiment = sweep_of("sizes", "laptop", "fashion_mnist", likelihood)
         sweep_figures.draw_path(experiment, {"rows": rows_of("sizes")}, "linear")
         sweep_figures.draw_early_stopping(experiment, rows_of("rha"))
     names = {path.stem for path in (build_folder / "laptop/figures").glob("*.png")}
@@ -382,7 +412,7 @@ def test_early_stopping_and_the_path_have_files_of_their_own(build_folder):
 
 def test_tables_put_the_papers_value_beside_ours_at_the_same_point():
     elbo, ours, paper = "ELBO on D_test", "ours", "paper (CIFAR-10)"
-    table = pages.sweep_table(rows_of("limited_k", seeds=3, noise=10.0))
+    table = sweep_figures.sweep_table(rows_of("limited_k", seeds=3, noise=10.0))
     normal, *rest = table.to_dict("records")
     assert normal["series", ""] == "Normal training"
     assert math.isnan(normal["k", ""])
@@ -394,15 +424,17 @@ def test_tables_put_the_papers_value_beside_ours_at_the_same_point():
     drawn = rows_of("limited_k", seeds=3, noise=10.0).query("series == 'dmaapx' and x == 10")["elbo_test"]
     assert tens[0][elbo, ours] == pytest.approx(drawn.mean())
     assert tens[0][elbo, "±"] == pytest.approx(drawn.std(ddof=1) / 3**0.5)
-    assert pages.sweep_table(rows_of("limited_k", error=7.0))[elbo, "±"].tolist() == [7.0] * 11  # one seed: over images
-    sizes = pages.sweep_table(rows_of("sizes")).set_index([("series", ""), ("nc", ""), ("mz", "")])
+    assert (
+        sweep_figures.sweep_table(rows_of("limited_k", error=7.0))[elbo, "±"].tolist() == [7.0] * 11
+    )  # one seed: over images
+    sizes = sweep_figures.sweep_table(rows_of("sizes")).set_index([("series", ""), ("nc", ""), ("mz", "")])
     assert sizes.loc[("Normal training", 64, 8), (elbo, paper)] == pytest.approx(-9815, abs=1)
-    assert "k" not in pages.sweep_table(rows_of("rha")).columns.get_level_values(0)
-    assert [pages.compared_sweep(rows_of(name)).to_html()[:6] for name in SWEEPS] == ["<style"] * len(SWEEPS)
+    assert "k" not in sweep_figures.sweep_table(rows_of("rha")).columns.get_level_values(0)
+    assert [sweep_figures.compared_sweep(rows_of(name)).to_html()[:6] for name in SWEEPS] == ["<style"] * len(SWEEPS)
 
 
 def test_the_early_stopping_table_measures_the_distance_to_dmaapx():
-    table = pages.early_stopping(pd.concat([rows_of("rha"), rows_of("mollify")])).data
+    table = sweep_figures.early_stopping(pd.concat([rows_of("rha"), rows_of("mollify")])).data
     assert len(table) == 6
     normal = table.loc["Normal training"]
     assert normal["ours"].tolist() == [-4000.0, -3800.0, 30.0, 1700.0]

@@ -16,10 +16,11 @@ from tests.test_survival import processes_of
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.models.denoiser import build_denoiser
-from vaelib.runs import Store, three_gaps
+from vaelib.runs import Store
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.stages.diffusion import build_teacher
 from vaelib.runs.store import SCRATCH, load_tensors
+from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.training import diffusion
 from vaelib.training.diffusion import DiffusionState, train_denoiser
 

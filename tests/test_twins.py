@@ -12,15 +12,26 @@ import pytest
 import torch
 from PIL import Image
 
-from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import html, twins
-from vaelib.report.frames import PathPicture
+from vaelib.report import html
+from vaelib.report.explorers import static as twins
+from vaelib.report.explorers.curves import curve_twin
+from vaelib.report.explorers.frames import PathPicture
+from vaelib.report.explorers.static import Twin, attack_twin, keep, read_twin, traversal_twin, twin_of
 from vaelib.report.html import write_report
 from vaelib.report.sources import source_of
-from vaelib.report.twins import Twin, attack_twin, curve_twin, keep, read_twin, traversal_twin, twin_of
+from vaelib.studies.three_gaps.pages import FIG13, HEADLINES
+from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks.interpolation import interpolate
+
+FIG11, FIG12 = (HEADLINES["fashion_mnist", likelihood] for likelihood in ("gaussian", "mol"))
+FIGURES = [
+    ("fig11_fashion_mnist", FIG11, "gaussian"),
+    ("fig12_fashion_mnist", FIG12, "mol"),
+    ("fig13_fashion_mnist", FIG13, "gaussian"),
+    ("fig13_fashion_mnist_mol", FIG13, "mol"),
+]
 
 HOSTILE = """<img src=x onerror="alert(1)"> & 'quoted' </script><script>alert(2)</script>"""
 
@@ -62,7 +73,7 @@ def test_the_traversal_stands_beside_fig_3(build, picture, monkeypatch, build_fo
     images = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8)
     monkeypatch.setattr(twins, "load_test_set", lambda experiment: (images, None))
     vaes = {name: FullyConnectedVAE(d_z=4, hidden=8) for name in ("normal", "dmaapx")}
-    experiment = runs.three_gaps("smoke", "fashion_mnist")
+    experiment = three_gaps("smoke", "fashion_mnist")
     made = traversal_twin(experiment, vaes, 3, latents=2, stops=5)
     assert [len(stops) for _, stops in made.axes] == [2, 5]
     assert len(set(made.frames)) == len(made.frames) == 10
@@ -154,22 +165,25 @@ def build(tmp_path):
     (build / "build.json").write_text(json.dumps(record))
     for name in ("03_three_gaps.fashion_mnist", "03_three_gaps.fashion_mnist-mol", "00_tour.fashion_mnist"):
         (build / f"notebooks/{name}.html").write_text("")
-    for name in ("fig11_fashion_mnist", "fig12_fashion_mnist", "fig13_fashion_mnist", "fig13_fashion_mnist_mol"):
+    for name, shown, likelihood in FIGURES:
         png(build / f"figures/{name}.png")
+        record = {"figure": shown.name, "study": "three_gaps", "dataset": "fashion_mnist", "likelihood": likelihood}
+        record |= {
+            "headline": shown.headline,
+            "caption": shown.caption,
+            "alt": "x",
+            "table": shown.table,
+            "command": "make",
+        }
+        record |= {"runs": [f"{likelihood}-0", f"{likelihood}-1"], "commit": "abc"}
+        (build / f"figures/{name}.json").write_text(json.dumps(record))
     return build
 
 
-@pytest.mark.parametrize(
-    ("name", "likelihood"),
-    [
-        ("fig11_fashion_mnist", "gaussian"),
-        ("fig12_fashion_mnist", "mol"),
-        ("fig13_fashion_mnist", "gaussian"),
-        ("fig13_fashion_mnist_mol", "mol"),
-    ],
-)
+@pytest.mark.parametrize(("name", "likelihood"), [(name, likelihood) for name, _, likelihood in FIGURES])
 def test_a_figure_knows_its_setting_runs_time_and_notebook(build, name, likelihood):
-    source = source_of(build, name, json.loads((build / "build.json").read_text()))
+    shown = json.loads((build / f"figures/{name}.json").read_text())
+    source = source_of(build, shown, json.loads((build / "build.json").read_text()))
     facts = dict(source.facts)
     assert source.runs == [f"{likelihood}-0", f"{likelihood}-1"]
     assert facts["data"] == f"Fashion <{likelihood}>"
@@ -180,9 +194,16 @@ def test_a_figure_knows_its_setting_runs_time_and_notebook(build, name, likeliho
 
 
 def test_a_figure_without_a_table_still_finds_its_notebook(build):
-    assert source_of(build, "tour_attack_fashion_mnist", {}).href == "notebooks/00_tour.fashion_mnist.html"
-    assert source_of(build, "tour_attack_binary_mnist", {}).href == ""
-    assert source_of(build, "something_else", {}) == ([], [], "", "")
+    shown = json.loads((build / "figures/fig11_fashion_mnist.json").read_text())
+    shown |= {"study": "tour", "table": "", "runs": [], "command": "", "commit": ""}
+    assert source_of(build, shown, {}).href == "notebooks/00_tour.fashion_mnist.html"
+    assert source_of(build, shown | {"dataset": "binary_mnist"}, {}).href == ""
+    assert source_of(build, shown | {"study": "of another package", "dataset": ""}, {}) == ([], [], "", "")
+
+
+def test_a_figure_that_somebody_put_there_is_shown_by_its_name(build):
+    png(build / "figures/of_mine.png")
+    assert "of mine" in write_report(build).read_text()
 
 
 def test_whatever_the_build_holds_is_shown_as_text(build, picture):

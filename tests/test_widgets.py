@@ -11,11 +11,12 @@ from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.gaps import attack_encoder, ms_ssim
 from vaelib.models import FullyConnectedVAE
-from vaelib.report import smoothness
-from vaelib.report.curve_picture import QUANTITIES, CurvePicture, heaviest, settled, smoothed, with_gap
-from vaelib.report.frames import AttackPicture, PathPicture, TraversalPicture, informative_latents
-from vaelib.report.widgets import attack_explorer, curve_explorer, interpolation_explorer, traversal_explorer
+from vaelib.report.explorers.curves import QUANTITIES, curve_explorer, curve_twin, heaviest, settled, with_gap
+from vaelib.report.explorers.frames import AttackPicture, PathPicture, TraversalPicture, informative_latents
+from vaelib.report.explorers.widgets import attack_explorer, interpolation_explorer, traversal_explorer
+from vaelib.report.trained import trained_vaes
 from vaelib.runs.tables import curve
+from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks.interpolation import interpolate
 
 
@@ -164,13 +165,6 @@ def test_latents_are_ranked_by_their_kl():
     assert informative_latents(vae, torch.rand(4, 1, 32, 32)).tolist() == [2, 0, 1]
 
 
-def test_smoothing_keeps_a_constant_and_weights_the_past():
-    assert smoothed(np.full(5, 3.0), 0.9) == pytest.approx(3.0)
-    values = np.array([1.0, 5.0, 2.0])
-    assert smoothed(values, 0.0).tolist() == values.tolist()
-    assert smoothed(values, 0.5)[-1] == pytest.approx((2 + 0.5 * 5 + 0.25 * 1) / 1.75)
-
-
 OVERFITTING = pd.DataFrame(  # ELBOs of a laptop's normal training, eleven points
     {
         "effective_epoch": [3, 30, 60, 90, 120, 150, 180, 210, 240, 270, 300],
@@ -180,28 +174,15 @@ OVERFITTING = pd.DataFrame(  # ELBOs of a laptop's normal training, eleven point
 )
 
 
-def test_smoothing_begins_at_the_settled_part_and_keeps_the_overfitting_in_view():
-    values, epochs = OVERFITTING["value"].to_numpy(), OVERFITTING["effective_epoch"].to_numpy()
-    first, most = settled(epochs), heaviest([epochs])
-    assert first == 2
-    assert most == pytest.approx(0.65)  # some three of nine points
+def test_the_settled_part_and_the_largest_weight_follow_the_points():
+    epochs = OVERFITTING["effective_epoch"].to_numpy()
+    assert settled(epochs) == 2
+    assert heaviest([epochs]) == pytest.approx(0.65)  # some three of nine points
     assert heaviest([np.arange(1, 101)]) == pytest.approx(0.95)
-    even = smoothed(values, most, first)
-    assert even[:3].tolist() == values[:3].tolist()
-    assert (np.diff(even[2:]) < 0).all()  # still falling: nothing before drags it
-    picture = CurvePicture({"run": OVERFITTING}, "elbo_test")
-    assert len(picture.axes[0][1]) == 14
-    for stop in range(14):
-        picture.move(stop)
-        low, high = picture.ax.get_ylim()
-        shown = picture.lines[0].get_ydata()[2:]
-        assert low < shown.min() < shown.max() < high
-        assert shown.max() - shown.min() > 0.8 * (high - low)
+    assert curve_twin(OVERFITTING.assign(method="normal", seed=0)).heaviest == 0.65
 
 
 def test_explorers_cut_off_no_label_of_large_numbers(vaes, images):
-    large = OVERFITTING.assign(value=1e6 * OVERFITTING["value"])
-    assert clash(CurvePicture({"run": large}, "elbo_test").canvas.figure) == []
     paths = {name: interpolate(vae, images[0], images[1], alphas=5, samples=3) for name, vae in vaes.items()}
     picture = PathPicture({name: path._replace(log_q=1e6 * path.log_q) for name, path in paths.items()})
     picture.move(2)
@@ -221,7 +202,7 @@ def test_the_generalization_gap_is_among_the_curves():
 
 
 def test_every_quantity_of_a_run_has_a_name_for_readers(mine):
-    experiment = runs.three_gaps("smoke", mine, overrides=TINY)
+    experiment = three_gaps("smoke", mine, overrides=TINY)
     point = next(one for one in experiment.points if one.series == "normal")
     runs.run([point.run], workers=0)
     found = set(curve(point.run, runs.Store())["quantity"])
@@ -243,25 +224,22 @@ def mine(tmp_path):
 def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
     with pytest.raises(VaelibError, match="run `make`"):
         curve_explorer()
-    experiment = runs.three_gaps("smoke", mine, overrides=TINY)
+    experiment = three_gaps("smoke", mine, overrides=TINY)
     with pytest.raises(
         VaelibError, match=rf"vaelib run three_gaps --profile smoke --dataset {mine} --likelihood gaussian"
     ):
-        smoothness.trained_vaes(experiment)
+        trained_vaes(experiment)
     normal = [point.vae for point in experiment.points if point.series == "normal"]
     runs.run(normal, workers=0)
-    assert list(smoothness.trained_vaes(experiment, methods=["normal"])) == ["normal"]
-    box = curve_explorer()
-    assert_answers(box, [0.25])
-    *_, panel = parts(box, ipywidgets.Image)
-    for control, value in ((ipywidgets.Checkbox, True), (ipywidgets.Dropdown, "elbo_train")):
-        picture = panel.value
-        parts(box, control)[-1].value = value
-        assert panel.value != picture
-    assert parts(box, ipywidgets.SelectMultiple)[0].options == ("Normal training · seed 0",)
-    assert parts(box, ipywidgets.Dropdown)[0].options == (
-        f"{experiment.dataset}, Gaussian · fully connected network · N = 20 · 4 epochs",
-    )
+    assert list(trained_vaes(experiment, methods=["normal"])) == ["normal"]
+    group = f"{experiment.dataset}, Gaussian · fully connected network · N = 20 · 4 epochs"
+    shown = curve_explorer(quantity="elbo_train")
+    assert list(shown.lists) == [group]
+    assert drawn(shown, group) == {"Normal training · seed 0": True}
+    assert shown.lists[group].first == "elbo_train"
+    page = shown._repr_html_()
+    assert f"<option>{group}</option>" in page
+    assert page.count('class="run" autocomplete="off" checked') == 1
     (store := runs.Store()).folder(normal[0]).joinpath("manifest.json").write_text("{}")
     with pytest.raises(VaelibError, match="no VAE has been trained yet"):
         curve_explorer(store)
@@ -269,21 +247,25 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
 
 def test_the_curves_shown_first_differ_in_their_method_alone(mine):
     for epochs, series in ((1, ("normal",)), (2, ("normal", "aug_naive"))):
-        experiment = runs.three_gaps("smoke", mine, overrides=TINY | {"epochs": epochs})
+        experiment = three_gaps("smoke", mine, overrides=TINY | {"epochs": epochs})
         runs.run([point.vae for point in experiment.points if point.series in series], workers=0)
-    explorer = curve_explorer()
-    (runs_of, which), (box,) = parts(explorer, ipywidgets.Dropdown), parts(explorer, ipywidgets.SelectMultiple)
-    assert box.options == box.value == ("Normal training · seed 0", "Aug.Naive · seed 0")
-    assert [name.split(" · ")[-1] for name in runs_of.options] == ["2 epochs", "1 epochs", "all runs in the store"]
-    assert [name for name, _ in which.options][:3] == [
-        "ELBO on test images", "ELBO on training images", "generalization gap"
+    shown = curve_explorer()
+    first, second, every = shown.lists
+    assert [name.split(" · ")[-1] for name in shown.lists] == ["2 epochs", "1 epochs", "all runs in the store"]
+    assert drawn(shown, first) == {"Normal training · seed 0": True, "Aug.Naive · seed 0": True}
+    assert drawn(shown, second) == {"Normal training · seed 0": True}
+    assert list(shown.lists[first].names.values())[:3] == [
+        ("ELBO on test images", "nats per image"), ("ELBO on training images", "nats per image"),
+        ("generalization gap", "nats per image"),
     ]  # fmt: skip
-    runs_of.value = runs_of.options[1]
-    assert box.options == box.value == ("Normal training · seed 0",)
-    runs_of.value = "all runs in the store"
-    assert len(box.options) == 3
-    assert all("N = 20" in name for name in box.options)
-    assert box.layout.width == runs_of.layout.width == "max-content"
+    assert len(drawn(shown, every)) == 3
+    assert all("N = 20" in name for name in drawn(shown, every))
+    assert shown._repr_html_().count("<section hidden>") == 2
+
+
+def drawn(explorer, group):
+    """Return the runs of a list, and whether each is drawn at first."""
+    return {name: picked for name, _, _, _, picked in explorer.lists[group].runs}
 
 
 def test_a_path_picture_says_the_mean_log_density(vaes, images):

@@ -6,18 +6,9 @@ import pytest
 import torch
 from torch import distributions as D
 
+from tests.finite_world import FiniteWorld, bars_and_stripes, entropy_shortfall
 from vaelib.data.plane import GaussianMixture, Points, augmented, s_curve, smoothed, tuned
-from vaelib.data.worlds import (
-    DecoderWorld,
-    FiniteWorld,
-    bars_and_stripes,
-    entropy,
-    entropy_shortfall,
-    kl_divergence,
-    linear_world,
-    random_decoder,
-    unique_share,
-)
+from vaelib.data.worlds import DecoderWorld, entropy, kl_divergence, linear_world, random_decoder, unique_share
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE, Gaussian
 

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; mistakes a person can mend are one line on stderr and exit code 2."""
+    """Run the command line; mistakes a person can fix are one line on stderr and exit code 2."""
     try:
         from .cli import app
     except ModuleNotFoundError as error:

@@ -10,7 +10,7 @@ import typer
 
 from . import paths
 from .data.identity import dataset_from_here, dataset_tag
-from .errors import VaelibError
+from .errors import VaelibError, hint
 from .version import __version__
 
 
@@ -26,15 +26,25 @@ class Verbs(typer.core.TyperGroup):
             sys.exit(130)
 
 
+class OfStudies(typer.core.TyperCommand):
+    """A verb that takes a study's name; its help lists the names there are, which costs imports that nothing else needs."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help."""
+        from .report.study import studies
+
+        names = ", ".join(study.name for study in studies().values() if study.runs)
+        for parameter in self.params:
+            if parameter.name == "experiment":
+                parameter.help = f"{names}{parameter.help}"
+        super().format_help(ctx, formatter)
+
+
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 notebook = typer.Typer(no_args_is_help=True, help="Run the notebooks headlessly; keep each .ipynb equal to its .py.")
 app.add_typer(notebook, name="notebook")
 
-EXPERIMENTS = (
-    "three_gaps, downstream, sensitivity, calibrate_protocol, teacher_sheet, smoothness, limited_k, rha, latents, sizes, "
-    "mollify, mixing or teacher_fractions"
-)
-ExperimentArgument = Annotated[str, typer.Argument(help=EXPERIMENTS)]
+ExperimentArgument = Annotated[str, typer.Argument(help="")]
 ProfileOption = Annotated[str, typer.Option(help="smoke, laptop, overnight, gpu or paper: how much is computed")]
 DatasetOption = Annotated[
     str,
@@ -68,19 +78,32 @@ def main(
 
 
 def _experiment(name: str, profile: str, dataset: str, likelihood: str, overrides: list[str] | None):
-    from .runs import EXPERIMENTS, parse_overrides
+    from .report.study import study_named
+    from .runs import parse_overrides
 
-    if name not in EXPERIMENTS:
-        raise VaelibError(f"experiment {name!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name](profile, dataset, likelihood, parse_overrides(overrides or []))
+    return study_named(name).runs(profile, dataset, likelihood, parse_overrides(overrides or []))
 
 
 def _tag(profile: str, dataset: str, likelihood: str, overrides: list[str] | None) -> str:
+    from .report.study import without_classes
     from .runs import likelihood_of, load_profile, parse_overrides
 
     load_profile(profile, overrides=parse_overrides(overrides or []))
     likelihood_of(dataset, likelihood)
-    return dataset_tag(dataset) + (f"-{likelihood}" if likelihood != "default" else "")
+    tag = dataset_tag(dataset) + (f"-{likelihood}" if likelihood != "default" else "")
+    return " ".join([tag, *without_classes(dataset)])
+
+
+@app.command("studies")
+def list_studies(
+    dataset: DatasetOption = "fashion_mnist",
+    likelihood: LikelihoodOption = "default",
+    make: Annotated[bool, typer.Option("--make", help="print what `make` reads: which notebooks there are")] = False,
+) -> None:
+    """List the studies, where the paper has them, and the notebook that shows each."""
+    from .studies.catalogue import format_studies, make_lines
+
+    print(make_lines(dataset, likelihood) if make else format_studies())
 
 
 @app.command()
@@ -96,9 +119,9 @@ def fetch(
     print(f"{data.name}: {data.source}; {len(data.train):,} training and {len(data.test):,} test images")
 
 
-@app.command()
+@app.command(cls=OfStudies)
 def plan(
-    experiment: Annotated[str | None, typer.Argument(help=f"{EXPERIMENTS}; default: all of the data set")] = None,
+    experiment: Annotated[str | None, typer.Argument(help="; default: all of the data set")] = None,
     profile: ProfileOption = "laptop",
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
@@ -113,26 +136,30 @@ def plan(
     """List the runs behind the figures, what is already there, and what the rest costs in work, disk and time."""
     import json
 
-    from .runs import EXPERIMENTS, parse_overrides
-    from .runs import plan as planning
-    from .runs.calibrate import calibrate
-    from .runs.price import hardware as known_hardware
-    from .runs.price import measured, this_machine
+    from .report.study import study_named, wanted
+    from .runs import parse_overrides
+    from .runs.cost import plan as planning
+    from .runs.cost.machine_speed import calibrate
+    from .runs.cost.price import hardware as known_hardware
+    from .runs.cost.price import measured, this_machine
 
-    if experiment is not None and experiment not in EXPERIMENTS:
-        raise VaelibError(f"experiment {experiment!r} is unknown; choose one of {', '.join(EXPERIMENTS)}")
+    only = study_named(experiment) if experiment else None
     _tag(profile, dataset, likelihood, overrides)  # mistakes are told before this machine is timed
-    names = [experiment] if experiment else planning.chosen_experiments(dataset, likelihood, EXPERIMENTS)
+    chosen = [only] if only else [study for study in wanted(dataset, likelihood) if study.runs]
     if hardware is None and not quick and measured() is None:
         calibrate()
     machine = known_hardware(hardware, count) if hardware else this_machine(quick)
-    chosen = {name: EXPERIMENTS[name] for name in names}
+    functions, titles = (
+        {study.name: value(study) for study in chosen} for value in (lambda one: one.runs, lambda one: one.paper)
+    )
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what is said of the data is no JSON
-        made = planning.make_plan(chosen, machine, profile, dataset, likelihood, parse_overrides(overrides or []))
+        made = planning.make_plan(
+            functions, machine, profile, dataset, likelihood, parse_overrides(overrides or []), titles=titles
+        )
     print(json.dumps(planning.as_json(made), indent=1) if as_json else planning.format_plan(made))
 
 
-@app.command()
+@app.command(cls=OfStudies)
 def run(
     experiment: ExperimentArgument = "three_gaps",
     profile: ProfileOption = "laptop",
@@ -159,7 +186,7 @@ def run(
     print(f"{title}: {len(chosen.runs)} runs are in; tables are in {paths.shown(tables_folder(profile))}")
 
 
-@app.command()
+@app.command(cls=OfStudies)
 def teacher(
     experiment: ExperimentArgument = "three_gaps",
     profile: ProfileOption = "laptop",
@@ -169,7 +196,7 @@ def teacher(
     """Train the teachers of an experiment, under torchrun with all of its processes."""
     import os
 
-    from .runs.together import train_teachers
+    from .runs.ddp import train_teachers
 
     count = train_teachers(_experiment(experiment, profile, dataset, "default", overrides).runs)
     if os.environ.get("RANK", "0") == "0":
@@ -183,7 +210,7 @@ def tag(
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
 ) -> None:
-    """Check settings before anything is made, and print what the files of the data set and likelihood are called by."""
+    """Check settings before anything is made, and print what files are called by, and which notebooks cannot be made."""
     print(_tag(profile, dataset, likelihood, overrides))
 
 
@@ -218,16 +245,40 @@ def claims(profile: ProfileOption = "laptop") -> None:
 
 
 @app.command()
-def report(profile: ProfileOption = "laptop") -> None:
-    """Write the self-contained report.html of a profile from its tables and figures."""
-    from .report.claims import judge_build, require_build
+def report(
+    profile: ProfileOption = "laptop",
+    open_it: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+) -> None:
+    """Write the self-contained report.html of a profile from its tables and figures, or from those that were shipped."""
+    import webbrowser
+
+    from .report.claims import judge_build
     from .report.html import write_report
+    from .report.shipped import shown_build
     from .runs import load_profile
 
     load_profile(profile)
-    folder = require_build(paths.build_root() / profile)
-    judge_build(folder, profile)
-    print(f"report: {paths.shown(write_report(folder))}")
+    folder, own = shown_build(profile)
+    if own:
+        judge_build(folder, profile)
+    else:
+        print(f"nothing is made here yet: these are the results that come with the project, {paths.shown(folder)}")
+    page = write_report(folder, paths.build_root() / profile / "report.html")
+    print(f"report: {paths.shown(page)}")
+    if open_it:
+        webbrowser.open(page.as_uri())
+
+
+@app.command()
+def pack(profile: ProfileOption = "laptop") -> None:
+    """Copy what a reader should see of a build into results/<profile>, which comes with the project."""
+    from .report import shipped
+    from .runs import load_profile
+
+    load_profile(profile)
+    files = shipped.pack(profile)
+    total = sum(path.stat().st_size for path in files) / 1e6
+    print(f"{len(files)} files, {total:.1f} MB, are in {paths.shown(shipped.results_folder(profile))}")
 
 
 @notebook.command("run")
@@ -243,7 +294,7 @@ def notebook_run(
 
     sources = {source.stem: source for source in pairs.sources()}
     if name not in sources:
-        raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}")
+        raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}{hint(name, sources)}")
     parameters = notebooks.read_parameters(sources[name], parameter or [], overrides or [])
     done = notebooks.run(sources[name], out.resolve(), parameters)
     if html:
@@ -272,15 +323,12 @@ def notebook_copy() -> None:
 
 @notebook.command("check")
 def notebook_check() -> None:
-    """Fail if a pair is out of step or a notebook breaks the house rules."""
-    from .report import notebooks, pairs
+    """Fail if a pair is out of step."""
+    from .report import pairs
 
-    wrong = [f"{name} is out of step with its .py: run `make sync`" for name in pairs.sync(check=True)]
-    for path in pairs.sources():
-        wrong += notebooks.lint(path)
-    if wrong:
-        raise VaelibError("\n  ".join(["the notebooks need mending:", *wrong]))
-    print("notebooks: pairs in step, rules kept")
+    if wrong := pairs.sync(check=True):
+        raise VaelibError("; ".join(f"{name} is out of step with its .py" for name in wrong) + ": run `make sync`")
+    print("notebooks: all pairs are in step")
 
 
 @app.command()

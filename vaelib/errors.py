@@ -1,4 +1,7 @@
-"""What a person can mend: one line that names the setting, the allowed values and the way out."""
+"""What a person can fix: one line that names the setting, the allowed values and the way out."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class VaelibError(Exception):
@@ -11,3 +14,15 @@ class NonFinite(VaelibError):
 
 class NonFiniteLoss(NonFinite):
     """Training met NaN or infinity and stopped; the last good checkpoint is kept."""
+
+
+def hint(name: object, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" for a name that is close to a known one, else nothing."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> VaelibError:
+    """Return the error for a name that is none of those ``known``; ``what`` stands before it, as in ``profile =``."""
+    known = list(known)
+    return VaelibError(f"{what} {name!r} is unknown; choose one of {', '.join(known)}{hint(name, known)}")

@@ -11,7 +11,7 @@ import torch
 
 from vaelib import files, paths
 from vaelib.progress import Progress, duration
-from vaelib.runs.origin import provenance
+from vaelib.runs.provenance import provenance
 
 from . import alone, bounds_and_attack, corruptions, explorers, memory, mol, residual, sampling, training, upkeep
 from .table import Bench, LeftOut, Row, lines

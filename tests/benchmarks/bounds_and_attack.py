@@ -6,7 +6,7 @@ import torch
 
 from vaelib import gaps
 from vaelib.models import FullyConnectedVAE
-from vaelib.runs.origin import cores
+from vaelib.runs.provenance import cores
 
 from .clock import in_turn, spent, workers
 from .table import Row

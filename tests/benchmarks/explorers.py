@@ -10,7 +10,7 @@ import ipywidgets
 import torch
 
 from vaelib.models import VAE, FullyConnectedVAE, MixtureOfLogistics, ResidualVAE
-from vaelib.report.widgets import attack_explorer, interpolation_explorer, traversal_explorer
+from vaelib.report.explorers.widgets import attack_explorer, interpolation_explorer, traversal_explorer
 
 from .table import Row, lines
 

@@ -11,7 +11,7 @@ from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE
 from vaelib.precision import bf16_pays
-from vaelib.runs.origin import cores
+from vaelib.runs.provenance import cores
 from vaelib.training.distributions import TrainingDistribution
 from vaelib.training.vae import VAEState, train_vae
 

@@ -4,12 +4,5 @@ from .augment import NAIVE, TUNED_CIFAR, TUNED_MNIST, Augmentation, augmentation
 from .datasets import ImageData, dataset_names, load_dataset
 
 __all__ = [
-    "NAIVE",
-    "TUNED_CIFAR",
-    "TUNED_MNIST",
-    "Augmentation",
-    "ImageData",
-    "augmentation",
-    "dataset_names",
-    "load_dataset",
-]
+    "NAIVE", "TUNED_CIFAR", "TUNED_MNIST", "Augmentation", "ImageData", "augmentation", "dataset_names", "load_dataset",
+]  # fmt: skip

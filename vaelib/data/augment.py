@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..images import as_float, check_images
 
 SQRT3 = math.sqrt(3.0)
@@ -265,7 +265,7 @@ def augmentation(method: str, dataset: str) -> Augmentation:
     if method == "aug_naive":
         return NAIVE
     if method != "aug_tuned":
-        raise VaelibError(f"augmentation method = {method!r} is unknown; choose aug_naive or aug_tuned")
+        raise unknown("augmentation method =", method, ("aug_naive", "aug_tuned"))
     if dataset not in TUNED:
         raise VaelibError(
             f"method aug_tuned exists for {', '.join(TUNED)}, not for dataset {dataset!r}; choose aug_naive"

@@ -4,7 +4,6 @@ MNIST's and FashionMNIST's 28x28 images are zero-padded by 2 pixels a side. Bina
 x in {0, ..., 255} / 255, a pixel is 1 where x > 0.5 (at rest 255), else 0, deterministically.
 """
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from .. import paths
-from ..errors import VaelibError
+from ..errors import VaelibError, hint, unknown
 from ..images import SIDE, check_images
 from . import folder, own, sources
 from .splits import Raw, stratified
@@ -96,7 +95,7 @@ def _read(name: str, source: str, roots: list[Path], download: bool, strict: boo
     """Return what ``name`` stands for, unpadded, whole."""
     allowed = SOURCES.get(name, ("auto",))
     if source not in allowed:
-        raise VaelibError(f"source = {source!r} is unknown for {name}; choose one of {', '.join(allowed)}")
+        raise unknown(f"source of {name} =", source, allowed)
     if name == "fashion_mnist":
         return sources.fashion_mnist(roots, download)
     if name == "binary_mnist":
@@ -112,12 +111,22 @@ def own_path(name: str) -> Path:
     path = Path(name).expanduser()
     if name and (path.is_dir() or (path.suffix == ".npz" and path.is_file())):
         return path
-    close = difflib.get_close_matches(name, DATASETS, n=1)
-    hint = f"did you mean {close[0]}?" if close else "check the spelling"
     raise VaelibError(
         f"dataset = {name!r} is unknown; choose one of {', '.join(DATASETS)}, "
-        f"or the path of a folder of class folders or of an .npz; {hint}"
+        f"or the path of a folder of class folders or of an .npz{hint(name, DATASETS) or '; check the spelling'}"
     )
+
+
+def has_classes(name: str) -> bool:
+    """Return whether a data set's labels tell classes apart; files of images are not opened for it.
+
+    Raises:
+        VaelibError: no such data set, or a damaged one.
+    """
+    if name in DATASETS:
+        return True
+    path = own_path(name)
+    return folder.has_classes(path) if path.is_dir() else own.has_classes(path)
 
 
 def load_dataset(

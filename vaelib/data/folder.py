@@ -46,6 +46,20 @@ def visible_files(path: Path) -> list[Path]:
     return sorted(file for file in found if file.is_file())
 
 
+def _images_in(path: Path) -> list[Path]:
+    """Return the files directly in ``path`` that are images, whether or not we read their format."""
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and not _hidden(file.name)]
+    return [file for file in files if file.suffix.lower() in SUFFIXES | UNREAD]
+
+
+def _unwrapped(path: Path) -> Path:
+    """Return the folder of the classes: a lone folder that holds nothing but folders is no class, but around them."""
+    folders = _folders(path)
+    if len(folders) == 1 and not _images_in(path) and _folders(folders[0]) and not _images_in(folders[0]):
+        return _unwrapped(folders[0])
+    return path
+
+
 def _layout(path: Path) -> tuple[list[Path], dict[str, str]]:
     """Return the folders of train and test, or the one that holds all classes, and what stands unused beside them."""
     splits: dict[str, Path] = {}
@@ -63,6 +77,16 @@ def _layout(path: Path) -> tuple[list[Path], dict[str, str]]:
         raise VaelibError(f"{path}: folders {' and '.join(map(str, splits))}, but no train; expected train/<class>/...")
     both = [splits["train"], splits.get("test") or splits["val"]]
     return both, {f"{folder.name}/": "there are train and test" for folder in folders if folder not in both}
+
+
+def _classes(folders: list[Path]) -> list[str]:
+    """Return the names of the class folders; [""] where there are none."""
+    return sorted({child.name for folder in folders for child in _folders(folder)}) or [""]
+
+
+def has_classes(path: Path) -> bool:
+    """Return whether there are two class folders."""
+    return len(_classes(_layout(_unwrapped(path))[0])) > 1
 
 
 def _refuse_splits_within(folder: Path, files: list[Path]) -> None:
@@ -147,11 +171,13 @@ def image_folder(path: Path, strict: bool = False) -> Raw:
     """Return the images of ``path``'s class folders as 32x32, or of those in its ``train`` and ``test`` (else ``val``).
 
     Images of another size are centre-cropped to a square and resized, turned as their EXIF says, transparent ones laid
-    on white. One channel if all are grey, else three. Without class folders all are of one class. ``strict``: an image
+    on white. One channel if all are grey, else three. Without class folders all are of one class; folders around them
+    that hold nothing else are looked through. ``strict``: an image
     that cannot be read is an error; else it is left out unless more than half are.
     """
+    path, given = _unwrapped(path), path
     folders, left = _layout(path)
-    classes = sorted({child.name for folder in folders for child in _folders(folder)}) or [""]
+    classes = _classes(folders)
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
@@ -159,16 +185,15 @@ def image_folder(path: Path, strict: bool = False) -> Raw:
     parts = [_read_folder(path, folder, classes, strict) for folder in folders]
     grey = all(x.ndim == 2 for part in parts for x in part.images)
     stacked, binary = to_bytes([_stack(part.images, grey) for part in parts])
-    source = ", ".join([path.name, *sorted(set().union(*(part.done for part in parts)))]) + binary
+    source = ", ".join([given.name, *sorted(set().union(*(part.done for part in parts)))]) + binary
     if len(folders) == 2 and SPLITS[folders[1].name.lower()] == "val":
         source += f", {folders[1].name} as the test set"
     if classes != [""]:
-        loose = [file for place in sorted({path, *folders}) for file in sorted(place.iterdir()) if file.is_file()]
-        images = [file for file in loose if file.suffix.lower() in SUFFIXES | UNREAD and not _hidden(file.name)]
-        left |= {str(file.relative_to(path)): "in no class folder" for file in images}
+        loose = [file for place in sorted({path, *folders}) for file in _images_in(place)]
+        left |= {str(file.relative_to(path)): "in no class folder" for file in loose}
     for part in parts:
         left |= part.left
-    source += left_out(path, left)
+    source += left_out(given, left)
     if len(folders) == 1:
         return eighty_twenty(stacked[0], parts[0].labels, path, source)
     return Raw(stacked[0], parts[0].labels, stacked[1], parts[1].labels, source, False)

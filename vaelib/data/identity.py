@@ -35,7 +35,7 @@ def dataset_tag(name: str) -> str:
     try:
         return f"{plain or 'images'}-{_digest(path, _state(path))}"
     except OSError as error:
-        raise VaelibError(f"dataset = {name!r}: {error.strerror}: {error.filename}; mend it and run again") from None
+        raise VaelibError(f"dataset = {name!r}: {error.strerror}: {error.filename}; fix it and run again") from None
 
 
 def dataset_from_here(name: str) -> str:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import math
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,17 @@ def broken(path: Path, found: str, expected: str) -> VaelibError:
 
 
 def read_idx(path: Path, ndim: int) -> tuple[np.ndarray, str]:
-    """Return an IDX file's uint8 array of ``ndim`` dimensions and the MD5 of its unpacked bytes.
+    """Return an IDX file's uint8 array of ``ndim`` dimensions, read-only, and the MD5 of its unpacked bytes.
 
-    A gzip file is known by its first bytes, whatever its name. Raises VaelibError for a truncated or foreign file.
+    A gzip file is known by its first bytes, whatever its name. A file is read again only if it looks another.
+    Raises VaelibError for a truncated or foreign file.
     """
+    seen = path.stat()
+    return _read(path, ndim, seen.st_size, seen.st_mtime_ns, seen.st_ino)
+
+
+@lru_cache(maxsize=4)  # the files of one data set: a notebook asks for it some ten times, at half a second each
+def _read(path: Path, ndim: int, *_: int) -> tuple[np.ndarray, str]:
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
         try:

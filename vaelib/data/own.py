@@ -100,6 +100,13 @@ def _labels(arrays: dict[str, np.ndarray], name: str | None, n: int, path: Path)
     return labels.reshape(n)
 
 
+def has_classes(path: Path) -> bool:
+    """Return whether an .npz has labels that are not all the same."""
+    arrays = read_npz(path)
+    labels = [array for name, array in arrays.items() if (_role(name) or ("", ""))[1] == "labels"]
+    return any(len(np.unique(array)) > 1 for array in labels)
+
+
 def to_bytes(parts: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
     """Return uint8 ``parts`` of one data set, those of 0 and 1 as 0 and 255, and a note for its label."""
     if max(part.max() for part in parts) != 1:

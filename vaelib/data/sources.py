@@ -52,6 +52,8 @@ FULL = {"train": 60_000, "t10k": 10_000}
 # MD5 of unpacked test images that are known to be the published file's first, and of its labels; of any other part
 # nobody knows what it is.
 FIRST_MD5 = {("156bb14eff8fdd0d1f308c19620a2718", IDX_MD5["MNIST"]["t10k-labels-idx1-ubyte"]): "first 3,000"}
+# Of an archive of JPEG files that are known to be CIFAR-10's images; of any other of its name nobody knows.
+CIFAR_JPEG_MD5 = "ace5a4ff69a930656540677a868ca6c3"
 CIFAR_4K_MD5 = "e1db915050f28abeb4da9a719533a598"  # of a row an image: its bytes, then its label
 
 
@@ -249,11 +251,10 @@ def _decode_jpegs(path: Path) -> dict[str, np.ndarray]:
 
 
 def _cifar_jpeg(roots: list[Path]) -> Raw | None:
-    cached = roots[-1] / "cifar10-jpeg" / "decoded.npz"
-    if not cached.exists():
-        path = _find(roots, "cifar10-jpeg.tar.xz")
-        if path is None:
-            return None
+    cached, path = roots[-1] / "cifar10-jpeg" / "decoded.npz", _find(roots, "cifar10-jpeg.tar.xz")
+    mark = cached.with_name("archive.md5")  # what was decoded; an older vaelib left none
+    if path is not None and not (cached.exists() and mark.exists()):
+        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         arrays = _decode_jpegs(path)
 
         def write(part: Path) -> None:
@@ -261,9 +262,12 @@ def _cifar_jpeg(roots: list[Path]) -> Raw | None:
                 np.savez(file, **arrays)
 
         write_atomic(cached, write)
-    arrays = read_npz(cached, "train", "train_labels", "test", "test_labels")
-    parts = (arrays[key] for key in ("train", "train_labels", "test", "test_labels"))
-    return Raw(*parts, "CIFAR-10 JPEG copy (lossy)", False)
+        write_atomic(mark, lambda part: part.write_text(found))
+    if not cached.exists():
+        return None
+    parts = read_npz(cached, "train", "train_labels", "test", "test_labels").values()
+    note = "" if mark.exists() and mark.read_text() == CIFAR_JPEG_MD5 else ", unverified"
+    return Raw(*parts, f"CIFAR-10 JPEG copy (lossy{note})", False)
 
 
 CIFAR_SOURCES: dict[str, Callable[[list[Path]], Raw | None]] = {

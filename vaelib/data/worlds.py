@@ -1,13 +1,10 @@
 r"""Toy worlds whose p_data is known: what the paper can only argue for (Fig. 1, Table 1, Remark B.5) is a number here.
 
-==========================  ===========================================  ===============================
-world                       x                                            known exactly
-==========================  ===========================================  ===============================
-`vaelib.data.plane`         points in the plane                          density; entropy by quadrature
-:class:`FiniteWorld`        one of M images                              density, entropy
-:class:`DecoderWorld`       images of a VAE, z ~ N(0, I), x ~ p(x|z)     the z behind each x
-:class:`LinearWorld`        the same, x = W z + b + σ ε                  also density, entropy
-==========================  ===========================================  ===============================
+| world                 | x                                         | known exactly                  |
+| --------------------- | ----------------------------------------- | ------------------------------ |
+| `vaelib.data.plane`   | points in the plane                       | density; entropy by quadrature |
+| :class:`DecoderWorld` | images of a VAE, z ~ N(0, I), x ~ p(x\|z) | the z behind each x            |
+| :class:`LinearWorld`  | the same, x = W z + b + σ ε               | also density, entropy          |
 
 Every world draws ``sample(n, seed)``; entropies and densities are in nats, differential where x is continuous. The
 two criteria of Table 1 for a training distribution p are :func:`unique_share` of its samples (1) and
@@ -15,7 +12,6 @@ two criteria of Table 1 for a training distribution p are :func:`unique_share` o
 """
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -23,10 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import rng
-from ..errors import VaelibError
 from ..models.likelihoods import Gaussian, build_likelihood
 from ..models.linear import LinearGaussianVAE
-from ..models.vae import IMAGE_SIZE, FullyConnectedVAE
+from ..models.vae import FullyConnectedVAE
 from ..modes import evaluating
 
 
@@ -57,71 +52,6 @@ def kl_divergence(p: Summable, q: Density) -> float:
 def unique_share(samples: Tensor) -> float:
     """Return the share of distinct rows among ``samples`` (n, ...): 1 where none repeats (criterion 1 of Table 1)."""
     return len(samples.flatten(1).unique(dim=0)) / len(samples)
-
-
-def entropy_shortfall(h: float, values: Tensor, weights: Tensor | None = None) -> float:
-    r"""Return -H(p) - E_p[values], nats, not negative by Remark B.5: E_p[ELBO] ≤ E_p[log p_θ] ≤ -H(p)  (Eq. 11).
-
-    For ``values`` log p_θ(x) it is KL(p ‖ p_θ); for ELBO(x), that plus the mean inference gap.
-
-    Arguments:
-        h: H(p).
-        values: (N,), at samples of p, or at its nodes with their ``weights`` (N,).
-    """
-    mean = values.double().mean() if weights is None else (weights.to(values.device) * values).sum()
-    return -h - float(mean)
-
-
-@dataclass(frozen=True, eq=False)
-class FiniteWorld:
-    """One of M distinct images, ``images`` (M, C, H, W) uint8, with probabilities ``weights`` (M,) float64."""
-
-    images: Tensor
-    weights: Tensor
-
-    def __post_init__(self) -> None:
-        if unique_share(self.images) < 1 or not math.isclose(float(self.weights.sum()), 1, rel_tol=1e-6):
-            raise VaelibError("a finite world needs distinct images and weights that sum to 1; use FiniteWorld.of")
-
-    @classmethod
-    def of(cls, samples: Tensor) -> "FiniteWorld":
-        """Return the empirical distribution of ``samples`` (n, C, H, W): D_train itself."""
-        images, counts = samples.cpu().unique(dim=0, return_counts=True)
-        return cls(images, counts.double() / len(samples))
-
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """Draw ``n`` images, (n, C, H, W) uint8."""
-        return self.images[self.weights.multinomial(n, replacement=True, generator=rng.generator(seed, "world/image"))]
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x) of uint8 images (n, C, H, W), (n,) float64 nats; -inf for an image of another world."""
-        known = {image.numpy().tobytes(): weight.log() for image, weight in zip(self.images, self.weights, strict=True)}
-        never = torch.tensor(-math.inf, dtype=torch.float64)
-        return torch.stack([known.get(image.numpy().tobytes(), never) for image in x.cpu()])
-
-    def nodes(self) -> tuple[Tensor, Tensor]:
-        """Return the images and their probabilities."""
-        return self.images, self.weights
-
-    @cached_property
-    def entropy(self) -> float:
-        """H(p) = -Σ w log w, nats."""
-        return entropy(self)
-
-
-def bars_and_stripes(side: int = 4) -> FiniteWorld:
-    """Return the 2 · 2^side - 2 equally likely images of full rows or full columns, side × side cells on 32 × 32 pixels.
-
-    Its entropy is log(2^(side+1) - 2): 3.40 nats for 4 × 4 cells. Raises VaelibError unless ``side`` is 2, 4 or 8.
-    """
-    if side not in (2, 4, 8):
-        raise VaelibError(f"side = {side} is out of range; choose 2, 4 or 8 cells, which fill 32 pixels")
-    lines = (torch.arange(2**side)[:, None] >> torch.arange(side)) & 1
-    rows = lines[:, :, None].expand(-1, -1, side)
-    cells = torch.cat([rows, rows.mT[1:-1]])  # all off and all on are bars and stripes at once: once only
-    scale = IMAGE_SIZE // side
-    images = cells.repeat_interleave(scale, 1).repeat_interleave(scale, 2).unsqueeze(1).to(torch.uint8) * 255
-    return FiniteWorld(images, torch.full((len(images),), 1 / len(images), dtype=torch.float64))
 
 
 class DecoderWorld:

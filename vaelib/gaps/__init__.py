@@ -17,28 +17,8 @@ from .robustness import Pairs, RobustnessGap, attacked_pairs, robustness_gap, st
 from .similarity import ms_ssim
 
 __all__ = [
-    "Bound",
-    "Bracket",
-    "Certified",
-    "InferenceGap",
-    "OptimizedPosterior",
-    "Pairs",
-    "RobustnessGap",
-    "ais_lower",
-    "attack_course",
-    "attack_encoder",
-    "attack_path",
-    "attacked_pairs",
-    "bdmc",
-    "certify",
-    "evaluate_elbo",
-    "iwae",
-    "ms_ssim",
-    "optimize_posterior",
-    "promised",
-    "robustness_gap",
-    "slack",
-    "split_inference_gap",
-    "stratified",
+    "Bound", "Bracket", "Certified", "InferenceGap", "OptimizedPosterior", "Pairs", "RobustnessGap", "ais_lower",
+    "attack_course", "attack_encoder", "attack_path", "attacked_pairs", "bdmc", "certify", "evaluate_elbo", "iwae",
+    "ms_ssim", "optimize_posterior", "promised", "robustness_gap", "slack", "split_inference_gap", "stratified",
     "symmetric_kl",
-]
+]  # fmt: skip

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..images import as_float, check_images
 from ..models.vae import Posterior
 from ..modes import evaluating
@@ -54,7 +54,7 @@ def _check(gradient: str, start: str) -> None:
     """Raise VaelibError unless both are known."""
     for what, name, known in (("gradient", gradient, GRADIENTS), ("start", start, STARTS)):
         if name not in known:
-            raise VaelibError(f"attack {what} {name!r} is unknown; choose one of {', '.join(known)}")
+            raise unknown(f"attack {what}", name, known)
 
 
 def _iterates(

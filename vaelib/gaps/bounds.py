@@ -53,12 +53,7 @@ def image_noise(start: int, stop: int, samples: int, d_z: int, seed: int, purpos
 
 
 def evaluate_elbo(
-    vae: nn.Module,
-    images: Tensor,
-    seed: int = 0,
-    samples: int = 1,
-    batch_size: int = 1000,
-    unclipped: bool = False,
+    vae: nn.Module, images: Tensor, seed: int = 0, samples: int = 1, batch_size: int = 1000, unclipped: bool = False
 ) -> Tensor:
     """Return the ELBO of every image under the encoder's posterior (Eq. 2), (N,) on the CPU, nats per image.
 

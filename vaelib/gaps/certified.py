@@ -123,6 +123,7 @@ def certify(
     z: Tensor | None = None,
     k: int = 5000,
     starts: int = 1,
+    max_steps: int = 1000,
     chains: int = 8,
     temperatures: int = 100,
     widen: float = 1.2,
@@ -135,7 +136,7 @@ def certify(
         z: (N, d_z) that the images were generated from (:meth:`vaelib.data.worlds.DecoderWorld.pairs`), for the upper
             bound; leave it out for real images. With it, images may leave [0, 1], as a Gaussian's draws do.
         k: draws of IWAE, from q* with its σ times ``widen``: a proposal narrower than p(z|x) has heavy-tailed weights.
-        starts: climbs towards q* an image.
+        starts, max_steps: climbs towards q* an image, and the most steps of each.
         chains, temperatures: of AIS and BDMC, from q*.
         memory: bytes to hold at once (:mod:`vaelib.gaps.memory`).
 
@@ -144,7 +145,7 @@ def certify(
     """
     shared = {"seed": seed, "memory": memory}
     known = {"unclipped": z is not None, **shared}
-    optimum = optimize_posterior(vae, images, starts=starts, **known)
+    optimum = optimize_posterior(vae, images, starts=starts, max_steps=max_steps, **known)
     wide = Posterior(optimum.mu, widen * optimum.sigma)
     weighted = iwae(vae, images, k=k, q=wide, **known)
     annealing = {"q": wide, "chains": chains, "temperatures": temperatures, **shared}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import splits
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..images import as_float, check_images, check_labels
 from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
@@ -47,7 +47,7 @@ def stratified(labels: Tensor, n: int, seed: int = 0) -> Tensor:
 def check_reconstruction(kind: str) -> None:
     """Raise VaelibError if reconstructions of this kind are unknown."""
     if kind not in RECONSTRUCTIONS:
-        raise VaelibError(f"reconstruction {kind!r} is unknown; choose one of {', '.join(RECONSTRUCTIONS)}")
+        raise unknown("reconstruction", kind, RECONSTRUCTIONS)
 
 
 def _reconstruct(vae: nn.Module, x: Tensor, indices: list[int], kind: str, seed: int, purpose: str) -> Tensor:

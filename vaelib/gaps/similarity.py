@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..images import as_float, check_images
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -57,7 +57,7 @@ def _ssim(x: Tensor, y: Tensor, taps: int) -> tuple[Tensor, Tensor]:
 def check_variant(variant: str) -> None:
     """Raise VaelibError if there is no such variant."""
     if variant not in VARIANTS:
-        raise VaelibError(f"similarity variant {variant!r} is unknown; choose one of {', '.join(VARIANTS)}")
+        raise unknown("similarity variant", variant, VARIANTS)
 
 
 def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:

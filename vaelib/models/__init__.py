@@ -5,17 +5,6 @@ from .residual import ParameterCount, ResidualVAE, count_parameters
 from .vae import VAE, FullyConnectedVAE, Posterior, elbo, elbo_at
 
 __all__ = [
-    "VAE",
-    "Bernoulli",
-    "FullyConnectedVAE",
-    "Gaussian",
-    "Likelihood",
-    "MixtureOfLogistics",
-    "ParameterCount",
-    "Posterior",
-    "ResidualVAE",
-    "build_likelihood",
-    "count_parameters",
-    "elbo",
-    "elbo_at",
-]
+    "VAE", "Bernoulli", "FullyConnectedVAE", "Gaussian", "Likelihood", "MixtureOfLogistics", "ParameterCount",
+    "Posterior", "ResidualVAE", "build_likelihood", "count_parameters", "elbo", "elbo_at",
+]  # fmt: skip

@@ -1,12 +1,12 @@
-"""Certificates of the likelihoods: five tests that any p(x|z) of Eq. 2 must pass, as numbers.
+r"""Certificates of the likelihoods: five tests that any p(x|z) of Eq. 2 must pass, as numbers.
 
-==================  ================================================================================================
-``mass_error``      largest |Σ_x p(x) - 1|, or of the integral, over random parameters; in colour of every conditional
-``tv_ratio``        total variation between samples and density, over its expectation for an exact sampler
-``finite``          share of finite gradients where parameters are pushed to extremes, one by one or at once
-``precision``       largest |log p in float32 - in float64| / (1 + |log p|) there
-``code_excess``     bits by which an arithmetic coder's code of a sampled image exceeds -log2 p of the whole image
-==================  ================================================================================================
+| name            | what it is |
+| --------------- | --- |
+| ``mass_error``  | largest \|Σ_x p(x) - 1\|, or of the integral, over random parameters; in colour of every conditional |
+| ``tv_ratio``    | total variation between samples and density, over its expectation for an exact sampler |
+| ``finite``      | share of finite gradients where parameters are pushed to extremes, one by one or at once |
+| ``precision``   | largest \|log p in float32 - in float64\| / (1 + \|log p\|) there |
+| ``code_excess`` | bits by which an arithmetic coder's code of a sampled image exceeds -log2 p of the whole image |
 
 The coder (:mod:`~vaelib.models.coder`) knows sub-pixels one after another, by tables made from *grey* densities alone:
 of a colour pixel first red, then green with each component reweighted by how likely it made the red, then blue. That the

@@ -8,7 +8,6 @@ probabilities. Meant to check likelihoods, not to be fast.
 
 from collections.abc import Callable, Iterable, Sequence
 
-import torch
 from torch import Tensor
 
 TOTAL_BITS = 32
@@ -54,9 +53,3 @@ def decode(code: int, length: int, count: int, table_after: Callable[[list[int]]
         symbols.append(symbol)
         low, width = low + width * start, width * table[symbol]
     return symbols
-
-
-def ideal_bits(symbols: Sequence[int], tables: Iterable[Sequence[int]]) -> float:
-    """Return -Σ log2 of the symbols' probabilities under whole counts: what the code is compared with."""
-    chosen = torch.tensor([table[symbol] for symbol, table in zip(symbols, tables, strict=True)], dtype=torch.float64)
-    return float((TOTAL_BITS - chosen.log2()).sum())

@@ -6,13 +6,11 @@ distribution for Bernoulli and the mixture of logistics. The Gaussian's density 
 and its mean are each clipped to [0, 1]: at m = 0 a draw is 0 half the time, 0.4 σ on average (3 grey levels at σ = 0.03),
 and the mean is 0.
 
-=====================  ============================================  ===============================
-name                   density of one pixel                          the paper uses it for
-=====================  ============================================  ===============================
-``bernoulli``          Bernoulli(sigmoid(l))                         BinaryMNIST
-``gaussian``           N(x; sigmoid(m), 0.03²), constant kept        FashionMNIST (Figs. 11, 13)
-``mol``                10 discretised logistics (:mod:`.mol`)        FashionMNIST (Fig. 12), CIFAR-10
-=====================  ============================================  ===============================
+| name          | density of one pixel                   | the paper uses it for            |
+| ------------- | -------------------------------------- | -------------------------------- |
+| ``bernoulli`` | Bernoulli(sigmoid(l))                  | BinaryMNIST                      |
+| ``gaussian``  | N(x; sigmoid(m), 0.03²), constant kept | FashionMNIST (Figs. 11, 13)      |
+| ``mol``       | 10 discretised logistics (:mod:`.mol`) | FashionMNIST (Fig. 12), CIFAR-10 |
 """
 
 import math
@@ -23,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from .mol import MixtureOfLogistics, uniform
 
 
@@ -125,7 +123,7 @@ class Gaussian:
                 f"sigma = {sigma} is not a standard deviation; give a positive number (the paper's: 0.03)"
             )
         if mean not in MEANS:
-            raise VaelibError(f"mean = {mean!r} of a Gaussian is unknown; choose one of {', '.join(MEANS)}")
+            raise unknown("mean of a Gaussian =", mean, MEANS)
         self.sigma, self.bounded = sigma, mean == "sigmoid"
 
     def channels_out(self, channels: int) -> int:
@@ -163,5 +161,5 @@ def build_likelihood(name: str, **settings: float | str) -> Likelihood:
         VaelibError: unknown name.
     """
     if name not in LIKELIHOODS:
-        raise VaelibError(f"likelihood = {name!r} is unknown; choose one of {', '.join(LIKELIHOODS)}")
+        raise unknown("likelihood =", name, LIKELIHOODS)
     return LIKELIHOODS[name](**settings)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from . import zhang
 
 RGB = ("pixelcnnpp", "per_channel", "zhang2022")
@@ -209,7 +209,7 @@ class MixtureOfLogistics:
             known = f"give a number from {NARROWEST:g} to {FLATTEST:g} (PixelCNN++: -7)"
             raise VaelibError(f"min_log_scale = {min_log_scale}: {known}")
         if rgb not in RGB:
-            raise VaelibError(f"rgb = {rgb!r} is unknown; choose one of {', '.join(RGB)}")
+            raise unknown("rgb =", rgb, RGB)
         self.mixtures, self.min_log_scale, self.rgb = mixtures, min_log_scale, rgb
 
     def channels_out(self, channels: int) -> int:

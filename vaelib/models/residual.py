@@ -8,14 +8,12 @@ logistics, C = 3: K = 100), the network has ``d_z = 64 m`` latents and
 parameters (Sec. 5.1), for C = 3 88n² + 174n + 100 + m(3n + 2). The x-coordinates of Fig. 8 are this number at all 57
 points, to 12 parameters in 23 million, and so settle what Tables 4–6 print differently:
 
-=========================================  =============================================  =========================
-printed                                    run, by Fig. 8's evidence                      error of the printed one
-=========================================  =============================================  =========================
-Table 6: second convolution 3×3, pad 1     1×1, no padding                                +8.39 M at nc = 512
-Table 5: one transposed convolution        two (one ends at 16×16)                        -4.20 M at nc = 512
-Table 5: 3 channels out                    10 logistics of 10 parameters: 100             -0.05 M at nc = 512
-Tables 4, 5: 2·d_z and d_z channels        2·m and m channels on the 8×8 grid             +6.2 M at nc = 512, m = 64
-=========================================  =============================================  =========================
+| printed                                | run, by Fig. 8's evidence          | error of the printed one   |
+| -------------------------------------- | ---------------------------------- | -------------------------- |
+| Table 6: second convolution 3×3, pad 1 | 1×1, no padding                    | +8.39 M at nc = 512        |
+| Table 5: one transposed convolution    | two (one ends at 16×16)            | -4.20 M at nc = 512        |
+| Table 5: 3 channels out                | 10 logistics of 10 parameters: 100 | -0.05 M at nc = 512        |
+| Tables 4, 5: 2·d_z and d_z channels    | 2·m and m channels on the 8×8 grid | +6.2 M at nc = 512, m = 64 |
 
 The first two stay available as ``variant``; the third is what the Gaussian likelihood asks for, the fourth ``mz=64·m``.
 """
@@ -25,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from .likelihoods import Likelihood, MixtureOfLogistics
 from .vae import VAE, FullyConnectedVAE
 
@@ -126,11 +124,7 @@ def _down(channels: int, nc: int) -> list[nn.Module]:
 
 def _up(nc: int) -> list[nn.Module]:
     """Return the layers that double a map's sides."""
-    return [
-        nn.ConvTranspose2d(nc, nc, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(nc),
-        nn.ReLU(inplace=True),
-    ]
+    return [nn.ConvTranspose2d(nc, nc, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(nc), nn.ReLU(inplace=True)]
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -170,7 +164,7 @@ class ResidualVAE(VAE):
                 raise VaelibError(f"{name} = {value}: the residual VAE takes 1 to {most} (the paper's: {usual})")
         for name, value, known in (("skip", skip, SKIPS), ("variant", variant, VARIANTS)):
             if value not in known:
-                raise VaelibError(f"{name} = {value!r} is unknown; choose one of {', '.join(known)}")
+                raise unknown(f"{name} =", value, known)
         super().__init__(GRID**2 * mz, channels, likelihood or MixtureOfLogistics())
         kernel, transposed = VARIANTS[variant]
         self.mz = mz

@@ -1,15 +1,16 @@
-"""From tables to what a person reads: figures, the ledger of claims, notebooks, one HTML page.
+"""The frame that shows: from tables to what a person reads. What is shown is said by the studies' records.
 
-==============================  ==========================================================================
-:mod:`~vaelib.report.plotting`  the paper's figures from tidy tables (``three_gaps_figure``, ``save_figure``)
-:mod:`~vaelib.report.sweeps`    Figs. 3–8 and 14–16, in :mod:`.size_figures`, :mod:`.smoothness` and :mod:`.sweep_figures` too
-:mod:`~vaelib.report.reference` the paper's digitised curves and Table 7 (``paper_curves``, ``table_07``)
-:mod:`~vaelib.report.claims`    verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries`, :mod:`.audit`
-:mod:`~vaelib.report.notebooks` strict execution (``run``, ``to_html``, ``lint``); :mod:`.pairs` keeps each ``.ipynb`` in step
-:mod:`~vaelib.report.html`      one self-contained page per build (``write_report``); :mod:`.sources` says where a figure comes from
-:mod:`~vaelib.report.widgets`   explorers for JupyterLab; :mod:`.frames` draws them, :mod:`.twins` needs no kernel
-:mod:`~vaelib.report.doctor`    what a machine has and lacks (``examine``); :mod:`.api` writes the API reference
-==============================  ==========================================================================
+| module | what it does |
+| --- | --- |
+| :mod:`~vaelib.report.study` | what a study and a figure are, and the list of all (``studies``, ``register``) |
+| :mod:`~vaelib.report.canvas` | what figures share: colours, names, the sheet; :mod:`.pictures` draws images |
+| :mod:`~vaelib.report.publish` | a figure on its way to disk, with the record beside it (``publish``) |
+| :mod:`~vaelib.report.reference` | the paper's digitised curves and Table 7 (``paper_curves``, ``table_07``) |
+| :mod:`~vaelib.report.claims` | verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries`, :mod:`.errata` |
+| :mod:`~vaelib.report.notebooks` | strict execution (``run``, ``to_html``, ``lint``); :mod:`.pairs` keeps each ``.ipynb`` in step |
+| :mod:`~vaelib.report.notebooks` | strict execution (``run``, ``to_html``, ``lint``); :mod:`.pairs` keeps ``.ipynb`` in step |
+| :mod:`~vaelib.report.explorers` | sliders in JupyterLab (``widgets``) and without a kernel (``static``) |
+| :mod:`~vaelib.report.doctor` | what a machine has and lacks (``examine``); :mod:`.api` writes the API reference |
 
 Nothing is imported here: matplotlib, pandas and papermill load only where they are used.
 """

@@ -2,7 +2,6 @@
 
 import importlib
 import pkgutil
-import re
 from pathlib import Path
 
 import vaelib
@@ -10,33 +9,7 @@ import vaelib
 from ..errors import VaelibError
 from ..files import write_atomic
 
-TABLE = re.compile(r"^(=+(?: +=+)+)\n((?:.+\n)+)\1$", re.MULTILINE)
 LEFT_OUT = ("vaelib.cli", "vaelib.__main__")
-
-
-def readable(docstring: str) -> str:
-    """Return a docstring with its simple tables as Markdown, which pdoc shows.
-
-    >>> print(readable("= ==\\na b\\n= ==\\nc d\\n= =="))
-    | a | b |
-    | --- | --- |
-    | c | d |
-    """
-    return TABLE.sub(_table, docstring).replace(":`~", ":`")
-
-
-def _table(match: re.Match[str]) -> str:
-    """Return a simple table of reStructuredText as Markdown; without a head its first row becomes one."""
-    rule, body = match.groups()
-    starts = [part.start() for part in re.finditer("=+", rule)]
-    ends = [*starts[1:], None]
-    rows = [
-        [line[start:end].strip().replace("|", "\\|") for start, end in zip(starts, ends, strict=True)]
-        for line in body.splitlines()
-        if line != rule
-    ]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(starts), *lines[1:]])
 
 
 def module_names() -> list[str]:
@@ -55,7 +28,7 @@ def write_api(folder: Path) -> Path:
 
     @pass_context
     def to_markdown(context, docstring: str) -> str:
-        return render_helpers.to_markdown_with_context(context, readable(docstring))
+        return render_helpers.to_markdown_with_context(context, docstring.replace(":`~", ":`"))
 
     render.configure(docformat="google", show_source=False, footer_text=f"vaelib {vaelib.__version__}")
     render.env.filters["to_markdown"] = to_markdown

@@ -10,62 +10,44 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import LayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import BboxBase
+
+from .reference import SETTING
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 GREY = "#666666"
+ELBO_LABEL = "ELBO (nats per image)"
+TRAIN, TEST = ("elbo_train", "--", "train"), ("elbo_test", "-", "test")
+STYLES = [Line2D([], [], color=GREY, ls=style, lw=1.5, label=name) for _, style, name in (TRAIN, TEST)]
+FAINT = {"alpha": 0.35, "linewidth": 0.9, "zorder": 1, "ms": 2}  # the paper's lines beneath ours
+WARM_UP = 0.2  # the share of a run's epochs that no axis has to show: there ELBOs start very low
 # Blue for normal training, green for DMaaPx and purples for augmentation, as in the paper. Hues were kept and lightness
 # computed (tests/test_colours.py): any two that meet in a figure are at least 20 apart (CIEDE2000) for trichromats,
 # protanopes and deuteranopes. The order is that of legends and brackets.
-COLOURS = {
-    "normal": "#25688E",
-    "normal_rha": "#56B4E9",
-    "normal_mollify": "#56B4E9",
-    "dmaapx": "#009E73",
-    "dmaapx_rha": "#00472F",
-    "dmaapx_mollify": "#00472F",
-    "held_out": "#AA4400",
-    "no_augmentation": "#8C4A0F",
-    "aug_tuned": "#2A035F",
-    "aug_naive": "#B976F7",
-    "few_latents": "#25688E",
-    "more_latents": "#56B4E9",
+SERIES = {  # colour; marker, for those who see no colours; name
+    "normal": ("#25688E", "o", "Normal training"),
+    "normal_rha": ("#56B4E9", "X", "Normal + RHA"),
+    "normal_mollify": ("#56B4E9", "X", "Aug.Mollify"),
+    "dmaapx": ("#009E73", "s", "DMaaPx"),
+    "dmaapx_rha": ("#00472F", "P", "DMaaPx + RHA"),
+    "dmaapx_mollify": ("#00472F", "P", "DMaaPx + Aug.Mollify"),
+    "held_out": ("#AA4400", "^", "Held-out real images"),
+    "no_augmentation": ("#8C4A0F", "X", "No augmentation"),
+    "aug_tuned": ("#2A035F", "D", "Aug.Tuned"),
+    "aug_naive": ("#B976F7", "v", "Aug.Naive"),
+    "few_latents": ("#25688E", "o", "fewer latents"),
+    "more_latents": ("#56B4E9", "D", "more latents"),
 }
-# Lines say the same by shape, for those who see no colours.
-MARKERS = {
-    "normal": "o",
-    "normal_rha": "X",
-    "normal_mollify": "X",
-    "dmaapx": "s",
-    "dmaapx_rha": "P",
-    "dmaapx_mollify": "P",
-    "held_out": "^",
-    "no_augmentation": "X",
-    "aug_tuned": "D",
-    "aug_naive": "v",
-    "few_latents": "o",
-    "more_latents": "D",
-}
-LABELS = {
-    "normal": "Normal training",
-    "normal_rha": "Normal + RHA",
-    "normal_mollify": "Aug.Mollify",
-    "dmaapx": "DMaaPx",
-    "dmaapx_rha": "DMaaPx + RHA",
-    "dmaapx_mollify": "DMaaPx + Aug.Mollify",
-    "held_out": "Held-out real images",
-    "no_augmentation": "No augmentation",
-    "aug_tuned": "Aug.Tuned",
-    "aug_naive": "Aug.Naive",
-    "few_latents": "fewer latents",
-    "more_latents": "more latents",
-}
+COLOURS, MARKERS, LABELS = ({name: look[part] for name, look in SERIES.items()} for part in range(3))
 
 
 class MeasuredMargins(LayoutEngine):
@@ -113,9 +95,25 @@ class ReportFigure(Figure):
     def __init__(self, *args, **options):
         super().__init__(*args, **{"layout": MeasuredMargins()} | options)
 
+    def savefig(self, *args: Any, **options: Any) -> None:
+        """Write the figure; its axes are laid out here, for which matplotlib would draw all of it a first time."""
+        engine = self.get_layout_engine()
+        if engine is not None:
+            engine.execute(self)
+        self.set_layout_engine("none")
+        try:
+            super().savefig(*args, **options)
+        finally:
+            self.set_layout_engine(engine)
+
     def text(self, *place: Any, **look: Any) -> Text:
         """Write a text beside the panels: titles and footers have users' names in them, whose $ is no formula."""
         return super().text(*place, **{"parse_math": False} | look)
+
+    def box(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add axes by their place in inches and return them."""
+        w, h = self.get_size_inches()
+        return self.add_axes((x / w, y / h, width / w, height / h))
 
     def words(self) -> str:
         """Return what the figure shows, for those who do not see it: its title, panels with their axes, and series."""
@@ -149,11 +147,11 @@ def series_handles(
 
 def canvas(
     n_panels: int,
-    title: str,
     handles: Sequence[Line2D],
+    *,
+    title_note: str,
     footer: str = "",
     stamp: str | None = None,
-    *,
     brackets: int = 0,
     axes_width: float | None = None,
     across: int | None = None,
@@ -174,34 +172,50 @@ def canvas(
     lines = textwrap.wrap(footer, int(width / 0.057))
     below, above = 0.14 * max(len(lines) - 1, 0), 0.2 * (math.ceil(len(handles) / max(columns, 1)) - 1)
     height, bottom = height + below + above + (floors - 1) * pitch, bottom + below
-    fig = ReportFigure(figsize=(width, height))
-
-    def box(x: float, y: float, w: float) -> Axes:
-        return fig.add_axes((x / width, y / height, w / width, axes_height / height))
-
+    fig = _framed(width, height, title_note, lines, stamp)
     pairs = []
     for i in range(n_panels):
         floor, place = divmod(i, across)
         x, y = place * (left + axes_width + 0.1 + strip_width) + left, bottom + (floors - 1 - floor) * pitch
-        pairs.append((box(x, y, axes_width), box(x + axes_width + 0.1, y, strip_width)))
+        strip = (x + axes_width + 0.1, y, strip_width, axes_height)
+        pairs.append((fig.box(x, y, axes_width, axes_height), fig.box(*strip)))
     for _, strip in pairs:
         strip.axis("off")
-    frame_sheet(fig, title, handles, columns, lines, stamp)
+    sheet_legend(fig, handles, columns)
     return fig, pairs
 
 
-def frame_sheet(
-    fig: Figure, title: str, handles: Sequence[Line2D], columns: int, lines: Sequence[str], stamp: str | None
-) -> None:
-    """Write a sheet's title and legend (in ``columns``) above, its footer's ``lines`` below, its stamp across."""
-    width, height = fig.get_size_inches()
-    edge = 0.12 / width
+def blank(
+    width: float,
+    height: float,
+    *,
+    title_note: str,
+    footer: str = "",
+    stamp: str | None = None,
+    wrap: int = 0,
+    grows: bool = True,
+    middle: float = 0.45,
+) -> tuple[ReportFigure, float]:
+    """Return a figure (inches) with title, footer and stamp, and how high its footer is.
+
+    It ``grows`` by the footer, whose lines have at most ``wrap`` letters (0: as many as fit); the stamp stands at ``middle``.
+    """
+    lines = textwrap.wrap(footer, wrap or int(width / 0.057))
+    below = 0.14 * len(lines)
+    return _framed(width, height + below * grows, title_note, lines, stamp, middle), below
+
+
+def _framed(
+    width: float, height: float, title: str, lines: Sequence[str], stamp: str | None, middle: float = 0.45
+) -> ReportFigure:
+    """Return a figure with its title above, its footer's ``lines`` below, its stamp across."""
+    fig, edge = ReportFigure(figsize=(width, height)), 0.12 / width
     fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
-    sheet_legend(fig, handles, columns)
     fig.text(edge, 0.08 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
     if stamp:
         style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-        fig.text(0.5, 0.45, stamp, fontsize=min(4.4 * width, 48), **style)
+        fig.text(0.5, middle, stamp, fontsize=min(4.4 * width, 48), **style)
+    return fig
 
 
 def sheet_legend(fig: Figure, handles: Sequence[Artist], columns: int, **look) -> None:
@@ -224,3 +238,74 @@ def style_legend(ax: Axes, handles: Sequence[Line2D], heading: str = "") -> None
         handles = [Line2D([], [], ls="", label=heading), *handles]
         look = {"columnspacing": 0.7, "fontsize": 8.5, "handlelength": 1.3, "handletextpad": 0.35}
     ax.legend(handles=handles, ncols=len(handles), **place, **look)
+
+
+def one_setting(table: pd.DataFrame) -> pd.DataFrame:
+    """Return ``table`` if it holds rows of exactly one (dataset, likelihood); raise ValueError if not."""
+    settings = table[SETTING].drop_duplicates()
+    if len(settings) != 1:
+        raise ValueError(f"a figure shows one (dataset, likelihood), this table holds {len(settings)}: filter it first")
+    return table
+
+
+def draw_line(ax: Axes, rows: pd.DataFrame, x: str, y: str, linestyle: str = "-", **look) -> list[Artist]:
+    """Draw the mean of ``y`` over ``x`` and, with two seeds or more, the min-max band; no rows, no line."""
+    stats = rows.dropna(subset=[x, y]).groupby(x)[y].agg(["mean", "min", "max", "count"])
+    if stats.empty:
+        return []
+    look = {"marker": "o", "ms": 3.5} | look
+    artists: list[Artist] = ax.plot(stats.index, stats["mean"], linestyle, **look)
+    if stats["count"].max() > 1:
+        band = ax.fill_between(stats.index, stats["min"], stats["max"], color=look["color"], alpha=0.16, lw=0)
+        artists.append(band)
+    return artists
+
+
+def draw_level(ax: Axes, rows: pd.DataFrame, y: str, linestyle: str, color: str, **look) -> list[Artist]:
+    """Draw the mean of ``y`` as a horizontal line and, with two seeds or more, the min-max band."""
+    values = rows[y].dropna()
+    if values.empty:
+        return []
+    artists: list[Artist] = [ax.axhline(float(values.mean()), ls=linestyle, color=color, **look)]
+    if len(values) > 1:
+        artists.append(ax.axhspan(values.min(), values.max(), color=color, alpha=0.1, lw=0))
+    return artists
+
+
+def spread_ticks(ax: Axes, values: Sequence[float], room: float = 0.09, axis: str = "x") -> None:
+    """Label the grid's own values, leaving out those nearer than ``room`` (of the axis) to a labelled one."""
+    line, scale = (ax.xaxis, ax.get_xscale()) if axis == "x" else (ax.yaxis, ax.get_yscale())
+    places = np.log(values) if scale == "log" else np.asarray(values, dtype=float)
+    low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
+    span = np.log(high / low) if scale == "log" else high - low
+    kept: list[int] = []
+    for i in [0, len(values) - 1, *range(1, len(values) - 1)]:
+        if all(abs(places[i] - places[j]) >= room * span for j in kept):
+            kept.append(i)
+    line.set_minor_locator(NullLocator())
+    line.set_ticks([values[i] for i in sorted(kept)], [f"{values[i]:,.0f}" for i in sorted(kept)])
+
+
+def nats(ax: Axes) -> None:
+    """Label the y axis in whole nats, or in tenths where it spans few."""
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if high - low > 8 else "{x:,.1f}"))
+
+
+def known_methods(table: pd.DataFrame) -> list[str]:
+    """Return the methods (or a sweep's series, in the same column) found in ``table``, in the order of legends."""
+    return [method for method in LABELS if method in set(table["method"])]
+
+
+def padded(values: np.ndarray | pd.Series) -> tuple[float, float]:
+    """Return the limits of an axis that shows all of ``values``."""
+    low, high = float(values.min()), float(values.max())
+    pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
+def robust_limits(curves: pd.DataFrame, quantities: tuple[str, ...], warm_up: float = WARM_UP) -> tuple[float, float]:
+    """Return y-limits that the first ``warm_up`` share of the epochs cannot stretch: there ELBOs start very low."""
+    rows = curves[curves["quantity"].isin(quantities)].dropna(subset="value")
+    return padded(rows[rows["effective_epoch"] >= warm_up * rows["effective_epoch"].max()]["value"])

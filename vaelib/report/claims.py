@@ -1,7 +1,7 @@
 """The ledger: each claim of the paper, judged by our runs and by the paper's own numbers.
 
-How a claim is judged: :mod:`~vaelib.report.rules`. Which claims there are: the modules in :data:`PARTS`, made of
-:mod:`~vaelib.report.entries`, and :mod:`~vaelib.report.audit` (where the paper disagrees with itself). ``our_value`` is
+How a claim is judged: :mod:`~vaelib.report.rules`. Which claims there are: those of each study, made of
+:mod:`~vaelib.report.entries`, and their errata (where the paper disagrees with itself). ``our_value`` is
 the smallest of the differences that a claim says are positive, that is the margin by which it holds (or, if negative,
 fails), and ``interval`` belongs to it. Nats per image for ELBOs and gaps, MS-SSIM for the robustness gap.
 """
@@ -18,27 +18,13 @@ import pandas as pd
 from ..errors import VaelibError
 from ..files import write_json
 from ..runs.tables import read_table, tables_folder
-from . import downstream_ledger, laboratory_ledger, sheet_ledger, size_ledger, smoothness_ledger, sweep_ledger
-from . import ledger as three_gaps
-from .audit import findings
 from .entries import Part, Tables, settings_in
-from .reference import SETTING, SWEEP_SETTING
+from .reference import SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
+from .study import studies
+from .text import number
 
-DECIMALS = 6  # at most; what needs more is written as 4e−08
-ROUNDING = 1e-9  # of a mean: an error below is that of its own arithmetic
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
-# Every part of the ledger; a new one is a module with a PART, and a name here.
-PARTS: tuple[Part, ...] = (
-    laboratory_ledger.PART,
-    three_gaps.PART,
-    sweep_ledger.PART,
-    size_ledger.PART,
-    smoothness_ledger.PART,
-    downstream_ledger.PART,
-    sheet_ledger.PART,
-)
-TABLES = {table: notebook for part in PARTS for table, notebook in part.notebooks.items()}
 
 
 @dataclass(frozen=True)
@@ -57,18 +43,33 @@ class Claim:
     by_paper: Verdict | None  # of the paper's own numbers; None where they are of another data set
 
 
+def parts() -> list[tuple[Part, list[str]]]:
+    """Return every part of the ledger with the tables of the studies that it belongs to, in the studies' order."""
+    found: dict[int, tuple[Part, list[str]]] = {}
+    for study in studies().values():
+        if study.claims:
+            found.setdefault(id(study.claims), (study.claims, []))[1].extend(study.tables)
+    return list(found.values())
+
+
+def notebooks() -> dict[str, str]:
+    """Return the tables that claims are judged by, each with the notebook that makes it."""
+    return {table: study.notebook for study in studies().values() if study.claims for table in study.tables}
+
+
 def ledger(tables: Tables | None = None) -> list[Claim]:
     """Return every claim for every setting the paper makes it for, and for those of ``tables`` that a part judges too.
 
     Beside a setting that the paper does not speak of stands the paper's margin for the one it does.
     """
     claims = []
-    for part in PARTS:
-        found = settings_in(tables or {}, list(part.notebooks)) if part.elsewhere else []
+    for part, names in parts():
+        found = settings_in(tables or {}, names) if part.elsewhere else []
         for entry in part.entries:
             for setting in dict.fromkeys([*entry.settings, *found]):
                 spoken_of = setting in entry.settings
-                verdict = _by_paper(part.paper, entry.table, entry.rule, setting if spoken_of else entry.settings[0])
+                about_whom = setting if spoken_of else next(iter(entry.settings), None)
+                verdict = _by_paper(part.paper, entry.table, entry.rule, about_whom) if about_whom else None
                 margin = verdict.margin if verdict else None
                 about = (f"{entry.id}/{'/'.join(setting)}", entry.claim, entry.place(setting), entry.quantity, margin)
                 claims.append(Claim(*about, entry.table, entry.rule, *setting, verdict if spoken_of else None))
@@ -96,7 +97,7 @@ def evaluate_claims(tables: Tables, profile: str) -> list[dict]:
     for claim in claims:
         if claim.by_paper is not None:
             rows.append(_row(claim, PAPER, profile, claim.by_paper, about))
-    for one in findings():
+    for one in (one for study in studies().values() if study.errata for one in study.errata()):
         claim = Claim(f"{AUDIT}{one.id}", *one[1:4], one.margin, "", lambda _: "", *SWEEP_SETTING, None)
         rows.append(_row(claim, PAPER, profile, Verdict(one.margin, None, "contradicted", one.note), about))
     return rows
@@ -104,7 +105,7 @@ def evaluate_claims(tables: Tables, profile: str) -> list[dict]:
 
 def _evidence_of(tables: Tables) -> Callable[[str, str, str], Evidence]:
     """Return the function from a table's name and a setting to its evidence, each made once."""
-    makers = {entry.table: part.ours for part in PARTS for entry in part.entries}
+    makers = {entry.table: part.ours for part, _ in parts() for entry in part.entries}
 
     @cache
     def evidence(table: str, dataset: str, likelihood: str) -> Evidence:
@@ -132,7 +133,7 @@ def _judge_ours(claim: Claim, tables: Tables, evidence_of: Callable[[str, str, s
 def _about(runs: pd.DataFrame | None, claim: Claim) -> dict:
     """Return what the runs behind a claim were: seeds, n_train, source, keys, share of unconverged posteriors."""
     if runs is not None and len(runs):
-        runs = runs[(runs[SETTING] == [claim.dataset, claim.likelihood]).all(axis=1)]
+        runs = of_setting(runs, claim.dataset, claim.likelihood)
     if runs is None or not len(runs):
         return {"seeds": 0, "n_train": None, "source": "", "runs": [], "unconverged": 0.0}
     series = next((name for name in ("series", "method") if name in runs), "dataset")
@@ -161,7 +162,7 @@ def _row(claim: Claim, evidence: str, profile: str, found: Verdict, about: dict)
         "likelihood": claim.likelihood,
         "profile": profile,
         "evidence": evidence,
-        "notebook": TABLES.get(claim.table, ""),
+        "notebook": notebooks().get(claim.table, ""),
         **about,
         "note": found.note,
     }
@@ -181,7 +182,7 @@ def require_build(build: Path) -> Path:
 
 def judge_build(build: Path, profile: str) -> list[dict]:
     """Judge every claim by ``build/tables/*.csv``, write ``build/claims.json``, return the rows."""
-    paths = {name: Path(build) / "tables" / f"{name}.csv" for name in TABLES}
+    paths = {name: Path(build) / "tables" / f"{name}.csv" for name in notebooks()}
     rows = evaluate_claims({name: read_table(path) for name, path in paths.items() if path.exists()}, profile)
     write_claims(Path(build) / "claims.json", rows)
     return rows
@@ -191,50 +192,8 @@ def evaluate_sweeps(tables: Tables, profile: str) -> list[dict]:
     """Judge the claims of some sweeps' tables; the three gaps of the same build, where it has them, tell what seeds change."""
     path = tables_folder(profile) / "three_gaps.csv"
     known = {"three_gaps": read_table(path)} if path.exists() else {}
-    wanted = {entry.id for part in PARTS for entry in part.entries if entry.table in tables}
+    wanted = {entry.id for part, _ in parts() for entry in part.entries if entry.table in tables}
     return [row for row in evaluate_claims(known | dict(tables), profile) if row["id"].partition("/")[0] in wanted]
-
-
-def number(value: float | None, signed: bool = False, digits: int | None = None) -> str:
-    """Return a number as a reader wants it: 1,413 or 28.5 or 0.78 or 0.0004; a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    digits = _decimals(value) if digits is None else digits
-    form = f",.{digits}f" if digits <= DECIMALS else ".0e"
-    return f"{value:{'+' if signed else ''}z{form}}".replace("-", "\N{MINUS SIGN}")
-
-
-def with_error(
-    value: float | None, error: float | None, signed: bool = False, digits: int | None = None, unit: str = ""
-) -> str:
-    """Return "0.090 ± 0.004": a mean and its error, both with the decimals that the error's first digit needs.
-
-    ``digits`` decimals are the least there are. A mean stands alone where there is no error.
-    """
-    if value is None or error is None or not math.isfinite(value) or not math.isfinite(error):
-        return number(value, signed, digits) + unit
-    if error <= ROUNDING * abs(value):
-        return f"{number(value, signed, digits)}{unit} ± 0{unit}"
-    digits = max(_decimals(max(abs(value), error)) if digits is None else digits, _first_digit(error))
-    return f"{number(value, signed, min(digits, DECIMALS))}{unit} ± {number(error, digits=digits)}{unit}"
-
-
-def _decimals(value: float) -> int:
-    """Return how many decimals a reader wants of a number."""
-    value = abs(value)
-    if value >= 9.995:
-        return 0 if value >= 99.95 else 1
-    return max(3 if 0 < value < 0.0995 else 2, _first_digit(value))
-
-
-def _first_digit(value: float) -> int:
-    """Return the decimal of a number's first significant digit, 0 for one before the point."""
-    return max(0, -int(f"{value:.0e}".partition("e")[2]))
-
-
-def how_many(count: int, what: str) -> str:
-    """Return "1 seed" or "3 seeds"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def format_claims(rows: Iterable[dict]) -> str:

@@ -12,7 +12,7 @@ from .. import paths
 from ..data import dataset_names
 from ..precision import bf16_pays
 from ..runs import Store
-from ..runs.origin import commit, cores
+from ..runs.provenance import commit, cores
 from ..version import __version__
 
 # Where a data set is looked for under each root, and what its absence costs.

@@ -1,4 +1,4 @@
-"""What the ledger is made of: parts, each a module with its entries; :data:`vaelib.report.claims.PARTS` lists them all."""
+"""What the ledger is made of: the parts of studies, each with its entries."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -7,6 +7,18 @@ import pandas as pd
 
 from .reference import NAMES, SETTING, SWEEP_SETTING
 from .rules import Evidence, Rule
+
+
+class Finding(NamedTuple):
+    """A sentence of the paper, where it stands, and the evidence against it (a negative margin, a note, or both)."""
+
+    id: str
+    claim: str
+    paper_location: str
+    quantity: str
+    margin: float | None
+    note: str
+
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -20,12 +32,14 @@ class Entry(NamedTuple):
     quantity: str
     table: str
     rule: Rule
-    settings: tuple[tuple[str, str], ...] = (SWEEP_SETTING,)  # (dataset, likelihood) that the paper makes it for
+    # (dataset, likelihood) that the paper makes it for; empty for a claim of one's own.
+    settings: tuple[tuple[str, str], ...] = (SWEEP_SETTING,)
 
     def place(self, setting: tuple[str, str]) -> str:
         """Return where the sentence stands, and for which data set if that is another one."""
-        made_for = self.settings[0][0]
-        return self.paper_location if setting in self.settings else f"{self.paper_location} ({NAMES[made_for]})"
+        if not self.settings or setting in self.settings:
+            return self.paper_location
+        return f"{self.paper_location} ({NAMES[self.settings[0][0]]})"
 
 
 def _silent(table: str, dataset: str, likelihood: str) -> Evidence | None:
@@ -33,19 +47,19 @@ def _silent(table: str, dataset: str, likelihood: str) -> Evidence | None:
 
 
 class Part(NamedTuple):
-    """A part of the ledger.
+    """A part of the ledger, of one study or of several that share it.
+
+    The tables it reads have the columns dataset and likelihood, and where there are such things method or series, seed,
+    n_train, source, key.
 
     Attributes:
         entries: its sentences; ids are unique in the whole ledger.
-        notebooks: the tables it reads (``tables/<name>.csv``), each with the notebook that makes it. A table has the
-            columns dataset and likelihood, and where there are such things method or series, seed, n_train, source, key.
         ours: called with (tables, table, dataset, likelihood) for a setting that the table holds.
         paper: called with (table, dataset, likelihood); None where the paper prints no number.
         elsewhere: whether settings of our tables that the paper does not speak of are judged too.
     """
 
     entries: Sequence[Entry]
-    notebooks: Mapping[str, str]
     ours: Callable[[Tables, str, str, str], Evidence]
     paper: Callable[[str, str, str], Evidence | None] = _silent
     elsewhere: bool = True

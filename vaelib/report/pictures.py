@@ -3,9 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
+import numpy as np
 import torch
+from matplotlib.axes import Axes
+from torch import Tensor
 
-from .plotting import ELBO_LABEL, GREY, STYLE, ReportFigure
+from ..tasks.interpolation import Interpolation
+from .canvas import ELBO_LABEL, GREY, STYLE, ReportFigure
+
+LINE_LABEL = r"$\log q_\phi(z_\alpha\,|\,\tilde{x}_\alpha)$ (nats)"
 
 
 def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapping[str, Sequence[str]] | None = None):
@@ -56,3 +62,26 @@ def elbo_curves(runs: Mapping[str, Sequence[tuple[int, float, float]]], colours:
         ax.plot([], [], "-", color=GREY, label="on test images")
         figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def mosaic(images: Tensor, columns: int) -> Tensor:
+    """Return images (n, C, H, W) in [0, 1] as one (H', W', C) picture of ``columns``, a white pixel between them."""
+    tiles = torch.nn.functional.pad(images.float(), (1, 1, 1, 1), value=1.0)
+    n, channels, height, width = tiles.shape
+    grid = tiles.view(n // columns, columns, channels, height, width)
+    return grid.permute(0, 3, 1, 4, 2).reshape(n // columns * height, columns * width, channels)
+
+
+def image_row(ax: Axes, images: Tensor, span: tuple[float, float]) -> None:
+    """Draw images (n, C, H, W) in [0, 1] side by side over the x-range ``span``, a white pixel between them."""
+    tiled = torch.nn.functional.pad(images, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
+    ax.imshow(tiled.numpy(), cmap="gray", vmin=0, vmax=1, extent=(*span, 0, 1), aspect="auto", interpolation="nearest")
+    ax.set_axis_off()
+
+
+def draw_path(ax: Axes, path: Interpolation, colour: str) -> None:
+    """Draw one reconstruction's curve (thin), the average over all (thick) and the band that holds 80 % of them."""
+    alphas, curves = path.alphas.numpy(), path.log_q.numpy()
+    ax.fill_between(alphas, *np.quantile(curves, [0.1, 0.9], axis=0), color=colour, alpha=0.16, lw=0)
+    ax.plot(alphas, curves[0], color=colour, lw=0.7)
+    ax.plot(alphas, curves.mean(0), color=colour, lw=2.2)

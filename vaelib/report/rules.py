@@ -18,12 +18,16 @@ The paper's own numbers have no seeds and no errors: there the sign decides.
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit  # Student's quantiles; scipy.stats would take a second to import
+
+OTHERS = ("normal", "aug_tuned", "aug_naive")
+
+AUGMENTATIONS = ("aug_tuned", "aug_naive")
 
 Term = tuple[Hashable, ...]  # its last entry is the quantity's name
 SAME = 0.2
@@ -98,6 +102,16 @@ class Evidence:
         self.noise = noise
         self.exact = exact  # the paper's: single numbers, taken as they are printed
 
+    @classmethod
+    def of(cls, found: Iterable[tuple[Term, int, float, float]], **options: Any) -> "Evidence":
+        """Return the evidence of measured values: (term, seed, value, standard error or NaN) each."""
+        values: dict[Term, BySeed] = {}
+        errors: dict[Term, BySeed] = {}
+        for term, seed, value, error in found:
+            values.setdefault(term, {})[seed] = value
+            errors.setdefault(term, {})[seed] = error
+        return cls(values, errors, **options)
+
     def points(self, series: str) -> list:
         """Return the points of a sweep that a series was measured at, sorted."""
         found = {term[1] for term in self.values if term[0] == series and len(term) == 3}
@@ -149,7 +163,7 @@ class Estimate(NamedTuple):
 def interval95(differences: np.ndarray, comparisons: int = 1) -> tuple[float, float]:
     """Return the 95 % Student-t interval of the mean of ``differences`` (n >= 2), Bonferroni for ``comparisons``."""
     n, mean = len(differences), float(np.mean(differences))
-    quantile = float(student_t.ppf(1 - 0.025 / comparisons, n - 1))
+    quantile = float(stdtrit(n - 1, 1 - 0.025 / comparisons))
     half = quantile * float(np.std(differences, ddof=1)) / math.sqrt(n)
     return mean - half, mean + half
 
@@ -181,7 +195,7 @@ def _half(quantity: Quantity, evidence: Evidence, seed: int, comparisons: int = 
         error = evidence.errors.get(term, {}).get(seed, math.nan)
         share = 0.0 if evidence.exact else shares.get(str(term[-1]), noise_share(term))
         variance += weight**2 * (error**2 + (share * evidence.values[term][seed]) ** 2)
-    return float(student_t.ppf(1 - 0.025 / comparisons, freedom)) * math.sqrt(variance)
+    return float(stdtrit(freedom, 1 - 0.025 / comparisons)) * math.sqrt(variance)
 
 
 def judge(case: Case | str, evidence: Evidence) -> Verdict:
@@ -218,3 +232,18 @@ def _verdict(decisive: Estimate, verdict: str, evidence: Evidence) -> Verdict:
     parts = ["interval includes 0"] if verdict == "not_testable" else []
     parts += [decisive.note] if decisive.note else []
     return Verdict(decisive.mean, (decisive.low, decisive.high), verdict, "; ".join(parts))
+
+
+def larger(quantity: str, method: str, *others: str) -> list[Quantity]:
+    """Return what says that ``method`` has a larger ``quantity`` than each of ``others``."""
+    return [value(method, quantity) - value(other, quantity) for other in others]
+
+
+def smaller(quantity: str, method: str, *others: str) -> list[Quantity]:
+    """Return what says that ``method`` has a smaller ``quantity`` than each of ``others``."""
+    return [value(other, quantity) - value(method, quantity) for other in others]
+
+
+def steps(quantities: list[Quantity]) -> list[Quantity]:
+    """Return what says that a list of quantities increases, step by step."""
+    return [after - before for before, after in itertools.pairwise(quantities)]

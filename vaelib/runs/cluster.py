@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from ..errors import VaelibError
-from .origin import cores
+from .provenance import cores
 
 # Ctrl-C reaches the whole process group; only the caller should act on it, by closing the cluster.
 IGNORE_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -44,7 +44,7 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
             yield client
         return
     count, share = share_out(workers)
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // count))
+    threads = _threads_each(workers)
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | KEEP_MEMORY
     settings = {
         # Before the worker's process starts: glibc reads its settings once. (LocalCluster's `env` comes too late.)
@@ -70,6 +70,22 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         )
         with cluster, Client(cluster) as client:
             yield client
+
+
+def _threads_each(workers: int | None) -> str:
+    """Return the threads of each worker."""
+    return os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // share_out(workers)[0]))
+
+
+@contextlib.contextmanager
+def threads_as_workers() -> Iterator[None]:
+    """Within the block this process computes with as many threads as a worker would: sums of floats depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(_threads_each(None)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

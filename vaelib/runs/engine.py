@@ -2,22 +2,25 @@
 
 Every task is :func:`vaelib.runs.stages.make`, idempotent by its key, so a lost worker or a killed process costs the
 time since its last checkpoint. Upstream artifacts are made first; what is in the store is skipped, and if all of it
-is, no worker is started.
+is, or what is left is done sooner than workers are started, no worker is.
 """
 
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import VaelibError
-from .board import Board, chain_lengths
-from .cluster import client_of, dashboard
-from .price import cost
+from .cluster import client_of, dashboard, threads_as_workers
+from .cost.price import cost
+from .graph_progress import Board, chain_lengths
 from .settings import Artifact, Bank, Data
 from .stages import make
 from .stages.context import pick_device
 from .store import Store
-from .worker import TOPIC, make_task, shard_task
+from .worker import TOPIC, attempt, make_task, shard_task
+
+STARTING = 10.0  # seconds of one core that starting workers takes, since each imports torch
 
 
 def all_artifacts(wanted: Sequence[Artifact], skip: Callable[[Artifact], bool] = lambda _: False) -> list[Artifact]:
@@ -58,7 +61,8 @@ def run(
     """Make all of ``wanted`` and what they need; return when they are in the store.
 
     Arguments:
-        workers: processes; default one a core, or one a GPU. 0 makes everything in this process, one after another.
+        workers: processes; default one a core, or one a GPU, and none where the work takes less than starting them. 0
+            makes everything in this process, one after another.
         scheduler: address of a running Dask scheduler (``tcp://host:8786``) whose workers see the same store.
 
     Raises:
@@ -78,6 +82,9 @@ def run(
     try:
         if workers == 0:
             _run_here(todo, store, device, title)
+        elif workers is None and scheduler is None and sum(map(cost, todo)) < STARTING:
+            with threads_as_workers():
+                _run_here(todo, store, device, title)
         else:
             with client_of(workers, scheduler) as client:
                 # Of a cluster that others run a worker may be taken away at any time, which is nobody's fault.
@@ -88,10 +95,20 @@ def run(
 
 
 def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
+    unmade: dict[str, str] = {}
     with Board(todo, title, 1, _keys(todo)) as board:
         for artifact in todo:
-            make(artifact, store, device, lambda share, note, a=artifact: board.tell(a.key, a.kind, share, note))
-            board.tell(artifact.key, artifact.kind, 1.0, "")
+            causes = [unmade[one.key] for one in _needs(artifact) if one.key in unmade]
+            if causes:
+                unmade[artifact.key] = causes[0]
+                continue
+            tell = partial(board.tell, artifact.key, artifact.kind)
+            try:
+                attempt(store.log(artifact), "", partial(make, artifact, store, device, tell))
+                board.finish(artifact.key)
+            except VaelibError as error:
+                unmade[artifact.key] = str(error)
+    _refuse(todo, unmade)
 
 
 def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str, call: str) -> None:
@@ -104,41 +121,36 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
         for artifact in todo:
             after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
             options = {"priority": path[artifact.key], "pure": False}
+            rest, name = (store, device, call), f"{artifact.kind}-{artifact.key}"
             if isinstance(artifact, Bank):
                 after = [
-                    client.submit(
-                        shard_task,
-                        artifact,
-                        number,
-                        store,
-                        device,
-                        call,
-                        after,
-                        key=f"shard-{artifact.key}-{number}",
-                        **options,
-                    )
-                    for number in range(artifact.shards)
+                    client.submit(shard_task, artifact, i, *rest, after, key=f"shard-{artifact.key}-{i}", **options)
+                    for i in range(artifact.shards)
                 ]
-            futures[artifact.key] = client.submit(
-                make_task, artifact, store, device, call, after, key=f"{artifact.kind}-{artifact.key}", **options
-            )
-        names = {futures[artifact.key]: artifact for artifact in todo}
-        failures: dict[str, str] = {}  # dependants fail with their upstream's text, so each cause is told once
-        unmade = 0
-        for future in as_completed(list(names)):
-            artifact = names[future]
+            futures[artifact.key] = client.submit(make_task, artifact, *rest, after, key=name, **options)
+        keys = {future: key for key, future in futures.items()}
+        unmade: dict[str, str] = {}
+        for future in as_completed(list(keys)):
             if future.status == "error":
-                failures.setdefault(_told(future.exception()), f"{artifact.kind} {artifact.key}")
-                unmade += 1
+                unmade[keys[future]] = _told(future.exception())
             else:
-                board.finish(artifact.key)
+                board.finish(keys[future])
         client.unsubscribe_topic(TOPIC)
+    _refuse(todo, unmade)
+
+
+def _refuse(todo: Sequence[Artifact], unmade: dict[str, str]) -> None:
+    """Raise VaelibError if any of ``todo`` could not be made; ``unmade`` tells why, by key, in the order of failing."""
+    kinds = {artifact.key: artifact.kind for artifact in todo}
+    failures: dict[str, str] = {}  # dependants fail with their upstream's text, so each cause is told once
+    for key, text in unmade.items():
+        failures.setdefault(text, f"{kinds[key]} {key}")
     if failures:
         lines = "; ".join(f"{name}: {text}" for text, name in failures.items())
-        waiting = f", {unmade - len(failures)} more need them" if unmade > len(failures) else ""
+        waiting = f", {len(unmade) - len(failures)} more need them" if len(unmade) > len(failures) else ""
         raise VaelibError(
-            f"{len(failures)} of {len(todo)} runs failed ({lines}){waiting}; the other {len(todo) - unmade} are in the "
-            "store: mend it and run again"
+            f"{len(failures)} of {len(todo)} runs failed ({lines}){waiting}; the other {len(todo) - len(unmade)} are in "
+            "the store: fix it and run again"
         )
 
 

@@ -1,17 +1,17 @@
-"""The headline experiment as data, and how a profile becomes settings; the sweeps are in :mod:`vaelib.runs.grids`."""
+"""An experiment as data: points, each a run with its place in a figure; and how a profile becomes settings."""
 
-import difflib
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
-from ..errors import VaelibError
+import pandas as pd
+
+from ..errors import VaelibError, unknown
 from ..training.distributions import METHODS
-from .evaluations import C2ST, Audit, Classifier, Downstream, SampleElbo
-from .outside import pretrained_for, samples_for
-from .profiles import PROTOCOLS, Profile, architecture, load_profile, protocol
-from .settings import RHA, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
+from .external import pretrained_for, samples_for
+from .profiles import PROTOCOLS, Profile, architecture, protocol
+from .settings import Artifact, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
 from .stages import lowered, resolve_data, spare_images
+from .stages.classifier import Classifier
 
 
 class Point(NamedTuple):
@@ -19,32 +19,46 @@ class Point(NamedTuple):
 
     series: str
     x: float
-    run: VAERun | RHA | Gaps | Downstream | C2ST | Audit | SampleElbo
+    run: Artifact
 
     @property
     def vae(self) -> VAERun:
-        """Return the VAE that was trained or measured; a data sheet's points have none."""
+        """Return the VAE that was trained or measured; not every run has one."""
         return self.run if isinstance(self.run, VAERun) else self.run.vae
 
     @property
-    def subject(self) -> VAERun | C2ST | Audit:
-        """Return what has the data set and the seed: the VAE, or the data sheet's own run."""
-        return self.run if isinstance(self.run, C2ST | Audit) else self.vae
+    def subject(self) -> Artifact:
+        """Return what has the data set and the seed: the run itself, or its VAE."""
+        return self.run if "data" in type(self.run).model_fields else self.vae
 
 
 class Experiment(NamedTuple):
-    """A profile applied to a data set, and the runs it asks for."""
+    """A profile applied to a data set, and the runs it asks for.
+
+    Attributes:
+        points: the runs that a figure's curves or a panel's rows are made of.
+        also: what else is measured of them, for tables of its own.
+        tables: called with the experiment and a store once the runs are there; returns its tables by name.
+        files: where a table's file is not called as the table is.
+    """
 
     name: str
     profile: Profile
     dataset: str
     likelihood: str
     points: list[Point]
+    tables: Callable[..., dict[str, pd.DataFrame]]  # (experiment, store)
+    files: Mapping[str, str] = {}
+    also: Sequence[Point] = ()
 
     @property
-    def runs(self) -> list[VAERun | RHA | Gaps | Downstream | C2ST | Audit | SampleElbo]:
-        """Return the runs behind the points, each once."""
-        return list({point.run.key: point.run for point in self.points}.values())
+    def runs(self) -> list[Artifact]:
+        """Return all runs, each once."""
+        return list({point.run.key: point.run for point in (*self.points, *self.also)}.values())
+
+    def measured(self, kind: type[Artifact]) -> list[Point]:
+        """Return what is measured of one kind beside the points."""
+        return [point for point in self.also if isinstance(point.run, kind)]
 
     @property
     def data(self) -> Data:
@@ -63,46 +77,25 @@ def spaced(last: int, points: int) -> tuple[int, ...]:
 
 def teacher_for(data: Data, profile: Profile, share: float = 1.0) -> Teacher:
     """Return the diffusion model of a share of a data set under a profile."""
-    return Teacher(
-        data=data,
-        share=share,
-        network=profile.teacher,
-        width=profile.teacher_width,
-        dropout=profile.teacher_dropout,
-        images=profile.teacher_images,
-        batch_size=profile.teacher_batch_size,
-        microbatch=profile.teacher_microbatch,
-        lr=profile.teacher_lr,
-        lr_rampup=profile.teacher_lr_rampup,
-        lr_decay=profile.teacher_lr_decay,
-        ema_halflife=profile.teacher_ema_halflife,
-        amp=profile.amp,
-    )
+    given = {"data": data, "share": share, "network": profile.teacher, "amp": profile.amp}
+    return Teacher(**profile.values(Teacher, "teacher_", **given))
 
 
 def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples:
     """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train, or of what others made.
 
     Raises:
-        VaelibError: a share of D_train asked of a teacher that others trained; see :mod:`vaelib.runs.outside`.
+        VaelibError: a share of D_train asked of a teacher that others trained; see :mod:`vaelib.runs.external`.
     """
     binarize = protocol(data.name).binarize if profile.binarize_bank is None else profile.binarize_bank
     if share != 1 and (profile.teacher_from or profile.bank_from):
         raise VaelibError("teacher_fractions trains teachers of its own; unset teacher_from and bank_from for it")
     if profile.bank_from:
         return samples_for(data, profile, binarize)
-    return Bank(
-        teacher=pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share),
-        size=profile.k * data.n_train,
-        sampler=profile.sampler,
-        steps=profile.sampler_steps,
-        sigma_min=profile.sampler_sigma_min,
-        sigma_max=profile.sampler_sigma_max,
-        batch_size=profile.sampler_batch_size,
-        binarize=binarize,
-        shard_size=profile.shard_size,
-        amp=profile.amp,
-    )
+    teacher = pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share)
+    given = {"sampler": profile.sampler, "binarize": binarize, "shard_size": profile.shard_size, "amp": profile.amp}
+    given |= {"teacher": teacher, "size": profile.k * data.n_train}
+    return Bank(**profile.values(Bank, "sampler_", **given))
 
 
 def classifier_for(data: Data, profile: Profile) -> Classifier:
@@ -114,89 +107,40 @@ def classifier_for(data: Data, profile: Profile) -> Classifier:
 def network_for(dataset: str, profile: Profile, likelihood: str) -> Network:
     """Return the network of a data set under a profile (Table 3 unless the profile names an architecture)."""
     chosen = architecture(dataset, likelihood) if profile.architecture == "auto" else profile.architecture
-    shared = {
-        "architecture": chosen,
-        "likelihood": likelihood,
-        "sigma": profile.sigma,
-        "mean": profile.mean,
-        "mixtures": profile.mixtures,
-    }
-    if chosen == "fc":
-        return Network(latents=profile.latents, hidden=profile.hidden, rgb=profile.rgb, **shared)
-    shape = {"nc": profile.nc, "mz": profile.mz, "variant": profile.variant, "skip": profile.skip}
-    return Network(rgb=profile.rgb, **shape, **shared)
+    values = profile.values(Network, architecture=chosen, likelihood=likelihood)
+    others = ("nc", "mz", "variant", "skip") if chosen == "fc" else ("latents", "hidden")
+    return Network(**{name: value for name, value in values.items() if name not in others})
 
 
 def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: int, **changes: Any) -> VAERun:
     """Return one VAE under a profile; ``changes`` are fields of :class:`~vaelib.runs.settings.VAERun`."""
     early = [epoch for epoch in profile.early_evaluations if epoch < profile.epochs and profile.evaluations >= 10]
-    values = {
-        "data": data,
-        "network": network_for(data.name, profile, likelihood),
-        "method": method,
-        "bank": bank_for(data, profile) if method == "dmaapx" else None,
-        "augment_probability": profile.augment_probability,
-        "epochs": profile.epochs,
-        "batch_size": profile.batch_size,
-        "lr": profile.lr,
-        "lr_decay": profile.lr_decay,
-        "amp": profile.amp,
-        "evaluations": tuple(sorted({*early, *spaced(profile.epochs, profile.evaluations)})),
-        "snapshots": spaced(profile.epochs, profile.gap_points),
-        "seed": seed,
-    }
+    values = profile.values(
+        VAERun,
+        data=data,
+        network=network_for(data.name, profile, likelihood),
+        method=method,
+        bank=bank_for(data, profile) if method == "dmaapx" else None,
+        k=None,
+        evaluations=tuple(sorted({*early, *spaced(profile.epochs, profile.evaluations)})),
+        snapshots=spaced(profile.epochs, profile.gap_points),
+        seed=seed,
+    )
     return checked(VAERun, values | changes, "a VAE run")
 
 
 def gaps_for(vae: VAERun, profile: Profile) -> Gaps:
     """Return the gap measurement of a VAE; what the profile leaves open is Table 2's."""
-    table_2 = protocol(vae.data.name)
-    images = profile.amortization_images
-    return Gaps(
+    table_2, images = protocol(vae.data.name), profile.amortization_images
+    values = profile.values(
+        Gaps,
         vae=vae,
         amortization_images=min(images, vae.data.n_test) if images else None,
-        amortization_samples=profile.amortization_samples,
-        amortization_steps=profile.amortization_steps,
-        amortization_lr=profile.amortization_lr,
         attack_images=min(profile.attack_images or table_2.attack_images, vae.data.n_test),
-        attack_restarts=profile.attack_restarts,
         attack_steps=profile.attack_steps or table_2.attack_steps,
         attack_radius=profile.attack_radius or table_2.attack_radius,
-        attack_gradient=profile.attack_gradient,
-        attack_start=profile.attack_start,
-        similarity=profile.similarity,
-        reconstruction=profile.reconstruction,
     )
-
-
-def three_gaps(
-    profile: str = "laptop",
-    dataset: str = "fashion_mnist",
-    likelihood: str = "default",
-    overrides: Mapping[str, Any] | None = None,
-) -> Experiment:
-    """Return the headline experiment (Figs. 2, 10–13, Table 7): four training methods × seeds, and their gaps.
-
-    Arguments:
-        profile: ``smoke``, ``laptop``, ``gpu`` or ``paper``.
-        dataset: a name or path that :func:`vaelib.data.load_dataset` knows; the experiment has its tag
-            (:func:`~vaelib.data.identity.dataset_tag`).
-        likelihood: ``bernoulli``, ``gaussian``, ``mol`` or ``default`` (the paper's for the data set).
-        overrides: settings of :class:`~vaelib.runs.profiles.Profile` by name.
-
-    Raises:
-        VaelibError: an unknown name or a value out of range; the data set is not to be had.
-    """
-    chosen = likelihood_of(dataset, likelihood)
-    residual = architecture(dataset, chosen) == "residual"
-    budget = load_profile(profile, f"residual_{dataset}" if residual else chosen, overrides)
-    data, budget = prepared(dataset, budget)
-    points = [
-        Point(method, math.nan, gaps_for(vae_for(data, budget, chosen, method, seed), budget))
-        for seed in range(budget.seeds)
-        for method in methods_for(data.name)
-    ]
-    return Experiment("three_gaps", budget, data.name, chosen, points)
+    return Gaps(**values)
 
 
 def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:
@@ -205,16 +149,14 @@ def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:
     if data.path is None:
         return data, budget
     batch_size = lowered(data.name, "batch_size", budget.batch_size, data.n_train)
-    return data, budget.model_copy(update={"batch_size": batch_size})
+    return data, budget.changed({"batch_size": batch_size})
 
 
 def likelihood_of(dataset: str, name: str) -> LikelihoodName:
     """Return the likelihood ``name``, the paper's for the data set if it is ``default``; raises VaelibError: unknown."""
     known = get_args(LikelihoodName)
     if name not in ("default", *known):
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise VaelibError(f"likelihood = {name!r} is unknown; choose default, {', '.join(known)}{hint}")
+        raise unknown("likelihood =", name, ("default", *known))
     return protocol(dataset).likelihood if name == "default" else name
 
 

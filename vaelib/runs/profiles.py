@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
-from pydantic import Field
+from pydantic import Field, create_model
 
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..paths import from_here
-from .settings import LikelihoodName, Settings, checked
+from .settings import RHA, Bank, Gaps, LikelihoodName, Network, Settings, Teacher, VAERun, checked
 
 
 class Protocol(NamedTuple):
@@ -49,8 +49,28 @@ NC_GRID = (1, 2, 4, 6, 8, 10, 16, 22, 32, 64, 128, 192, 256, 384, 448, 512)
 PATHS = ("teacher_from", "bank_from")  # of the settings below
 
 
-class Profile(Settings):
-    """A budget. Defaults are the paper's values; ``None`` means all images, or what Table 2 says of the data set."""
+# Settings that fill a record's field of the same name, after the prefix; range, default and description are the record's.
+FILLS: tuple[tuple[type[Settings], str, str], ...] = (
+    (Network, "", "latents hidden sigma mean mixtures rgb nc mz variant skip"),
+    (VAERun, "", "epochs batch_size lr lr_decay amp augment_probability"),
+    (RHA, "rha_", "source real_share"),
+    (Teacher, "teacher_", "width images batch_size microbatch lr lr_rampup lr_decay ema_halflife dropout"),
+    (Bank, "", "sampler shard_size"),
+    (Bank, "sampler_", "steps sigma_min sigma_max batch_size"),
+    (Gaps, "", "amortization_samples amortization_steps amortization_lr"),
+    (Gaps, "", "attack_restarts attack_gradient attack_start similarity reconstruction"),
+)
+_fields = {prefix + name: record.model_fields[name] for record, prefix, names in FILLS for name in names.split()}
+Filled = create_model(
+    "Filled", __base__=Settings, **{name: (field.annotation, field) for name, field in _fields.items()}
+)
+
+
+class Profile(Filled):
+    """A budget: what :data:`FILLS` lists, and what decides which runs there are.
+
+    Defaults are the paper's values; ``None`` means all images, or what Table 2 says of the data set.
+    """
 
     name: str = "paper"
     seeds: int = Field(3, ge=1, description="VAEs a method; seeds 0, 1, ...")
@@ -60,27 +80,11 @@ class Profile(Settings):
     source: str = Field("auto", description="which copy of the data set")
     # VAE
     architecture: Literal["auto", "fc", "residual"] = "auto"
-    latents: int = Field(16, ge=1)
-    hidden: int = Field(512, ge=1)
-    sigma: float = Field(0.03, gt=0)
-    mean: Literal["sigmoid", "linear"] = Field("sigmoid", description="of the Gaussian likelihood")
-    mixtures: int = Field(10, ge=1)
-    rgb: Literal["pixelcnnpp", "per_channel", "zhang2022"] = "pixelcnnpp"
-    nc: int = Field(256, ge=1, le=1024)
-    mz: int = Field(1, ge=1, le=64)
-    variant: str = "fig8"
-    skip: Literal["relu", "identity"] = "relu"
-    epochs: int = Field(1000, ge=1, description="effective epochs")
-    batch_size: int = Field(64, ge=1)
-    lr: float = Field(1e-3, gt=0)
-    lr_decay: float = Field(0.0, ge=0, le=1, description="share of the epochs, the last, in which lr falls to 0")
-    amp: bool = True
     evaluations: int = Field(100, ge=1, description="points of the ELBO curves, evenly spaced")
     early_evaluations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 2, 5), description="more of them, where curves bend, if there are ten points or more"
     )
     gap_points: int = Field(10, ge=1, description="points of the G_a and G_r curves")
-    augment_probability: float = Field(0.12, ge=0, le=1)
     # sweeps, on the residual network
     sweep_seeds: int = Field(1, ge=1, description="VAEs a point; the paper has one")
     latents_mz: int = Field(10, ge=1, le=64, description="Fig. 6: beside the base network's mz")
@@ -96,56 +100,35 @@ class Profile(Settings):
     teacher_fractions: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
         (10, 30, 50, 70, 90, 100), min_length=1, description="percent of D_train, Fig. 16"
     )
-    rha_source: Literal["posterior", "prior"] = "posterior"
-    rha_real_share: float = Field(0.5, ge=0, le=1)
     # teacher and bank
     teacher: Literal["small", "edm"] = "edm"
-    teacher_width: int = Field(128, ge=8)
-    teacher_images: int = Field(200_000_000, ge=1)
-    teacher_batch_size: int = Field(512, ge=1)
-    teacher_microbatch: int | None = Field(None, ge=1, description="images in a pass; at most batch / processes")
-    teacher_lr: float = Field(1e-3, gt=0)
-    teacher_lr_rampup: int = Field(10_000_000, ge=0)
-    teacher_lr_decay: int = Field(0, ge=0)
-    teacher_ema_halflife: int = Field(500_000, ge=1)
-    teacher_dropout: float = Field(0.13, ge=0, lt=1)
     teacher_from: str | None = Field(None, description="a teacher that others trained: a diffusers folder or a hub id")
     teacher_revision: str | None = Field(None, description="commit of that hub id")
     teacher_sha256: str | None = Field(None, description="of its weights")
     bank_from: str | None = Field(None, description="samples that others published, an .npz, in place of a teacher")
     k: int = Field(1000, ge=1, description="the bank holds k·n_train samples")
-    sampler: Literal["heun", "dpmpp_2m"] = "heun"
-    sampler_steps: int = Field(18, ge=2)
-    sampler_sigma_min: float = Field(0.002, gt=0)
-    sampler_sigma_max: float = Field(80.0, gt=0)
-    sampler_batch_size: int = Field(100, ge=1)
-    shard_size: int = Field(5_000, ge=1)
     binarize_bank: bool | None = Field(None, description="threshold the samples at 0.5; None: as the data are")
-    # laboratory
+    # ground truth
     plane_points: tuple[Annotated[int, Field(ge=10)], ...] = Field(
         (100, 300, 1_000), min_length=1, description="N of the letter S, Fig. 1 and Table 1; drawn: the second"
     )
     plane_seeds: int = Field(5, ge=1)
     plane_images: int = Field(512_000, ge=1, description="training points that its diffusion model sees")
+    plane_steps: int = Field(40, ge=2, description="Heun steps of its sampler")
+    plane_samples: int = Field(10_000, ge=100, description="of each distribution")
     repetitions: int = Field(20, ge=2, description="of each estimate whose truth is known")
     world_images: int = Field(100, ge=10, description="test images a repetition")
     bracket_images: int = Field(100, ge=2, description="whose log p(x) is bracketed, of each kind")
     bracket_draws: int = Field(5_000, ge=1, description="k of IWAE in a bracket")
     bracket_temperatures: int = Field(200, ge=2)
+    bracket_steps: int = Field(1_000, ge=1, description="of a climb towards q* in a bracket, at most")
     # gaps
     amortization_images: int | None = Field(None, ge=2)
-    amortization_samples: int = Field(2, ge=1)
-    amortization_steps: int = Field(1000, ge=1)
-    amortization_lr: float = Field(0.1, gt=0)
     attack_images: int | None = Field(None, ge=1)
-    attack_restarts: int = Field(10, ge=1)
     attack_steps: int | None = Field(None, ge=1)
     attack_radius: float | None = Field(None, gt=0)
-    attack_gradient: Literal["raw", "sign"] = "raw"
-    attack_start: Literal["kuzina2022", "projected"] = "kuzina2022"
-    similarity: Literal["kuzina2022", "kuzina2022_fixed", "wang2003_upsampled"] = "kuzina2022"
-    reconstruction: Literal["sample", "mean"] = "sample"
     # downstream tasks
+    path_pairs: int = Field(100, ge=2, description="test images between which latent paths are walked, in pairs")
     task_images: int | None = Field(None, ge=50, description="test images that are corrupted and classified")
     corruption_severity: int = Field(5, ge=1, le=5)
     sample_images: int | None = Field(
@@ -154,7 +137,7 @@ class Profile(Settings):
     inception_sha256: str = Field(
         "", description="of inception.safetensors in the data root: FID and IS beside proxies"
     )
-    # samples: their quality and the teacher's data sheet
+    # samples: their quality, alone and beside real images
     classifier_images: int = Field(
         50_000, ge=2, description="labelled images the proxies' classifier learns from, at most"
     )
@@ -174,6 +157,15 @@ class Profile(Settings):
     c2st_batch_size: int = Field(256, ge=2)
     c2st_lr: float = Field(1e-3, gt=0)
     c2st_decay: bool = Field(False, description="let it fall linearly to 0")
+
+    def changed(self, changes: Mapping[str, Any]) -> "Profile":
+        """Return the profile with some settings changed."""
+        return Profile(**self.model_dump() | dict(changes))
+
+    def values(self, record: type[Settings], prefix: str = "", **given: Any) -> dict[str, Any]:
+        """Return the values of a record's fields: those ``given``, and of the others what ``prefix`` + its name says here."""
+        own = {name: prefix + name for name in record.model_fields if prefix + name in Profile.model_fields}
+        return {name: getattr(self, setting) for name, setting in own.items()} | given
 
 
 def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:
@@ -203,7 +195,7 @@ def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str
     """
     budgets = _budgets()
     if name not in budgets:
-        raise VaelibError(f"profile = {name!r} is unknown; choose one of {', '.join(budgets)}")
+        raise unknown("profile =", name, budgets)
     values = {k: v for k, v in budgets[name].items() if not isinstance(v, dict)}
     for part in (variant.partition("_")[0], variant):
         values |= budgets[name].get(part) or {}

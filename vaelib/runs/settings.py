@@ -5,14 +5,14 @@ its :attr:`~Artifact.key` (a hash of its settings) names the whole history. Defa
 misspelt name is an error.
 """
 
-import difflib
 import hashlib
 import json
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import VaelibError
+from ..errors import VaelibError, hint
+from ..models import Likelihood, build_likelihood
 from ..models.vae import SMALLEST_SIGMA
 
 Method = Literal["normal", "dmaapx", "aug_tuned", "aug_naive", "held_out"]
@@ -23,6 +23,10 @@ class Settings(BaseModel):
     """A frozen record that refuses unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def only(self, names: str) -> dict[str, Any]:
+        """Return some fields by name, as keyword arguments."""
+        return {name: getattr(self, name) for name in names.split()}
 
 
 class Artifact(Settings):
@@ -101,6 +105,11 @@ class Network(Settings):
     mean: Literal["sigmoid", "linear"] = Field("sigmoid", description="of the Gaussian, from the decoder's output")
     mixtures: int = Field(10, ge=1, description="of the mixture of logistics")
 
+    def pixels(self) -> Likelihood:
+        """Return the likelihood of a pixel that the decoder's outputs are parameters of."""
+        options = {"gaussian": ("sigma", "mean"), "mol": ("mixtures", "rgb")}.get(self.likelihood, ())
+        return build_likelihood(self.likelihood, **{name: getattr(self, name) for name in options})
+
 
 class Teacher(Artifact):
     """A diffusion model fitted to D_train (Appendix D; EDM's settings for CIFAR-10 without augmentation)."""
@@ -128,7 +137,7 @@ class Teacher(Artifact):
 
 
 class Pretrained(Artifact):
-    """A diffusion model that others trained, named by the checksum of its weights; see :mod:`vaelib.runs.outside`."""
+    """A diffusion model that others trained, named by the checksum of its weights; see :mod:`vaelib.runs.external`."""
 
     kind: ClassVar[str] = "pretrained"
     model: str = Field(description="a hub id, or the name of a folder")
@@ -274,6 +283,12 @@ class Gaps(Artifact):
     reconstruction: Literal["sample", "mean"] = "sample"
     seed: int = 0
 
+    def attack(self) -> dict[str, Any]:
+        """Return what :func:`~vaelib.gaps.attack_encoder` takes of an attack."""
+        return {
+            name: getattr(self, f"attack_{name}") for name in ["restarts", "steps", "radius", "lr", "gradient", "start"]
+        }
+
 
 def plain_errors(error: ValidationError, allowed: list[str], what: str) -> VaelibError:
     """Return pydantic's complaint as one line: the setting, what is wrong, the nearest allowed name."""
@@ -281,9 +296,8 @@ def plain_errors(error: ValidationError, allowed: list[str], what: str) -> Vaeli
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(allowed))}"
-            lines.append(f"{name} is no setting of {what}; {hint}")
+            listed = f"; allowed: {', '.join(sorted(allowed))}"
+            lines.append(f"{name} is not a setting of {what}{hint(name, allowed) or listed}")
         elif name:
             lines.append(f"{name} = {item['input']!r}: {item['msg'].lower()}")
         else:  # a rule about several settings

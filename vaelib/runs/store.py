@@ -26,11 +26,12 @@ from torch import Tensor
 from .. import files, paths
 from ..errors import VaelibError
 from .lock import Lock
-from .origin import provenance
+from .provenance import provenance
 from .settings import Artifact
 
 MANIFEST = "manifest.json"
 SCRATCH = "checkpoint"
+TENSORS = "tensors.safetensors"
 CHECKED = 64 * 2**20  # bytes of an artifact that are worth a checksum whenever a process first reads it: 0.1 s
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
@@ -187,10 +188,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def folder_complaints(
-    folder: Path,
-    listed: dict[str, dict[str, Any]],
-    deep: bool = True,
-    digest: Callable[[Path], str] = files.sha256,
+    folder: Path, listed: dict[str, dict[str, Any]], deep: bool = True, digest: Callable[[Path], str] = files.sha256
 ) -> list[str]:
     """Return which of a manifest's files are missing, resized or (``deep``) altered."""
     wrong = []

@@ -45,7 +45,7 @@ def _teller(name: str, kind: str):
 def make_task(artifact: Artifact, store: Store, device: str, call: str, _: list) -> str:
     """Make one artifact; return its key."""
     device, report = _own_device(device), _teller(artifact.key, artifact.kind)
-    _attempt(store.log(artifact), call, lambda: make(artifact, store, device, report))
+    attempt(store.log(artifact), call, lambda: make(artifact, store, device, report))
     return artifact.key
 
 
@@ -53,12 +53,12 @@ def shard_task(bank: Bank, number: int, store: Store, device: str, call: str, _:
     """Sample one shard of a bank; return its number."""
     device, report = _own_device(device), _teller(f"{bank.key}/{number}", "bank")
     log = store.log(bank).with_suffix(f".{number}.log")
-    _attempt(log, call, lambda: make_shard(bank, number, store, device, report))
+    attempt(log, call, lambda: make_shard(bank, number, store, device, report))
     return number
 
 
-def _attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
-    """Do ``work``, once more if it fails for a reason that is not the user's to mend, and log what went wrong.
+def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
+    """Do ``work``, once more if it fails for a reason that is not the user's to fix, and log what went wrong.
 
     A worker that dies cannot tell, but the log then says that the work was begun: by the same ``call`` at most twice.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import files, rng
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..models.denoiser import EDMDenoiser
 from ..modes import evaluating
 from ..precision import require_finite
@@ -51,7 +51,7 @@ def sample_images(
     paper's, or ``dpmpp_2m``, which calls the network once a step. Raises VaelibError for another one, NonFinite.
     """
     if sampler not in SAMPLERS:
-        raise VaelibError(f"sampler = {sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
+        raise unknown("sampler =", sampler, SAMPLERS)
     device = torch.device(device) if device is not None else next(denoiser.parameters()).device
     shape = (channels, IMAGE_SIZE, IMAGE_SIZE)
     batches = []
@@ -117,7 +117,7 @@ class Bank:
         count = len(list(folder.glob("shard-*.npy")))
         shards = [read_shard(shard_path(folder, shard)) for shard in range(count)]
         if not shards or any(shard is None for shard in shards):
-            raise VaelibError(f"the bank {folder} has no images, or lacks a whole shard; fill it again to mend it")
+            raise VaelibError(f"the bank {folder} has no images, or lacks a whole shard; fill it again to fix it")
         self.shards: list[np.ndarray] = shards
         self.ends = np.cumsum([len(shard) for shard in shards])
 
@@ -129,7 +129,7 @@ class Bank:
         stop = len(self) if stop is None else stop
         if not 0 <= start < stop <= len(self):
             raise VaelibError(
-                f"images {start} to {stop} asked of a bank of {len(self):,}; enlarge the bank or ask for fewer"
+                f"images {start} to {stop} requested, {len(self):,} in the bank; enlarge the bank or ask for fewer"
             )
         parts = []
         for shard, end in zip(self.shards, self.ends.tolist(), strict=True):

@@ -57,13 +57,7 @@ def heun_sample(
 
 
 def flow_log_prob(
-    denoise: Denoise,
-    x: Tensor,
-    *,
-    steps: int = 20,
-    sigma_min: float = 0.002,
-    sigma_max: float = 80.0,
-    rho: float = 7.0,
+    denoise: Denoise, x: Tensor, *, steps: int = 20, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
 ) -> Tensor:
     """Return log p(x), (B,) nats, of what the probability-flow ODE generates (Song et al. 2021, Eq. 39).
 

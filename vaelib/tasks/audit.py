@@ -77,7 +77,7 @@ def neighbours(samples: Tensor, train: Tensor, test: Tensor) -> Neighbours:
 
 
 def summary(found: Neighbours, level: float = 0.01) -> dict[str, float]:
-    """Return the numbers of a data sheet.
+    """Return the numbers of an audit.
 
     ``too_near_train``: share of samples nearer to D_train than all but ``level`` of the test images are, so ``level`` is
     what chance gives; ``near_duplicates`` the same within the samples; ``copies_train``, ``copies_test`` and

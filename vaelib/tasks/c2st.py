@@ -77,6 +77,8 @@ def two_sample_test(network: nn.Module, real: Tensor, synthetic: Tensor) -> C2ST
 def split_sets(first: Tensor, n_train: int, n_test: int, seed: int, name: str) -> tuple[Tensor, Tensor]:
     """Return two disjoint random parts of one pool of images; raises VaelibError if it is too small."""
     if n_train + n_test > len(first):
-        raise VaelibError(f"{n_train:,} + {n_test:,} images asked of {len(first):,}; lower c2st_images or c2st_tested")
+        raise VaelibError(
+            f"{n_train:,} + {n_test:,} images requested, {len(first):,} available; lower c2st_images or c2st_tested"
+        )
     order = torch.randperm(len(first), generator=rng.generator(seed, "c2st", name))
     return first[order[:n_train]], first[order[n_train : n_train + n_test]]

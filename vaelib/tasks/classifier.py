@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from .. import rng
-from ..errors import NonFiniteLoss, VaelibError
+from ..errors import NonFiniteLoss, VaelibError, unknown
 from ..images import check_images, check_labels
 from ..models.weights import matched
 from ..modes import check_learning, evaluating
@@ -64,7 +64,7 @@ def build_network(name: str, channels: int, classes: int, seed: int = 0) -> nn.M
     max pooling goes. Raises VaelibError: unknown name, or torchvision missing.
     """
     if name not in ("small", "resnet18"):
-        raise VaelibError(f"network = {name!r} is unknown; choose small or resnet18")
+        raise unknown("network =", name, ("small", "resnet18"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "classifier"))
         if name == "small":

@@ -52,8 +52,9 @@ class PathStatistics(NamedTuple):
 
     Attributes:
         level: mean of L over α, nats; larger is "higher".
-        variation: Σ_i |L(α_{i+1}) - L(α_i)|, nats travelled from α = 0 to 1 on a grid of A points; smaller is smoother.
-        roughness: variation / (max L - min L), nats travelled for each nat of range; 1 for a monotone curve, so a
+        variation: Σ_i |L(α_{i+1}) - L(α_i)|, the total variation of log q from α = 0 to 1 on a grid of A points;
+            smaller is smoother.
+        roughness: variation / (max L - min L), total variation for each nat of range; 1 for a monotone curve, so a
             curve that is merely taller is not called rough.
         jitter: standard deviation of L over reconstructions of one z_α (root mean square over α), nats: the part of the
             variation that is pixel noise and no property of the line; NaN with one reconstruction.

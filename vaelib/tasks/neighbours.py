@@ -40,7 +40,9 @@ def nearest(queries: Tensor, pool: Tensor, k: int = 1, *, within: bool = False) 
     """
     there = len(pool) - within
     if k > there:
-        raise VaelibError(f"k = {k} neighbours asked of {max(there, 0)} images; give more images or a smaller k")
+        raise VaelibError(
+            f"k = {k} neighbours requested, {max(there, 0)} images available; give more images or a smaller k"
+        )
     check_finite(queries, pool)
     index = torch.empty(len(queries), dtype=torch.int64)
     for start, block in squared_distances(queries, pool):

@@ -7,18 +7,6 @@ from .rha import encoder_state, train_encoder
 from .vae import Epoch, VAEState, early_stopping_oracle, train_vae
 
 __all__ = [
-    "METHODS",
-    "DiffusionState",
-    "Epoch",
-    "MixedDistribution",
-    "Mollified",
-    "Mollify",
-    "Stream",
-    "TrainingDistribution",
-    "VAEState",
-    "early_stopping_oracle",
-    "encoder_state",
-    "train_denoiser",
-    "train_encoder",
-    "train_vae",
-]
+    "METHODS", "DiffusionState", "Epoch", "MixedDistribution", "Mollified", "Mollify", "Stream", "TrainingDistribution",
+    "VAEState", "early_stopping_oracle", "encoder_state", "train_denoiser", "train_encoder", "train_vae",
+]  # fmt: skip

@@ -1,13 +1,11 @@
 r"""What a VAE is trained on: the distributions of Eqs. (7)–(9), as endless streams of batches.
 
-===============  ======================================================  ==================
-method           ``x ~``                                                 pool
-===============  ======================================================  ==================
-``normal``       ``D_train`` (Eq. 7)                                     N real images
-``dmaapx``       ``p_DM(x')`` (Eq. 8), k·N samples kept                  kN bank images
-``aug_tuned``    ``p_aug(x'|x)`` (Eq. 9), Tables 9 and 10                N real images
-``aug_naive``    ``p_aug(x'|x)`` (Eq. 9), Table 8                        N real images
-===============  ======================================================  ==================
+| method        | ``x ~``                                   | pool           |
+| ------------- | ----------------------------------------- | -------------- |
+| ``normal``    | ``D_train`` (Eq. 7)                       | N real images  |
+| ``dmaapx``    | ``p_DM(x')`` (Eq. 8), k·N samples kept    | kN bank images |
+| ``aug_tuned`` | ``p_aug(x'\|x)`` (Eq. 9), Tables 9 and 10 | N real images  |
+| ``aug_naive`` | ``p_aug(x'\|x)`` (Eq. 9), Table 8         | N real images  |
 
 One stream serves all four: pass after pass over a shuffled pool, cut into batches of M. An *effective epoch* is N
 images whatever the pool's size (Sec. 5.1). This is Algorithm 2 with its index corrected: as printed,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import rng
-from ..errors import VaelibError
+from ..errors import VaelibError, unknown
 from ..images import check_form
 from ..models.vae import VAE
 from ..modes import evaluating
@@ -45,7 +45,7 @@ class HalfAsleep(Stream):
         self, vae: VAE, distribution: Stream, *, source: str = "posterior", real_share: float = 0.5, seed: int = 0
     ):
         if source not in SOURCES:
-            raise VaelibError(f"source = {source!r} of the decoder's samples is unknown; choose {' or '.join(SOURCES)}")
+            raise unknown("source of the decoder's samples =", source, SOURCES)
         self.vae, self.distribution, self.source, self.seed = vae, distribution, source, seed
         self.share, self.n_train = Share("real_share", real_share), distribution.n_train
 

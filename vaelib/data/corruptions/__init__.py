@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ... import rng
-from ...errors import VaelibError
+from ...errors import VaelibError, unknown
 from ...images import check_images
 from ..idx import broken
 from . import blurs, pixels, weather
@@ -81,7 +81,7 @@ CORRUPTIONS = tuple(TABLE)
 
 def _check(name: str, severity: int) -> None:
     if name not in TABLE:
-        raise VaelibError(f"corruption = {name!r} is unknown; choose one of {', '.join(CORRUPTIONS)}")
+        raise unknown("corruption =", name, CORRUPTIONS)
     if severity not in range(1, 6):
         raise VaelibError(f"severity = {severity} must be 1, 2, 3, 4 or 5; the paper's is 5")
 

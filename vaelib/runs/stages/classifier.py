@@ -1,28 +1,44 @@
 """The proxies' classifier: trained on labelled images, kept with what it got right."""
 
+from typing import ClassVar
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ... import files, rng
-from ...data import load_dataset
-from ...errors import VaelibError
 from ...models.weights import load_weights
 from ...tasks import FitState, SmallClassifier, fit, logits_of
-from ..evaluations import Classifier
-from ..settings import Data
+from ..cost.work import CLASSIFIED, Work
+from ..kinds import makes
+from ..settings import Artifact, Data
 from ..store import Store, load_tensors, save_tensors
 from .context import Context
+from .data import beside_train
+
+
+class Classifier(Artifact):
+    """A small classifier of a data set's classes, the feature space of proxy-FID and its kin.
+
+    It learns from labelled training images *beside* D_train, so that D_train, D_test and samples are equally new to it.
+    With ``images`` = 0, where fewer than N are left beside D_train, from D_train itself; the record tells.
+    """
+
+    kind: ClassVar[str] = "classifier"
+    data: Data
+    images: int = Field(0, ge=0, description="labelled training images beside D_train; 0: D_train")
+    width: int = Field(16, ge=1, description="channels of the first convolution; 8 times as many features")
+    images_seen: int = Field(1_000_000, ge=1)
+    batch_size: int = Field(64, ge=2)
+    lr: float = Field(0.02, gt=0, description="at the start; it falls linearly to 0")
+    seed: int = 0
 
 
 def labelled_images(data: Data, count: int, context: Context) -> tuple[Tensor, Tensor]:
     """Return ``count`` training images beside D_train and their labels; for 0 those of D_train."""
     if not count:
         return context.split(data, "train"), context.split(data, "train_labels")
-    sizes = {"n_train": data.n_train, "n_test": data.n_test, "held_out": count}
-    loaded = load_dataset(data.place, **sizes, seed=data.seed, source=data.source)
-    if not torch.equal(loaded.train, context.split(data, "train").cpu()):
-        raise VaelibError(f"dataset = {data.name}: its files are not those it was prepared from; restore them")
-    return loaded.held_out, loaded.held_out_labels
+    return beside_train(data, count, context)
 
 
 def build_small(settings: Classifier, classes: int) -> SmallClassifier:
@@ -32,6 +48,7 @@ def build_small(settings: Classifier, classes: int) -> SmallClassifier:
         return SmallClassifier(settings.data.channels, classes, settings.width)
 
 
+@makes(Classifier, work=lambda classifier: Work(core=classifier.images_seen / CLASSIFIED))
 def make_classifier(settings: Classifier, context: Context) -> None:
     """Train; write the weights and ``scores.json``: accuracy on D_test, images learned from, classes."""
     images, labels = labelled_images(settings.data, settings.images, context)

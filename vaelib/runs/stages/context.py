@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,24 @@ class Context:
         path = self.folder / SCRATCH / "state.safetensors"
         return self._trusted(path, lambda: load_tensors(path, "cpu")) if path.exists() else None
 
-    def keep(self, name: str, rows: list[dict[str, Any]]) -> None:
+    def measure(self, parts: Sequence[Any], rows_of: Callable[[Any], Iterable[dict[str, Any]]]) -> None:
+        """Write ``rows.json``, the rows of each of ``parts``; the finished ones are kept, so a killed run goes on from there.
+
+        JSON has no infinity: a number that is not finite is written as None, which a table shows as NaN.
+        """
+        found = self.kept("rows.json")
+        for number, part in enumerate(parts):
+            if number >= len(found):
+                found.append([{name: _finite(value) for name, value in row.items()} for row in rows_of(part)])
+                self.keep("rows.json", found)
+            self.report((number + 1) / len(parts), f"part {number + 1}")
+        files.write_json(self.folder / "rows.json", [row for rows in found for row in rows])
+
+    def keep(self, name: str, rows: list[Any]) -> None:
         """Keep what was measured so far."""
         files.write_json(self.folder / SCRATCH / name, {"rows": rows, "sha256": _digest(rows)})
 
-    def kept(self, name: str) -> list[dict[str, Any]]:
+    def kept(self, name: str) -> list[Any]:
         """Return what was measured before this process began; empty if nothing was, or nothing that can be trusted."""
         path = self.folder / SCRATCH / name
 
@@ -84,6 +98,10 @@ class Context:
             if self.lead:
                 path.unlink()
             return None
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _digest(rows: Any) -> str:

@@ -17,6 +17,8 @@ from ...data import load_dataset
 from ...data.datasets import DATASETS
 from ...data.identity import dataset_tag
 from ...errors import VaelibError
+from ..cost.work import PIXELS
+from ..kinds import makes
 from ..settings import Data, HeldOut
 from .context import Context
 
@@ -78,15 +80,8 @@ def _published(name: str, n_train: int | None, n_test: int | None, seed: int, so
     """Return a data set that is not here as it was published."""
     train, test, channels = PUBLISHED[name]
     sizes = {"n_train": min(n_train or train, train), "n_test": min(n_test or test, test)}
-    return Data(
-        name=name,
-        **sizes,
-        seed=seed,
-        source=source,
-        label="not here yet, size as published",
-        channels=channels,
-        digest="",
-    )
+    about = {"label": "not here yet, size as published", "channels": channels, "digest": ""}
+    return Data(name=name, **sizes, seed=seed, source=source, **about)
 
 
 def _resolve(name: str, n_train: int | None, n_test: int | None, seed: int, source: str, download: bool = True) -> Data:
@@ -135,34 +130,29 @@ def _training_images(data: Data, download: bool = True) -> int:
     return len(load_dataset(data.place, n_test=1, seed=data.seed, source=data.source, download=download).train)
 
 
+@makes(Data, size=lambda data: (data.n_train + data.n_test) * PIXELS * data.channels)
 def make_data(settings: Data, context: Context) -> None:
     """Write the splits as ``.npy`` files."""
     loaded = load_dataset(
         settings.place, n_train=settings.n_train, n_test=settings.n_test, seed=settings.seed, source=settings.source
     )
-    arrays = {
-        "train": loaded.train,
-        "test": loaded.test,
-        "train_labels": loaded.train_labels,
-        "test_labels": loaded.test_labels,
-    }
+    arrays = {name: getattr(loaded, name) for name in ("train", "test", "train_labels", "test_labels")}
     if _digest(list(arrays.values())) != settings.digest:
         raise VaelibError(f"dataset = {settings.name}: its files changed while it was read; run again")
     for split, tensor in arrays.items():
         files.write_array(context.folder / f"{split}.npy", tensor.numpy())
 
 
-def make_held_out(settings: HeldOut, context: Context) -> None:
-    """Write real training images that D_train does not hold."""
-    data = settings.data
-    loaded = load_dataset(
-        data.place,
-        n_train=data.n_train,
-        n_test=data.n_test,
-        held_out=settings.size,
-        seed=data.seed,
-        source=data.source,
-    )
+def beside_train(data: Data, count: int, context: Context) -> tuple[Tensor, Tensor]:
+    """Return ``count`` real training images that D_train does not hold, and their labels."""
+    sizes = {"n_train": data.n_train, "n_test": data.n_test, "held_out": count}
+    loaded = load_dataset(data.place, **sizes, seed=data.seed, source=data.source)
     if not torch.equal(loaded.train, context.split(data, "train").cpu()):
         raise VaelibError(f"dataset = {data.name}: its files are not those it was prepared from; restore them")
-    files.write_array(context.folder / "images.npy", loaded.held_out.numpy())
+    return loaded.held_out, loaded.held_out_labels
+
+
+@makes(HeldOut, size=lambda real: real.size * PIXELS * real.data.channels)
+def make_held_out(settings: HeldOut, context: Context) -> None:
+    """Write real training images that D_train does not hold."""
+    files.write_array(context.folder / "images.npy", beside_train(settings.data, settings.size, context)[0].numpy())

@@ -10,8 +10,10 @@ from ...data.splits import stratified
 from ...models.denoiser import EDMDenoiser, build_denoiser
 from ...models.pretrained import VPDenoiser, load_pretrained
 from ...models.weights import load_weights
-from ...samplers.bank import fill_bank
+from ...samplers.bank import fill_bank, network_calls
 from ...training.diffusion import DiffusionState, train_denoiser
+from ..cost.work import KERNELS, PIXELS, Work, teacher_macs, teacher_parameters
+from ..kinds import makes
 from ..settings import Bank, Pretrained, Teacher
 from ..store import Store, load_tensors, save_tensors
 from .context import Context
@@ -46,6 +48,12 @@ def _training_images(settings: Teacher, context: Context) -> Tensor:
     return images[torch.from_numpy(chosen).to(images.device)]
 
 
+def teacher_work(teacher: Teacher) -> Work:
+    steps = teacher.images / teacher.batch_size
+    return Work(training=6 * teacher_macs(teacher) * teacher.images, kernels=3 * steps * KERNELS["unet"])
+
+
+@makes(Teacher, work=teacher_work, size=lambda teacher: 4 * teacher_parameters(teacher))
 def make_teacher(settings: Teacher, context: Context) -> None:
     """Train the denoiser; keep the moving average of its weights."""
     denoiser = build_teacher(settings).to(context.device)
@@ -58,16 +66,9 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         denoiser,
         _training_images(settings, context),
         n_images=settings.images,
-        batch_size=settings.batch_size,
-        microbatch=settings.microbatch,
-        lr=settings.lr,
-        lr_rampup=settings.lr_rampup,
-        lr_decay=settings.lr_decay,
-        ema_halflife=settings.ema_halflife,
-        seed=settings.seed,
-        amp=settings.amp,
         state=state,
         device=context.device,
+        **settings.only("batch_size microbatch lr lr_rampup lr_decay ema_halflife seed amp"),
     )
     for images, loss in loop:
         losses.append([images, loss])
@@ -98,21 +99,21 @@ def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
         context.folder,
         teacher,
         settings.size,
-        shard_size=settings.shard_size,
         shards=shards,
         channels=settings.teacher.channels,
-        seed=settings.seed,
-        sampler=settings.sampler,
-        steps=settings.steps,
-        sigma_min=settings.sigma_min,
-        sigma_max=settings.sigma_max,
-        batch_size=settings.batch_size,
-        binarize=settings.binarize,
         device=context.device,
+        **settings.only("shard_size seed sampler steps sigma_min sigma_max batch_size binarize"),
     ):
         context.report(done / total, f"{done:,} images")
 
 
+def bank_work(bank: Bank) -> Work:
+    calls = network_calls(bank.sampler, bank.steps)
+    kernels = calls * bank.size / bank.batch_size * KERNELS["unet"]
+    return Work(sampling=2.0 * teacher_macs(bank.teacher) * bank.size * calls, kernels=kernels)
+
+
+@makes(Bank, work=bank_work, size=lambda bank: bank.size * PIXELS * bank.teacher.channels)
 def make_bank(settings: Bank, context: Context) -> None:
     """Fill whatever shards are missing."""
     fill_shards(settings, context, list(range(settings.shards)))

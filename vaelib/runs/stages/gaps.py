@@ -5,17 +5,24 @@ every test image costs next to nothing, and what an image's bounds have to do wi
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from ... import files, gaps
 from ...errors import VaelibError
 from ...models import VAE
-from ..evaluations import Gap, Remeasured
+from ..cost.work import Work, vae_work
+from ..kinds import makes
 from ..settings import Gaps
 from .context import Context
 from .vae import load_vae, mean_and_error
+
+Gap = Literal["amortization", "robustness"]
+BOTH: tuple[Gap, ...] = ("amortization", "robustness")
+CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000
+
+SCORING = 0.8  # decodings a step that select the best posterior: 16 every 20 steps
 
 FEWEST_REGRESSED = 10  # from fewer images no slope is estimated
 
@@ -62,15 +69,9 @@ def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dic
         images,
         labels,
         n_images=settings.attack_images,
-        restarts=settings.attack_restarts,
-        steps=settings.attack_steps,
-        radius=settings.attack_radius,
-        lr=settings.attack_lr,
-        gradient=settings.attack_gradient,
-        start=settings.attack_start,
         variant=settings.similarity,
-        reconstruction=settings.reconstruction,
-        seed=settings.seed,
+        **settings.attack(),
+        **settings.only("reconstruction seed"),
     )
     return {
         "input_similarity": mean_and_error(attacked.input_similarity),
@@ -81,17 +82,21 @@ def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dic
     }
 
 
-def _measure(
-    settings: Gaps, context: Context, epoch: int, which: tuple[Gap, ...] = ("amortization", "robustness")
-) -> list[dict[str, Any]]:
+def measured_vae(settings: Gaps, context: Context, epoch: int | None = None) -> VAE:
+    """Return the VAE as it was after ``epoch`` (default: the last), its σ no smaller than the settings allow."""
+    vae = load_vae(settings.vae, context.store, epoch, context.device)
+    vae.smallest_sigma = settings.sigma_floor
+    return vae
+
+
+def measure(settings: Gaps, context: Context, epoch: int, which: tuple[Gap, ...] = BOTH) -> list[dict[str, Any]]:
     """Return the rows of one snapshot's curve: the gaps ``which`` and what belongs to them.
 
     Raises:
         VaelibError: a value that is not finite, with the settings to lower.
     """
     test, labels = context.split(settings.vae.data, "test"), context.split(settings.vae.data, "test_labels")
-    vae = load_vae(settings.vae, context.store, epoch, context.device)
-    vae.smallest_sigma = settings.sigma_floor
+    vae = measured_vae(settings, context, epoch)
     measured: dict[str, tuple[float, float]] = {}
     if "amortization" in which:
         chosen = gaps.stratified(labels, settings.amortization_images or len(test), settings.seed)
@@ -105,20 +110,25 @@ def _measure(
     return [{"effective_epoch": epoch, "quantity": q, "value": v, "se": se} for q, (v, se) in measured.items()]
 
 
-def make_remeasured(settings: Remeasured, context: Context) -> None:
-    """Measure some gaps at the VAE's last snapshot."""
-    files.write_json(
-        context.folder / "curve.json", _measure(settings, context, settings.vae.snapshots[-1], settings.gaps)
-    )
+def gaps_work(gaps: Gaps, measured: tuple[Gap, ...] = BOTH, snapshots: int | None = None) -> Work:
+    """Return ELBO* (two passes of the decoder a sample and step) and the attack (two of the encoder)."""
+    snapshots = snapshots or len(gaps.vae.snapshots)
+    climb = min(CLIMB, gaps.amortization_steps) if "amortization" in measured else 0
+    decoded = (gaps.amortization_images or gaps.vae.data.n_test) * climb * (2 * gaps.amortization_samples + SCORING)
+    decoded *= gaps.amortization_starts
+    steps = gaps.attack_steps if "robustness" in measured else 0
+    encoded = 2 * gaps.attack_images * gaps.attack_restarts * steps
+    return vae_work(gaps.vae, snapshots * encoded, snapshots * decoded, snapshots * (climb + steps))
 
 
+@makes(Gaps, work=gaps_work)
 def make_gaps(settings: Gaps, context: Context) -> None:
     """Measure G_a and G_r at each of the VAE's snapshots."""
     curve = context.kept("curve.json")
     done = {row["effective_epoch"] for row in curve}
     for count, epoch in enumerate(settings.vae.snapshots, 1):
         if epoch not in done:
-            curve += _measure(settings, context, epoch)
+            curve += measure(settings, context, epoch)
             context.keep("curve.json", curve)
         context.report(count / len(settings.vae.snapshots), f"epoch {epoch}")
     files.write_json(context.folder / "curve.json", curve)

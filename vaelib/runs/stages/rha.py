@@ -1,11 +1,18 @@
 """Reverse Half Asleep: going on with the encoder alone (Fig. 5)."""
 
 from ...training.rha import encoder_state, train_encoder
+from ..cost.work import vae_parameters
+from ..kinds import makes
 from ..settings import RHA
 from .context import Context
-from .vae import evaluation_sets, follow, load_vae, training_distribution
+from .vae import evaluation_sets, follow, load_vae, training_distribution, training_work
 
 
+@makes(
+    RHA,
+    work=lambda rha: training_work(rha.vae, rha.epochs - rha.start, len(rha.evaluations)),
+    size=lambda rha: 4 * vae_parameters(rha.vae.network, rha.vae.data.channels),
+)
 def make_rha(settings: RHA, context: Context) -> None:
     """Train the encoder of a half-trained VAE on real images and its decoder's samples; score as for a VAE."""
     run = settings.vae
@@ -15,13 +22,8 @@ def make_rha(settings: RHA, context: Context) -> None:
     loop = train_encoder(
         state,
         distribution,
-        epochs=settings.epochs,
-        batch_size=run.batch_size,
-        lr_decay=run.lr_decay,
-        seed=settings.seed,
-        source=settings.source,
-        real_share=settings.real_share,
-        amp=run.amp,
+        **settings.only("epochs seed source real_share"),
+        **run.only("batch_size lr_decay amp"),
     )
     follow(
         context,

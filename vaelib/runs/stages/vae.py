@@ -10,12 +10,14 @@ from torch import Tensor
 from ... import files, gaps, rng
 from ...data import augmentation
 from ...errors import VaelibError
-from ...models import VAE, FullyConnectedVAE, ResidualVAE, build_likelihood
+from ...models import VAE, FullyConnectedVAE, ResidualVAE
 from ...models.weights import load_weights
 from ...samplers.bank import Bank as BankImages
 from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
 from ...training.mollify import Mollified, Mollify
 from ...training.vae import Epoch, VAEState, train_vae
+from ..cost.work import Work, vae_parameters, vae_work
+from ..kinds import makes
 from ..settings import Network, VAERun
 from ..store import Store, load_array, load_tensors, save_tensors
 from .context import Context
@@ -23,11 +25,7 @@ from .context import Context
 
 def build_vae(network: Network, channels: int, seed: int = 0) -> VAE:
     """Return an untrained VAE; its weights are a function of the seed."""
-    options = {
-        "gaussian": {"sigma": network.sigma, "mean": network.mean},
-        "mol": {"mixtures": network.mixtures, "rgb": network.rgb},
-    }
-    likelihood = build_likelihood(network.likelihood, **options.get(network.likelihood, {}))
+    likelihood = network.pixels()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "vae"))
         if network.architecture == "fc":
@@ -137,20 +135,23 @@ def follow(
     files.write_json(context.folder / "curve.json", curve)
 
 
+def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
+    n, test = run.data.n_train, run.data.n_test
+    passes = 3 * epochs * n + evaluations * (test + n * (1 if run.method == "normal" else 2))
+    return vae_work(run, passes, passes, epochs * n / run.batch_size)
+
+
+@makes(
+    VAERun,
+    work=lambda run: training_work(run, run.epochs, len(run.evaluations)),
+    size=lambda run: 4 * vae_parameters(run.network, run.data.channels) * len(run.snapshots),
+)
 def make_vae(settings: VAERun, context: Context) -> None:
     """Train; score D_train, D_test and the training distribution at ``evaluations``; keep weights at ``snapshots``."""
     vae = build_vae(settings.network, settings.data.channels, settings.seed).to(context.device)
     state = VAEState(vae, settings.lr)
     distribution = training_distribution(settings, context)
-    loop = train_vae(
-        state,
-        distribution,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        lr_decay=settings.lr_decay,
-        seed=settings.seed,
-        amp=settings.amp,
-    )
+    loop = train_vae(state, distribution, **settings.only("epochs batch_size lr_decay seed amp"))
     follow(
         context,
         state,

@@ -1,0 +1,141 @@
+"""Explorers without a kernel: the pictures of every stop and a range input.
+
+A twin is written by a run (``build/<profile>/twins/<name>.json``: pictures and labels, nothing executable), then shown by
+the report beside the figure of the same name, and by the notebook that made it. Nothing is fetched from anywhere.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+from torch import Tensor
+
+from ... import paths
+from ...errors import VaelibError
+from ...files import read_json, write_json
+from ...images import as_float
+from ...models import VAE
+from ...runs import Experiment
+from ...tasks.interpolation import interpolate
+from ..publish import stem
+from ..trained import load_test_set
+from .frames import AttackPicture, MovingPicture, PathPicture, TraversalPicture, informative_latents
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parents[1]), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+QUALITY = 85  # of the frames (WebP)
+TRAVERSAL = ".traversal"  # ends the name of a figure's second slider
+
+
+class Twin(NamedTuple):
+    """Frames as base64 WebP, the last slider's stops fastest.
+
+    Attributes:
+        axes: the sliders, (name, labels of the stops) each.
+        start: a stop's number for each slider, shown first.
+        frames: one picture for each combination of stops.
+        width: of a picture, in CSS pixels.
+    """
+
+    axes: list[tuple[str, list[str]]]
+    start: list[int]
+    frames: list[str]
+    width: int
+    caption: str
+
+    @property
+    def shown(self) -> int:
+        """Return the number of the frame shown first."""
+        place = 0
+        for (_, stops), start in zip(self.axes, self.start, strict=True):
+            place = place * len(stops) + start
+        return place
+
+    def _repr_html_(self) -> str:
+        return str(TEMPLATES.get_template("twin.html").module.twin(self))
+
+
+def twin_of(picture: MovingPicture, caption: str) -> Twin:
+    """Return every place of a picture as a twin."""
+    frames = []
+    for image in picture.frames():
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", quality=QUALITY, method=2)
+        frames.append(base64.b64encode(buffer.getvalue()).decode())
+    axes = [(name, list(stops)) for name, stops in picture.axes]
+    return Twin(axes, list(picture.start), frames, image.width, caption)
+
+
+def twins_folder(profile: str) -> Path:
+    """Return ``build/<profile>/twins``."""
+    return paths.build_root() / profile / "twins"
+
+
+def keep(twin: Twin, profile: str, name: str) -> Twin:
+    """Write a twin for the report, under the name of the figure it stands beside, and return it."""
+    write_json(twins_folder(profile) / f"{name}.json", twin._asdict())
+    return twin
+
+
+def read_twin(path: Path) -> Twin:
+    """Read what :func:`keep` wrote.
+
+    Raises:
+        VaelibError: it is something else.
+    """
+    try:
+        twin = Twin(**read_json(path))
+        whole = math.prod(len(stops) for _, stops in twin.axes) == len(twin.frames) > twin.shown >= 0
+        for frame in twin.frames:
+            base64.b64decode(frame, validate=True)
+    except (ValueError, TypeError) as error:
+        raise VaelibError(f"{path.name} is no readable twin ({error}); delete it and run its notebook again") from None
+    if not whole:
+        raise VaelibError(f"{path.name} has not one frame for each stop; delete it and run its notebook again")
+    return twin
+
+
+def interpolation_twin(
+    experiment: Experiment, vaes: Mapping[str, VAE], pair: Sequence[int], *, alphas: int = 21, samples: int = 4
+) -> Twin:
+    """Return, and keep for the report, the slider of Fig. 3 between two test images, given by number."""
+    images, _ = load_test_set(experiment)
+    path = {
+        name: interpolate(vae, images[pair[0]], images[pair[1]], alphas=alphas, samples=samples)
+        for name, vae in vaes.items()
+    }
+    caption = f"Drag α: E[x|z] between test images {pair[1]} (α = 0) and {pair[0]} (α = 1), and log q with a marker."
+    return keep(twin_of(PathPicture(path), caption), experiment.profile.name, f"fig03_{stem(experiment)}")
+
+
+def traversal_twin(
+    experiment: Experiment, vaes: Mapping[str, VAE], index: int, *, latents: int = 6, stops: int = 13
+) -> Twin:
+    """Return, and keep for the report beside Fig. 3, one test image's most informative latents, moved one at a time."""
+    images, _ = load_test_set(experiment)
+    orders = {name: informative_latents(vae, images[:12])[:latents] for name, vae in vaes.items()}
+    picture = TraversalPicture(vaes, images[index], orders, stops=stops)
+    caption = (
+        f"Choose a latent of test image {index}, by its rank in KL to the prior, and drag z: E[x|z] with all other latents "
+        "kept, and where q(z|x) lies."
+    )
+    return keep(twin_of(picture, caption), experiment.profile.name, f"fig03_{stem(experiment)}{TRAVERSAL}")
+
+
+def attack_twin(
+    vaes: Mapping[str, VAE], images: Tensor, index: int, profile: str, name: str, *, steps: int = 50, **options
+) -> Twin:
+    """Return, and keep for the report as ``name``, the attack on one of ``images`` by radius δ and number of steps."""
+    radii = [0.0, 0.02, 0.05, 0.1, 0.15, 0.2]
+    picture = AttackPicture(
+        vaes, as_float(images[index]), radii=radii, steps=steps, every=max(1, steps // 5), index=index, **options
+    )
+    caption = (
+        f"Drag δ and the steps: test image {index} under attack (Eq. 10), its reconstructions, and MS-SSIM of both."
+    )
+    return keep(twin_of(picture, caption), profile, name)

@@ -1,0 +1,148 @@
+"""A figure on its way to disk: what it is called, what stands in its footer and across it, and the record beside it.
+
+Beside ``<name>.png`` and ``<name>.svg`` lies ``<name>.json``: study, setting, caption, alternative text, keys of the runs,
+table, command and commit. The report reads these records; no code takes a file name apart.
+"""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .. import paths
+from ..files import write_atomic, write_json
+from ..runs.experiments import Experiment
+from ..runs.profiles import protocol
+from ..runs.provenance import commit
+from .canvas import STYLE, ReportFigure
+from .reference import LIKELIHOODS, NAMES, SWEEP_SETTING
+from .study import Figure as Shown
+
+
+def figures_folder(profile: str) -> Path:
+    """Return ``build/<profile>/figures``."""
+    return paths.build_root() / profile / "figures"
+
+
+def stem(experiment: Experiment) -> str:
+    """Return the data set's part of a file name; a likelihood that is not the default for it is named too."""
+    name = Path(experiment.dataset).stem
+    default = experiment.likelihood == protocol(experiment.dataset).likelihood
+    return name if default else f"{name}_{experiment.likelihood}"
+
+
+def command(study: str, profile: str, place: str, likelihood: str) -> str:
+    """Return the command that makes the runs of a study."""
+    return f"vaelib run {study} --profile {profile} --dataset {shlex.quote(place)} --likelihood {likelihood}"
+
+
+def stamp(profile: str) -> str | None:
+    """Return what is printed across figures of the smoke profile."""
+    return "smoke: no claim" if profile == "smoke" else None
+
+
+def title(experiment: Experiment) -> str:
+    """Return a figure's title: the data set and its likelihood."""
+    name = NAMES.get(experiment.dataset, Path(experiment.dataset).stem)
+    return f"{name}, {LIKELIHOODS[experiment.likelihood]} likelihood"
+
+
+def sheet(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
+    """Return what every figure of an experiment has: its title (``about`` in place of it), its footer, its stamp."""
+    return {"title_note": about or title(experiment), "footer": footer, "stamp": stamp(experiment.profile.name)}
+
+
+def as_in_paper(experiment: Experiment) -> bool:
+    """Return True if an experiment has the setting of the paper's sweeps and about its scale, so that numbers compare."""
+    return experiment.profile.name in ("gpu", "paper") and (experiment.dataset, experiment.likelihood) == SWEEP_SETTING
+
+
+def source_line(experiment: Experiment, *facts: str) -> str:
+    """Return the footer of a figure that shows images: profile, data, what else there is to say, commit."""
+    data = experiment.data
+    about = [f"profile {experiment.profile.name}", data.label, f"{data.n_train:,} training images"]
+    return " · ".join([*about, *facts, f"commit {commit()[:10]}"])
+
+
+def provenance_line(
+    gaps: pd.DataFrame,
+    *,
+    profile: str,
+    code: str | None = None,
+    alone: str = "one run: no band",
+    shown: str = "line: mean, band: min to max",
+) -> str:
+    """Return the footer of a figure: profile, data source, n_train, n_test, seeds, what lines and bands are, commit.
+
+    ``alone`` is what is said of a single seed, ``shown`` of several; ``code`` is a commit, this one by default.
+    """
+    seeds = sorted(int(seed) for seed in set(gaps["seed"]))
+    run = (
+        f"{seeds[0]}\N{EN DASH}{seeds[-1]}"
+        if len(seeds) > 1 and seeds[-1] - seeds[0] == len(seeds) - 1
+        else ", ".join(map(str, seeds))
+    )
+    sources = "; ".join(dict.fromkeys(gaps["source"].astype(str)))
+    parts = [f"profile {profile}", sources]
+    parts.append(f"{int(gaps['n_train'].max()):,} training and {int(gaps['n_test'].max()):,} test images")
+    parts.append(f"seeds {run} ({shown})" if len(seeds) > 1 else f"seed {run} ({alone})")
+    code = commit() if code is None else code
+    parts += [f"commit {code[:10]}"] if code else []
+    return " · ".join(parts)
+
+
+def save_figure(fig: Figure, folder: Path, name: str) -> list[Path]:
+    """Write ``name.png`` (200 dpi) and ``name.svg`` into ``folder``, whole or not at all, the same bytes each time."""
+    paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "svg")]
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    with mpl.rc_context(fname=STYLE):
+        for path in paths:
+            kind = path.suffix[1:]
+            write_atomic(path, lambda part, kind=kind: fig.savefig(part, format=kind, metadata=metadata[kind]))
+    return paths
+
+
+def publish(figure: ReportFigure, shown: Shown, experiment: Experiment) -> ReportFigure:
+    """Save an experiment's figure with its record, under a name that no other setting has, and return it."""
+    place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
+    keys = [run.key for run in experiment.runs]
+    making = command(experiment.name, experiment.profile.name, experiment.data.place, experiment.likelihood)
+    return publish_alone(
+        figure, shown, experiment.profile.name, experiment.name, stem(experiment), runs=keys, making=making, **place
+    )
+
+
+def publish_alone(
+    figure: ReportFigure,
+    shown: Shown,
+    profile: str,
+    study: str,
+    tag: str = "",
+    *,
+    dataset: str = "",
+    likelihood: str = "",
+    runs: Sequence[str] = (),
+    making: str = "",
+) -> ReportFigure:
+    """Save a figure that no single experiment stands behind with its record and return it; ``tag`` ends its name."""
+    name, folder = "_".join(filter(None, [shown.name, tag])), figures_folder(profile)
+    save_figure(figure, folder, name)
+    record = {
+        "figure": shown.name,
+        "study": study,
+        "profile": profile,
+        "dataset": dataset,
+        "likelihood": likelihood,
+        "headline": shown.headline,
+        "caption": shown.caption,
+        "alt": figure.words(),
+        "table": shown.table,
+        "runs": list(runs),
+        "command": making,
+        "commit": commit(),
+    }
+    write_json(folder / f"{name}.json", record)
+    return figure

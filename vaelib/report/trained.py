@@ -1,0 +1,46 @@
+"""What drawing reads from the store: an experiment's test images and its trained VAEs."""
+
+import shlex
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import VaelibError
+from ..models import VAE
+from ..runs import Experiment, Store, load_vae
+from ..runs.stages.context import pick_device
+from ..runs.store import load_array
+from .canvas import LABELS
+
+
+def load_test_set(experiment: Experiment) -> tuple[Tensor, Tensor]:
+    """Return the experiment's test images, (N, C, 32, 32) uint8, and their labels."""
+    folder = Store().require(experiment.data)
+    images, labels = (np.array(load_array(folder / f"{name}.npy")) for name in ("test", "test_labels"))
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def trained_vaes(
+    experiment: Experiment, seed: int = 0, device: str = "auto", methods: Sequence[str] | None = None
+) -> dict[str, VAE]:
+    """Return the trained VAE of each series (or of ``methods``), read from the store; nothing is trained here.
+
+    Of several VAEs of a series and seed it is the first one: the sensitivity panel trains some again under another setting.
+
+    Raises:
+        VaelibError: one is not there yet, with the command that makes it.
+    """
+    store, vaes = Store(), {}
+    for point in experiment.points:
+        if point.vae.seed == seed and point.series not in vaes and (methods is None or point.series in methods):
+            if not store.has_manifest(point.vae):
+                command = f"vaelib run {experiment.name} --profile {experiment.profile.name}"
+                command += f" --dataset {shlex.quote(experiment.data.place)} --likelihood {experiment.likelihood}"
+                raise VaelibError(
+                    f"{LABELS.get(point.series, point.series)}, seed {seed}, is not in the store: run `{command}` (with your "
+                    "overrides as --set name=value), or the notebook's own cells above"
+                )
+            vaes[point.series] = load_vae(point.vae, store, device=pick_device(device))
+    return vaes

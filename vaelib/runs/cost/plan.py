@@ -1,0 +1,170 @@
+"""What a profile would cost before anything is made: runs, FLOPs, bytes and time, by figure and in all.
+
+A run that several figures share counts in each of them and once in the total.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ...errors import VaelibError
+from ...progress import duration
+from ..engine import all_artifacts, path_lengths
+from ..settings import Artifact, Bank
+from ..stages.data import reading_once
+from ..store import Store
+from .price import Machine
+from .work import size, work
+
+
+class Cost(NamedTuple):
+    """What some runs cost on a machine.
+
+    Attributes:
+        runs, made: artifacts in all, and those already in the store.
+        flops, bytes: of all of them.
+        work_seconds: of what is left, on one core or GPU.
+        seconds: of what is left, on the whole machine: work shared out, but no shorter than the longest chain of runs.
+    """
+
+    runs: int
+    made: int
+    flops: float
+    bytes: int
+    work_seconds: float
+    seconds: float
+
+
+class Plan(NamedTuple):
+    """A profile on a data set, priced."""
+
+    profile: str
+    dataset: str
+    label: str
+    likelihood: str
+    machine: Machine
+    figures: dict[str, Cost]
+    skipped: dict[str, str]
+    kinds: dict[str, Cost]
+    total: Cost
+    titles: Mapping[str, str] = {}
+
+
+def price(artifacts: Sequence[Artifact], store: Store, machine: Machine) -> Cost:
+    """Return the cost of some artifacts."""
+    todo = [artifact for artifact in artifacts if not store.has_manifest(artifact)]
+    seconds = {artifact.key: machine.seconds(work(artifact)) for artifact in todo}
+
+    def in_parallel(artifact: Artifact) -> float:
+        shares = min(machine.workers, artifact.shards) if isinstance(artifact, Bank) else 1
+        return seconds[artifact.key] / shares
+
+    chain = max(path_lengths(todo, in_parallel).values(), default=0.0)
+    total = sum(seconds.values())
+    return Cost(
+        runs=len(artifacts),
+        made=len(artifacts) - len(todo),
+        flops=sum(work(artifact).flops for artifact in artifacts),
+        bytes=sum(map(size, artifacts)),
+        work_seconds=total,
+        seconds=max(chain, total / machine.workers),
+    )
+
+
+def make_plan(
+    experiments: Mapping[str, Any],
+    machine: Machine,
+    profile: str = "laptop",
+    dataset: str = "fashion_mnist",
+    likelihood: str = "default",
+    overrides: Mapping[str, Any] | None = None,
+    store: Store | None = None,
+    titles: Mapping[str, str] | None = None,
+) -> Plan:
+    """Return the price of ``experiments``, functions by name that list runs; ``titles`` say what each is. Nothing is made.
+
+    Raises:
+        VaelibError: not one of the experiments can be planned.
+    """
+    store, figures, skipped = store or Store(), {}, {}
+    wanted: list[Artifact] = []
+    with reading_once():
+        for name, experiment in experiments.items():
+            try:
+                chosen = experiment(profile, dataset, likelihood, overrides)
+            except VaelibError as error:
+                skipped[name] = str(error)
+                continue
+            figures[name] = price(all_artifacts(chosen.runs), store, machine)
+            wanted += chosen.runs
+    if not figures:
+        raise VaelibError("; ".join(dict.fromkeys(skipped.values())))
+    everything = all_artifacts(wanted)
+    kinds = {
+        kind: price([artifact for artifact in everything if artifact.kind == kind], store, machine)
+        for kind in dict.fromkeys(artifact.kind for artifact in everything)
+    }
+    total = price(everything, store, machine)
+    return Plan(
+        profile, chosen.dataset, chosen.data.label, likelihood, machine, figures, skipped, kinds, total, titles or {}
+    )
+
+
+def _amount(value: float, unit: str) -> str:
+    """Return a large number with its prefix.
+
+    >>> _amount(1.536e11, "B"), _amount(0, "FLOP")
+    ('154 GB', '0 FLOP')
+    """
+    for prefix in ("", "k", "M", "G", "T", "P", "E"):
+        if value < 999.5 or prefix == "E":
+            return f"{value:.3g} {prefix}{unit}" if value < 999.5 else f"{value:,.0f} {prefix}{unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def _span(seconds: float) -> str:
+    """Return a time that may be years.
+
+    >>> _span(75), _span(464 * 3600), _span(0)
+    ('1 min 15 s', '19.3 days', '0 s')
+    """
+    return f"{seconds / 86_400:,.1f} days" if seconds > 2 * 86_400 else duration(seconds)
+
+
+def format_plan(plan: Plan) -> str:
+    """Return the plan as a table for people."""
+    head = f"{'':42} {'runs':>5} {'made':>5} {'work':>11} {'disk':>9} {'left':>14}"
+
+    def line(name: str, cost: Cost) -> str:
+        amounts = f"{_amount(cost.flops, 'FLOP'):>11} {_amount(cost.bytes, 'B'):>9}"
+        return f"{name:42} {cost.runs:5} {cost.made:5} {amounts} {_span(cost.seconds):>14}"
+
+    lines = [
+        f"profile {plan.profile}: {plan.dataset} ({plan.label}), likelihood {plan.likelihood}; time left on {plan.machine.name}",
+        head,
+        *(
+            line(f"{name} ({plan.titles[name]})" if plan.titles.get(name) else name, cost)
+            for name, cost in plan.figures.items()
+        ),
+        line("in all, shared runs once", plan.total),
+        "",
+        *(line(f"  {kind}", cost) for kind, cost in plan.kinds.items()),
+        "",
+        f"left: {plan.total.work_seconds / 3600:,.1f} {plan.machine.unit}-hours (an estimate, good to a factor of about two)",
+        *(f"not planned: {name}: {reason}" for name, reason in plan.skipped.items()),
+    ]
+    return "\n".join(lines)
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Return the plan as plain data."""
+    values = plan._asdict()
+    del values["titles"]
+    return values | {
+        "machine": plan.machine._asdict(),
+        "figures": {
+            name: {"figure": plan.titles.get(name, "")} | cost._asdict() for name, cost in plan.figures.items()
+        },
+        "kinds": {name: cost._asdict() for name, cost in plan.kinds.items()},
+        "total": plan.total._asdict(),
+    }

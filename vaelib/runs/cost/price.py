@@ -1,0 +1,128 @@
+"""What work costs: on this machine, measured or as a reference, and on hardware given by name. One place for prices.
+
+The order of starting, the progress bar and ``vaelib plan`` stand on it, never a result. :mod:`vaelib.runs.cost.work` says how
+much work there is; a :class:`Machine` says how fast each kind of it goes. On a GPU a small network waits for its kernels to
+be started, so a run there takes the longer of its arithmetic and of ``LAUNCH`` seconds a kernel.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ... import paths
+from ...errors import VaelibError, unknown
+from ..provenance import cores, provenance
+from ..settings import Artifact
+from .work import Work, work
+
+LAUNCH = 8e-6  # seconds to start a kernel from Python
+
+
+class Machine(NamedTuple):
+    """A core or a GPU: units of each kind of work a second (see :class:`~vaelib.runs.cost.work.Work`).
+
+    Attributes:
+        launch: seconds a kernel needs to be started; 0 where the rates were measured.
+        workers: how many of them.
+        unit: what one of them is called.
+    """
+
+    name: str
+    fc: float
+    residual: float
+    training: float
+    sampling: float
+    mixture: float
+    launch: float = 0.0
+    workers: int = 1
+    unit: str = "GPU"
+
+    def seconds(self, amount: Work) -> float:
+        """Return the time of some work on one core or GPU."""
+        busy = sum(getattr(amount, kind) / getattr(self, kind) for kind in RATES)
+        return max(busy, amount.kernels * self.launch) + amount.core
+
+
+RATES = ("fc", "residual", "training", "sampling", "mixture")
+# One core of the machine this was written on (2.6 GHz AMD EPYC, bfloat16), for a machine that was not calibrated.
+REFERENCE = {"fc": 6.2e10, "residual": 8e10, "training": 1e11, "sampling": 1.4e11, "mixture": 6e7}
+
+
+class Card(NamedTuple):
+    """A GPU by its data sheet: dense FLOP/s in the precision that ``amp`` gets there, and bytes of memory a second."""
+
+    flops: float
+    memory: float
+
+
+# A100 and H100 (SXM) multiply bfloat16; an RTX 2080 Ti does not, and computes in float32.
+CARDS = {"a100": Card(312e12, 1.6e12), "h100": Card(989e12, 3.35e12), "rtx2080ti": Card(13.45e12, 0.616e12)}
+# Share of a data sheet's FLOP/s that eager PyTorch gets at 32×32, by kind of work.
+#   sampling: 50,000 images in 25 to 30 minutes on one A100 (Appendix D.1) are 50,000 · 35 · 41.7 GFLOP in 27.9 minutes.
+#   training: 200 M images in about one day on eight A100s (Appendix D) are 200 M · 3 · 41.7 GFLOP at this share.
+#   residual, fc: guesses, since the paper says nothing: convolutions as in training, narrow matrix products less.
+EFFICIENCY = {"sampling": 0.14, "training": 0.116, "residual": 0.1, "fc": 0.05}
+MIXTURE_BYTES = 200  # of memory traffic a component, gradient included: also a guess
+
+
+def hardware(name: str, count: int = 1) -> Machine:
+    """Return ``count`` GPUs of a kind known by name.
+
+    Raises:
+        VaelibError: unknown name, or none.
+    """
+    if name not in CARDS:
+        raise unknown("hardware =", name, CARDS)
+    if count < 1:
+        raise VaelibError(f"count = {count}: give at least one")
+    card = CARDS[name]
+    rates = {kind: share * card.flops for kind, share in EFFICIENCY.items()}
+    return Machine(f"{count} {name}", **rates, mixture=card.memory / MIXTURE_BYTES, launch=LAUNCH, workers=count)
+
+
+def calibration_file() -> Path:
+    """Return where this machine's measured rates are kept."""
+    return paths.build_root() / "calibration.json"
+
+
+def identity() -> dict[str, str]:
+    """Return what a calibration holds for."""
+    return {name: value for name, value in provenance().items() if name in ("device", "torch")}
+
+
+def measured() -> dict[str, float] | None:
+    """Return the rates of the last calibration in this build folder, or None: none yet, or of another machine."""
+    try:
+        kept = json.loads(calibration_file().read_text())
+        rates = {kind: float(kept["rates"][kind]) for kind in RATES}
+        return rates if kept["machine"] == identity() and min(rates.values()) > 0 else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def this_machine(quick: bool = False) -> Machine:
+    """Return this machine by its last calibration, else (or if ``quick``) by the reference's rates."""
+    rates = None if quick else measured()
+    gpus = torch.cuda.device_count()
+    name = f"this machine's {f'{gpus} GPUs' if gpus else f'{cores()} cores'}"
+    if rates is None and gpus:  # some GPU: better an A100's share of guesses than a core's
+        return hardware("a100", gpus)._replace(name=f"{name}, taken for A100s")
+    return Machine(name, **(rates or REFERENCE), workers=gpus or cores(), unit="GPU" if gpus else "core")
+
+
+@cache
+def _here(kept: Path) -> Machine:
+    return this_machine()
+
+
+def cost(artifact: Artifact) -> float:
+    """Return an artifact's price in seconds of one core or GPU of this machine, its upstream not included."""
+    return max(_here(calibration_file()).seconds(work(artifact)), 1e-3)
+
+
+def forget() -> None:
+    """Make the next :func:`cost` read the calibration anew."""
+    _here.cache_clear()

@@ -1,0 +1,58 @@
+"""What notebook 10 shows of the ledger between its figures: counts, the paper against itself, what is still to be run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ...report.claims import NOT_RUN, OURS, PAPER
+from ...report.escape import in_markdown, styled
+from ...report.reference import setting
+from ...report.text import number
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many claims have which verdict, by setting, as a Markdown table; of the paper's own numbers below."""
+    run = [row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN]
+    lines = ["| setting | supported | contradicted | not testable |", "| --- | --- | --- | --- |"]
+    groups: dict[str, list[str]] = {}
+    for row in run:
+        groups.setdefault(setting(row["dataset"], row["likelihood"]), []).append(row["verdict"])
+    groups["the paper's own numbers"] = [row["verdict"] for row in rows if row["evidence"] == PAPER]
+    for name, found in groups.items():
+        counts = (found.count(verdict) for verdict in ("supported", "contradicted", "not_testable"))
+        lines.append(f"| {in_markdown(name)} | {' | '.join(map(str, counts))} |")
+    return "\n".join(lines)
+
+
+def audit(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the sentences of the paper that its own numbers, figures or other sentences do not bear out."""
+    papers = [row for row in rows if row["evidence"] == PAPER and row["verdict"] == "contradicted"]
+    shown = [
+        {
+            "claim": row["claim"],
+            "where": row["paper_location"],
+            "quantity": row["quantity"],
+            "paper's margin": row["paper_value"],
+            "note": row["note"],
+        }
+        for row in papers
+    ]
+    style = styled(pd.DataFrame(shown)).format(number, subset=["paper's margin"], na_rep="–")
+    return style.set_properties(subset=["claim", "where", "quantity", "note"], **{"text-align": "left"}).hide(
+        axis="index"
+    )
+
+
+def to_be_run(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return which notebooks would judge the claims that have no number of ours yet, as Markdown."""
+    absent: dict[tuple[str, str, str], int] = {}
+    for row in rows:
+        if row["evidence"] == OURS and row["note"] == NOT_RUN:
+            place = row["dataset"], row["likelihood"], row["notebook"]
+            absent[place] = absent.get(place, 0) + 1
+    lines = [
+        f'- `{notebook}` with <code>dataset = "{in_markdown(dataset)}"</code>, `likelihood = "{likelihood}"`: {count} claims'
+        for (dataset, likelihood, notebook), count in sorted(absent.items())
+    ]
+    return "\n".join(lines) or "Every claim of the ledger has a number of ours."

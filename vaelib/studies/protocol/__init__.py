@@ -1,0 +1,1 @@
+"""Which protocol is the paper's: candidates against its raw curves."""

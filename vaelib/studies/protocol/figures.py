@@ -1,0 +1,133 @@
+"""Which protocol is the paper's: candidates of :mod:`vaelib.studies.protocol.runs` against the raw curves of Figs. 6 and 10-12.
+
+The figures' thin lines are ELBOs of single epochs, read off the PDF. Their x starts at 0, which is the first epoch or the
+weights before it; both are tried, and the smaller distance counts. A candidate's distance is the root mean square of
+(ours − paper) / |paper| over train and test ELBO of every epoch that both have, in percent.
+"""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from ...errors import VaelibError
+from ...report.canvas import ELBO_LABEL, GREY, STYLE, ReportFigure, canvas, nats
+from ...report.publish import provenance_line, publish, sheet, title
+from ...report.reference import digitised
+from ...report.study import Figure
+from ...runs import Experiment
+from ...runs.stages.data import PUBLISHED, spare_images
+from .runs import DEFAULT
+
+DISTANCE = Figure(
+    "protocol",
+    "Candidate protocols after the first epochs, against the raw curves under the paper's figures (notebook 09).",
+    table="calibrate_protocol",
+)
+
+# Setting -> the digitised figure, and the prefix of normal training's series in it.
+RAW = {
+    ("fashion_mnist", "gaussian"): ("raw_fashion_fig11", "normal"),
+    ("binary_mnist", "bernoulli"): ("raw_mnist_fig10", "normal"),
+    ("fashion_mnist", "mol"): ("raw_fashionmol_fig12", "normal"),
+    ("cifar10", "mol"): ("raw_cifar_fig6", "mz1"),
+}
+SHIFTS = (0, 1)  # of the paper's x: epochs done, or counted from 0
+PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#A6611A", "#5B2A86", "#B8860B")
+
+
+def comparable(experiment: Experiment) -> bool:
+    """Return True if the paper shows a raw curve of a setting, and all of the images that it is about are here."""
+    data = experiment.data
+    shown = (experiment.dataset, experiment.likelihood) in RAW
+    return shown and data.n_train + spare_images(data) == PUBLISHED[experiment.dataset][0]
+
+
+def paper_epochs(dataset: str, likelihood: str) -> pd.DataFrame:
+    """Return the paper's ELBO at each whole x of a setting's raw curves: ``x, elbo_train, elbo_test``, nats per image.
+
+    Between the points that the PDF kept (it drops those on a line) the line is read; points cut off by the axis are left out.
+    """
+    name, prefix = RAW[dataset, likelihood]
+    table, columns = digitised(name), {}
+    lowest = table["elbo"] <= table["elbo"].min() + 1e-6
+    cut = lowest & (lowest.sum() > 1)  # several curves on the axis' lower edge went on below it
+    for part in ("train", "test"):
+        whole = table[(table["series"] == f"{prefix}_{part}") & ~cut].sort_values("epoch")
+        x = np.arange(np.ceil(whole["epoch"].min() - 0.05), np.floor(whole["epoch"].max()) + 1)
+        columns[f"elbo_{part}"] = pd.Series(np.interp(x, whole["epoch"], whole["elbo"]), index=x)
+    return pd.DataFrame(columns).dropna().rename_axis("x").reset_index()
+
+
+def distances(curves: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a candidate, nearest first: its distance (percent) under each shift of x, and the epochs compared.
+
+    Arguments:
+        curves: a sweep's curves, with ``series, effective_epoch, quantity, value``.
+        paper: :func:`paper_epochs` of the same setting.
+
+    Raises:
+        VaelibError: no epoch in common.
+    """
+    rows = []
+    for name, curve in curves.groupby("series", sort=False):
+        ours = curve.pivot_table(index="effective_epoch", columns="quantity", values="value")
+        row: dict[str, float | str] = {"candidate": name}
+        for shift in SHIFTS:
+            theirs = paper.set_index(paper["x"] + shift).add_suffix("_paper")
+            both = ours.merge(theirs, left_index=True, right_index=True)
+            if both.empty:
+                raise VaelibError(
+                    f"{name}: no epoch in common with the paper's curve; give epochs >= {paper['x'].min():g}"
+                )
+            relative = [both[q] / both[f"{q}_paper"] - 1 for q in ("elbo_train", "elbo_test")]
+            row[f"shift_{shift}"] = 100 * float(np.sqrt(np.mean(np.square(relative))))
+            row["epochs"] = len(both)
+        row["distance"] = min(row[f"shift_{shift}"] for shift in SHIFTS)
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("distance").reset_index(drop=True)
+
+
+def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, **frame) -> ReportFigure:
+    """Return two panels: test ELBOs of all candidates over the paper's curve, and each one's distance."""
+    found = distances(curves, paper)
+    colours = dict(zip([n for n in curves["series"].unique() if n != DEFAULT], PALETTE, strict=False)) | {
+        DEFAULT: "black"
+    }
+    handles = [Line2D([], [], color=GREY, lw=5, alpha=0.4, label="the paper's raw curve")]
+    with mpl.rc_context(fname=STYLE):
+        fig, [(ax, _), (bars, _)] = canvas(2, handles, axes_width=4.0, **frame)
+        epochs = int(curves["effective_epoch"].max())
+        shift = min(SHIFTS, key=lambda one: found[f"shift_{one}"].min())
+        near = paper[paper["x"] + shift <= epochs]
+        for quantity, style in (("elbo_test", "-"), ("elbo_train", "--")):
+            ax.plot(near["x"] + shift, near[quantity], style, color=GREY, lw=5, alpha=0.4)
+            for name, curve in curves[curves["quantity"] == quantity].groupby("series", sort=False):
+                width = 2.2 if name == DEFAULT else 1.1
+                ax.plot(curve["effective_epoch"], curve["value"], style, color=colours[name], lw=width)
+        low, high = (
+            near[["elbo_train", "elbo_test"]].to_numpy().min(),
+            near[["elbo_train", "elbo_test"]].to_numpy().max(),
+        )
+        ax.set(xlabel="epochs", ylabel=ELBO_LABEL, ylim=(low - 0.6 * (high - low), high + 0.25 * (high - low)))
+        ax.set_title("Train (dashed) and test ELBO", pad=8)
+        nats(ax)
+        rank = range(len(found) - 1, -1, -1)
+        bars.barh(rank, found["distance"], color=[colours[name] for name in found["candidate"]], height=0.62)
+        for place, (name, value) in zip(rank, found[["candidate", "distance"]].itertuples(index=False), strict=True):
+            bars.text(value, place, f" {name}: {value:.1f} %", va="center", fontsize=8.5)
+        bars.set(yticks=[], xlabel="distance from the paper's curve (%)", xlim=(0, 2.4 * found["distance"].max()))
+        bars.set_title("How far from the paper", pad=8)
+        bars.grid(False)
+    return fig
+
+
+def draw_protocols(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
+    """Draw and save ``protocol_<data set>`` from the tables of :func:`vaelib.runs.calibrate_protocol`."""
+    footer = provenance_line(tables["rows"], profile=experiment.profile.name, alone="one seed")
+    figure = protocols_figure(
+        tables["curves"],
+        paper_epochs(experiment.dataset, experiment.likelihood),
+        **sheet(experiment, footer, about=f"The paper's protocol, {title(experiment)}"),
+    )
+    return publish(figure, DISTANCE, experiment)

@@ -1,0 +1,93 @@
+"""Tables of the teacher's samples: ``c2st.csv``, ``teacher_sheet.csv`` and ``sampling_cost.csv``."""
+
+import pandas as pd
+
+from ...errors import VaelibError
+from ...files import read_json
+from ...runs.cost.price import hardware
+from ...runs.cost.work import work
+from ...runs.experiments import Experiment
+from ...runs.settings import Samples, Teacher
+from ...runs.store import Store
+from ...runs.tables import IDENTITY, about_data
+from .stages import C2ST, Audit, SampleElbo
+
+KS = (1, 10, 1000)  # of Appendix D.2
+
+
+def _place(experiment: Experiment) -> dict:
+    return {"dataset": experiment.data.name, "likelihood": experiment.likelihood}
+
+
+def c2st_table(experiment: Experiment, store: Store) -> pd.DataFrame:
+    """Return one row a two-sample test: series, x (percent of D_train that the teacher saw), seed, accuracy and its null."""
+    rows = []
+    for point in experiment.points:
+        if isinstance(point.run, C2ST):
+            found = read_json(store.require(point.run) / "c2st.json")
+            place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
+            rows.append(_place(experiment) | place | found | about_data(experiment.data) | {"key": point.run.key})
+    return pd.DataFrame(rows)
+
+
+def audit_of(experiment: Experiment) -> Audit:
+    """Return the experiment's audit."""
+    return next(point.run for point in experiment.points if isinstance(point.run, Audit))
+
+
+def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
+    """Return the audit, long: ``images`` (real, teacher, noise), ``quantity, value``, see :mod:`vaelib.tasks.audit`.
+
+    ``elbo`` and ``elbo_median`` are in nats per image, under a VAE of normal training.
+    """
+    audit = audit_of(experiment)
+    rows = read_json(store.require(audit) / "measured.json")
+    scores = read_json(store.require(audit.classifier) / "scores.json")
+    for point in experiment.points:
+        if isinstance(point.run, SampleElbo):
+            rows += read_json(store.require(point.run) / "measured.json")
+    rows.append({"images": "real", "quantity": "classifier_accuracy", "value": scores["accuracy"]})
+    fixed = _place(experiment) | {"seed": audit.seed}
+    table = pd.DataFrame([fixed | row | about_data(experiment.data) | {"key": audit.key} for row in rows])
+    return table
+
+
+def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
+    """Return what k·N samples cost (Appendix D.2): ``k, images, bytes, seconds, seconds_a100, images_per_second``.
+
+    ``seconds`` are of one core or GPU, in proportion to what the bank at hand took; ``seconds_a100`` is a forecast from
+    FLOPs. ``k`` = 0 is the teacher's own training, as far as its manifest tells. Samples of others have cost us nothing.
+    """
+    bank = audit_of(experiment).bank
+    columns = [*IDENTITY, "k", "images", "bytes", "seconds", "seconds_a100", "images_per_second", "device"]
+    if isinstance(bank, Samples):
+        return pd.DataFrame(columns=[*columns, *about_data(experiment.data), "key"])
+    manifest, data, a100 = store.manifest(bank), experiment.data, hardware("a100")
+    rate, rows = bank.size / max(manifest["seconds"], 0.01), []
+    for k in KS:
+        n = k * data.n_train
+        row = {"k": k, "images": n, "bytes": n * 1024 * data.channels, "seconds": n / rate}
+        row["seconds_a100"] = a100.seconds(work(bank.model_copy(update={"size": n})))
+        rows.append(row | {"images_per_second": rate})
+    if isinstance(bank.teacher, Teacher):
+        seconds = store.manifest(bank.teacher)["seconds"]
+        trained = {"k": 0, "images": bank.teacher.images, "bytes": 0, "seconds": seconds}
+        rate = trained["images"] / max(trained["seconds"], 0.01)
+        rows.append(trained | {"seconds_a100": a100.seconds(work(bank.teacher)), "images_per_second": rate})
+    about = about_data(experiment.data) | {"key": bank.key}
+    return pd.DataFrame([_place(experiment) | row | {"device": manifest["code"]["device"]} | about for row in rows])
+
+
+def sheet_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
+    """Return the three tables by name.
+
+    Raises:
+        VaelibError: another experiment.
+    """
+    if experiment.name != "teacher_sheet":
+        raise VaelibError(f"experiment = {experiment.name} is not a study of samples; use teacher_sheet")
+    return {
+        "c2st": c2st_table(experiment, store),
+        "teacher_sheet": sheet_table(experiment, store),
+        "sampling_cost": cost_table(experiment, store),
+    }

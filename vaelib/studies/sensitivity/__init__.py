@@ -1,0 +1,1 @@
+"""How the gaps move where the paper leaves a choice (Appendix A)."""

@@ -1,0 +1,198 @@
+"""From a sweep's experiment to its figure on disk: the paper's number in the name, footer, stamp, the paper's beneath."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from ...errors import VaelibError
+from ...report.canvas import LABELS, ReportFigure
+from ...report.escape import styled
+from ...report.pages import headed
+from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
+from ...report.study import Figure, studies
+from ...report.text import how_many, number
+from ...runs import RHA, Experiment
+from .figures import (
+    early_stopping_figure,
+    latents_figure,
+    limited_k_figure,
+    mixing_figure,
+    mollify_figure,
+    rha_figure,
+    teacher_figure,
+)
+from .paper import SWEEPS, paper_sweep, paper_sweep_curves
+from .size_figures import path_figure, sizes_figure
+
+FIG04_RIGHT = Figure(
+    "fig04_right",
+    "Test (solid) and training (dashed) ELBO over the number of synthetic images (Fig. 4, right); normal "
+    "training as horizontal lines, k × N held-out real images as a control that the paper does not have.",
+    table="limited_k",
+)
+FIG05 = Figure(
+    "fig05",
+    "Reverse Half Asleep on normal training and on DMaaPx (Fig. 5). A bracket is a gap at the last epoch.",
+    table="rha",
+)
+FIG06 = Figure("fig06", "The three gaps of normal training with few and with more latents (Fig. 6).", table="latents")
+FIG07 = Figure(
+    "fig07", "ELBOs and gaps over the latent channels mz and the internal channels nc (Fig. 7).", table="sizes"
+)
+FIG14 = Figure(
+    "fig14",
+    "Noise on the training images that falls to nothing over the first half (Fig. 14). A bracket is a gap at "
+    "the last epoch; below the dotted line the axis is pressed together.",
+    table="mollify",
+)
+FIG15 = Figure("fig15", "Training on a mixture of real and synthetic images (Fig. 15).", table="mixing")
+FIG16 = Figure(
+    "fig16",
+    "DMaaPx with diffusion models that saw only a part of the training images (Fig. 16).",
+    table="teacher_fractions",
+)
+FIG08 = Figure(
+    "fig08",
+    "Negative test ELBO over the number of parameters (Fig. 8). The path of Sec. 5.7 grows nc (1), then mz "
+    "(2), then nc again (3).",
+    table="sizes",
+)
+EARLY_STOPPING = Figure(
+    "early_stopping",
+    "Each method's last test ELBO beside the best along its curve, which no early stopping can beat. Not in the paper.",
+    table="mollify",
+)
+
+SWEEP_COLUMNS = {
+    "elbo_train": "ELBO on D_train",
+    "elbo_test": "ELBO on D_test",
+    "generalization_gap": "gap G_g",
+    "amortization_gap": "gap G_a",
+    "robustness_gap": "gap G_r (MS-SSIM)",
+}
+
+LINES = -1.0  # in place of NaN, which finds no partner: the x of a series that is the same everywhere
+
+SWEEP_LABELS = LABELS | {"normal_mollify": "Normal + Aug.Mollify"}
+
+Tables = dict[str, pd.DataFrame]
+OVER_X = {
+    "limited_k": limited_k_figure,
+    "sizes": sizes_figure,
+    "mixing": mixing_figure,
+    "teacher_fractions": teacher_figure,
+}
+
+
+def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | None) -> dict:
+    """Return what every figure of a sweep shares; the paper's numbers only where the scale is the paper's."""
+    about = {"profile": experiment.profile.name, "alone": "one seed, as in the paper"}
+    beneath = paper if as_in_paper(experiment) else None
+    footer = provenance_line(rows, **about) + ("" if beneath is None else " · thin and faint: the paper's")
+    return sheet(experiment, footer) | {"paper": beneath}
+
+
+def draw_sweep(experiment: Experiment, tables: Tables) -> ReportFigure:
+    """Draw and save the figure of one sweep from its tables (``rows`` and ``curves``)."""
+    name, rows, curves = experiment.name, tables["rows"], tables["curves"]
+    if name in OVER_X:
+        figure = OVER_X[name](rows, **_frame(experiment, rows, paper_sweep(name)))
+    elif name == "rha":
+        frozen = next(point.run.start for point in experiment.points if isinstance(point.run, RHA))
+        figure = rha_figure(curves, rows, frozen=frozen, **_frame(experiment, rows, paper_sweep_curves(name)))
+    elif name == "mollify":
+        clean = experiment.profile.epochs / 2
+        figure = mollify_figure(curves, rows, clean=clean, **_frame(experiment, rows, paper_sweep_curves(name)))
+    elif name == "latents":
+        figure = latents_figure(curves, rows, **_frame(experiment, rows, paper_sweep_curves(name)))
+    else:
+        raise VaelibError(f"experiment {name!r} has no figure here; draw your own (docs/extending.md)")
+    return publish(figure, studies()[name].figures[0], experiment)
+
+
+def draw_path(experiment: Experiment, tables: Tables, axis: str = "log") -> ReportFigure:
+    """Draw and save Fig. 8 from the sweep over sizes; ``axis`` is ``log`` or ``linear``."""
+    rows = tables["rows"]
+    figure = path_figure(rows, axis=axis, **_frame(experiment, rows, paper_sweep("sizes")))
+    return publish(figure, FIG08, experiment)
+
+
+def draw_early_stopping(experiment: Experiment, rows: pd.DataFrame) -> ReportFigure:
+    """Draw and save ``early_stopping_<dataset>`` from the rows of one sweep or several, joined."""
+    return publish(early_stopping_figure(rows, **_frame(experiment, rows, None)), EARLY_STOPPING, experiment)
+
+
+def describe_sweeps(*experiments: Experiment) -> str:
+    """Return what sweeps over one data set consist of, as Markdown: what they share, then a line each."""
+    profile, data = experiments[0].profile, experiments[0].data
+    about = (
+        f"{data.label} · N = {data.n_train:,} training and {data.n_test:,} test images · "
+        f"residual VAE, nc = {profile.nc} and mz = {profile.mz} unless varied · {profile.epochs} effective epochs · "
+        f"{how_many(profile.sweep_seeds, 'seed')}"
+    )
+    lines = [headed(title(experiments[0]), about, *experiments)]
+    for one in experiments:
+        known = studies().get(one.name)
+        vaes = len({point.run.key for point in one.points})
+        line = f"- {known.paper if known and known.paper else one.name}: {vaes} VAEs"
+        if one.name == "limited_k" and not any(point.series == "held_out" for point in one.points):
+            line += "; no control, because beside these N there are not as many real images again"
+        lines.append(line)
+    return "\n".join([lines[0], "", *lines[1:]])
+
+
+def sweep_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a sweep's values (means over seeds) beside the paper's at the same points, nats per image.
+
+    ``±`` is the standard error over seeds; of one seed, over test images.
+    """
+    name = rows["experiment"].iloc[0]
+    keys = ["series", "nc", "mz"] if name == "sizes" else ["series", "x"]
+    theirs = paper_sweep(name) if name in SWEEPS else rows.iloc[:0]  # a sweep of one's own has nothing beside it
+    rows, paper = (table.assign(x=table["x"].fillna(LINES)) for table in (rows, theirs))
+    rank = {series: place for place, series in enumerate(LABELS)}
+    rows = rows.sort_values(keys, key=lambda column: column.map(rank) if column.name == "series" else column)
+    quantities = [quantity for quantity in SWEEP_COLUMNS if quantity in rows and rows[quantity].notna().any()]
+    groups, parts = rows.groupby(keys, sort=False), {}
+    for quantity in quantities:
+        errors = groups[quantity].sem() if rows["seed"].nunique() > 1 else groups[f"{quantity}_se"].mean()
+        ours = groups[quantity].mean()
+        theirs = paper.set_index(keys).reindex(columns=quantities)[quantity].reindex(ours.index)
+        for column, values in (("paper (CIFAR-10)", theirs), ("ours", ours), ("±", errors)):
+            parts[SWEEP_COLUMNS[quantity], column] = values
+    table = pd.DataFrame(parts).reset_index()
+    table["series"] = table["series"].map(lambda series: SWEEP_LABELS.get(series, series))
+    if name == "latents":
+        table["series"] = SWEEP_LABELS["normal"]  # its curves are named by mz, which has a column here
+    if "x" in keys and (table["x"] == LINES).all():
+        return table.drop(columns="x", level=0)
+    axis = {"limited_k": "k", "mixing": "% real", "teacher_fractions": "teacher saw %", "latents": "mz"}
+    return table.replace({("x", ""): {LINES: math.nan}}).rename(columns={"x": axis.get(name, "x")}, level=0)
+
+
+def compared_sweep(rows: pd.DataFrame) -> Any:
+    """Return :func:`sweep_table` for a notebook."""
+    table = sweep_table(rows)
+    shown = [column for column in table.columns if column[0] in SWEEP_COLUMNS.values()]
+    places = [column for column in table.columns if column not in shown and column[0] != "series"]
+    style = styled(table).format(number, subset=shown, na_rep="–")
+    return style.format("{:,.0f}", subset=places, na_rep="–").hide(axis="index")
+
+
+def early_stopping(rows: pd.DataFrame) -> Any:
+    """Return each method's last and best test ELBO, and how far they stay below DMaaPx's last, ours and the paper's."""
+    columns = {}
+    papers = pd.concat([paper_sweep(name) for name in rows["experiment"].unique()])
+    for who, table in (("paper (CIFAR-10)", papers), ("ours", rows)):
+        means = table.drop_duplicates(["series", "seed"]).groupby("series")
+        means = means[["elbo_test", "best_elbo_test", "best_epoch"]].mean()
+        columns[who, "last"] = means["elbo_test"]
+        columns[who, "best"] = means["best_elbo_test"]
+        columns[who, "at epoch"] = means["best_epoch"]
+        columns[who, "best below DMaaPx's last by"] = (
+            means["elbo_test"].get("dmaapx", math.nan) - means["best_elbo_test"]
+        )
+    table = pd.DataFrame(columns).reindex([series for series in LABELS if series in set(rows["series"])])
+    style = styled(table.rename(index=SWEEP_LABELS)).format(number, na_rep="–")
+    return style.format("{:.0f}", subset=[column for column in table if column[1] == "at epoch"], na_rep="–")

@@ -1,0 +1,1 @@
+"""The headline: four training distributions, one network, three gaps (Sec. 5.2)."""

@@ -1,0 +1,95 @@
+"""From an experiment to its figures and tables on disk: names as in the paper, footers, stamps."""
+
+from typing import Any
+
+import pandas as pd
+
+from ...report.canvas import LABELS, ReportFigure
+from ...report.escape import styled
+from ...report.publish import provenance_line, publish, sheet
+from ...report.reference import FIGURES, paper_curves
+from ...report.study import Figure
+from ...report.text import number
+from ...runs import Experiment, read_table, tables_folder
+from ...runs.tables import merge_table
+from .figures import own_distribution_figure, three_gaps_figure
+from .paper import table_07
+
+
+def _headline(name: str, caption: str) -> Figure:
+    return Figure(name, f"{caption}. A bracket is a gap at the last epoch.", table="three_gaps", headline=True)
+
+
+# By setting; the same figure of own images or of another likelihood counts as Fig. 2.
+FIG02 = _headline("fig02", "The three gaps over training (the paper's Fig. 2 is CIFAR-10)")
+HEADLINES = {
+    ("cifar10", "mol"): FIG02,
+    ("binary_mnist", "bernoulli"): _headline("fig10", "The three gaps on BinaryMNIST, Bernoulli likelihood (Fig. 10)"),
+    ("fashion_mnist", "gaussian"): _headline("fig11", "The three gaps on FashionMNIST, Gaussian likelihood (Fig. 11)"),
+    ("fashion_mnist", "mol"): _headline("fig12", "FashionMNIST with a mixture of logistics (Fig. 12)"),
+}
+FIG13 = Figure(
+    "fig13",
+    "The ELBO on what each model really trained on (dotted) against the test ELBO (Fig. 13). These numbers "
+    "belong to different distributions; their difference is no generalization gap.",
+    table="three_gaps",
+)
+
+GAP_LABELS = {
+    "generalization_gap": "generalization gap G_g (nats)",
+    "amortization_gap": "amortization gap G_a (nats)",
+    "robustness_gap": "robustness gap G_r (MS-SSIM)",
+}
+
+
+def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
+    """Return what every figure of an experiment shares; the paper's curves only where the scale is the paper's."""
+    setting = (experiment.dataset, experiment.likelihood)
+    beneath = None
+    if experiment.profile.name in ("overnight", "gpu", "paper") and setting in FIGURES:
+        curves = paper_curves()
+        beneath = curves[(curves.dataset == setting[0]) & (curves.likelihood == setting[1])]
+    return sheet(experiment, provenance_line(gaps, profile=experiment.profile.name)) | {"paper": beneath}
+
+
+def draw_three_gaps(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
+    """Draw and save the three panels of Figs. 2 and 10–12 for one experiment."""
+    curves, gaps = tables["curves"], tables["three_gaps"]
+    figure = three_gaps_figure(curves, gaps, **_frame(experiment, gaps))
+    return publish(figure, HEADLINES.get((experiment.dataset, experiment.likelihood), FIG02), experiment)
+
+
+def draw_own_distributions(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
+    """Draw and save Fig. 13's panel: the ELBO on what was really trained on, beside the test ELBO."""
+    figure = own_distribution_figure(tables["curves"], **_frame(experiment, tables["three_gaps"]))
+    return publish(figure, FIG13, experiment)
+
+
+def write_table_07(experiment: Experiment) -> pd.DataFrame:
+    """Write the paper's Table 7 with our values beside it, for all settings made so far; return this experiment's rows."""
+    folder = tables_folder(experiment.profile.name)
+    table = table_07(read_table(folder / "three_gaps.csv"))
+    merge_table(folder / "table_07.csv", table)
+    mine = (table.dataset == experiment.dataset) & (table.likelihood == experiment.likelihood)
+    return table[mine].reset_index(drop=True)
+
+
+def compared(table: pd.DataFrame) -> Any:
+    """Return Table 7's rows of one setting, ours beside the paper's, the smallest gap of each column in bold."""
+    shown = table.assign(method=table["method"].map(LABELS), gap=table["gap"].map(GAP_LABELS))
+    wide = shown.pivot_table(
+        index="method", columns="gap", values=["paper", "ours", "ours_se"], sort=False, dropna=False
+    )
+    columns = [(gap, who) for gap in GAP_LABELS.values() for who in ("paper", "ours", "ours_se")]
+    wide = wide.swaplevel(axis=1).reindex(columns=[c for c in columns if c in wide.swaplevel(axis=1).columns])
+    wide = wide.rename(columns={"ours_se": "± s.e. over seeds"})
+    smallest = [column for column in wide.columns if "s.e." not in column[1]]
+    return styled(wide).format(number, na_rep="–").highlight_min(subset=smallest, props="font-weight: bold")
+
+
+def fine_print(three_gaps: pd.DataFrame) -> Any:
+    """Return what qualifies the gaps, as means over seeds: unconverged q*, floors, similarities."""
+    columns = ["unconverged", "input_similarity", "reconstruction_similarity", "clean_floor", "at_sigma_floor"]
+    columns.append("robustness_gap")
+    means = three_gaps.groupby("method", sort=False)[columns].mean()
+    return styled(means.rename(index=LABELS, columns=lambda name: name.replace("_", " "))).format(number)

@@ -1,0 +1,18 @@
+"""The record of the headline study."""
+
+from ...report.study import Study
+from .claims import PART
+from .pages import FIG13, HEADLINES
+from .runs import three_gaps
+from .sentences import report_page
+
+STUDY = Study(
+    name="three_gaps",
+    paper="Figs. 2, 10-13, Table 7",
+    notebook="03_three_gaps",
+    runs=three_gaps,
+    figures=(*HEADLINES.values(), FIG13),
+    tables=("three_gaps", "curves"),
+    claims=PART,
+    page=report_page,
+)

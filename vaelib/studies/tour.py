@@ -1,0 +1,149 @@
+"""The small experiment of notebook 00: one VAE in this process, trained and measured through the library's own API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import gaps, rng
+from ..data import ImageData, load_dataset
+from ..data.identity import dataset_tag
+from ..models import VAE
+from ..progress import Progress
+from ..report.canvas import COLOURS, ReportFigure
+from ..report.publish import publish_alone
+from ..report.rules import Evidence
+from ..report.study import Figure
+from ..report.text import number
+from ..runs import Profile, load_profile
+from ..runs.experiments import likelihood_of, network_for, spaced
+from ..runs.profiles import Protocol, architecture
+from ..runs.stages import build_vae, lowered
+from ..training.distributions import TrainingDistribution
+from ..training.vae import VAEState, train_vae
+from .three_gaps.sentences import QUANTITIES, UNCLEAR, direction
+
+SHOWN_ATTACK = Figure(
+    "tour_attack", "Test images under attack, and what becomes of their reconstructions (notebook 00)."
+)
+SHOWN_OVERFITTING = Figure(
+    "tour_overfitting",
+    "Training on N and on 10 N real images: ELBO on training (dashed) and test images (notebook 00).",
+)
+
+
+def budget(profile: str, dataset: str, likelihood: str, overrides: Mapping[str, Any] | None = None) -> Profile:
+    """Return the profile as it applies to the tour of a data set."""
+    residual = architecture(dataset, likelihood) == "residual"
+    return load_profile(profile, "tour_residual" if residual else f"tour_{likelihood}", overrides)
+
+
+def few_and_many(dataset: str, budget: Profile, seed: int) -> tuple[ImageData, ImageData, Profile]:
+    """Return N training images, ten times as many, and the budget: where there are too few images, N is a tenth of them."""
+    tag, n_test = dataset_tag(dataset), budget.n_test
+    there = load_dataset(dataset, n_train=10 * budget.n_train, n_test=n_test, at_most=True, seed=seed)
+    n = lowered(tag, "n_train of the tour", budget.n_train, max(2, len(there.train) // 10))
+    sizes = {"n_train": n, "n_test": lowered(tag, "n_test", n_test, len(there.test))}
+    sizes["batch_size"] = lowered(tag, "batch_size of the tour", budget.batch_size, n)
+    few, many = (load_dataset(dataset, n_train=m, n_test=n_test, at_most=True, seed=seed) for m in (n, 10 * n))
+    return few, many, budget.changed(sizes)
+
+
+def untrained(dataset: str, likelihood: str, budget: Profile, channels: int, seed: int) -> VAE:
+    """Return the paper's VAE for a data set (Table 3) before training."""
+    return build_vae(network_for(dataset, budget, likelihood), channels, seed)
+
+
+def fit(
+    vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int, title: str
+) -> list[tuple[int, float, float]]:
+    """Train ``vae`` on ``stream``; return (effective epoch, ELBO on ``train``, ELBO on ``test``), nats per image."""
+    points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
+    with Progress(budget.epochs, title, "epochs") as progress:
+        budgets = {"epochs": budget.epochs, "batch_size": budget.batch_size, "lr_decay": budget.lr_decay}
+        loop = train_vae(VAEState(vae, budget.lr), stream, **budgets, seed=seed)
+        for epoch, running in loop:
+            if epoch in wanted:
+                scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]
+                points.append((epoch, *scores))
+            progress.update(1, f"ELBO {running:,.0f}")
+    return points
+
+
+def colours(runs: Mapping[str, object]) -> dict[str, str]:
+    """Return the colours of few and of many images."""
+    return dict(zip(runs, (COLOURS["normal"], COLOURS["held_out"]), strict=True))
+
+
+@torch.no_grad()
+def attacked(vaes: Mapping[str, VAE], x: Tensor, radius: float, budget: Profile, seed: int) -> dict[str, Tensor]:
+    """Return rows of images: ``x``, and for each VAE the attacked input and both reconstructions (decoder means)."""
+    rows = {"image": x}
+    for title, vae in vaes.items():
+        steps = budget.attack_steps or 50
+        (x_a,) = gaps.attack_encoder(vae, x, radius=radius, steps=steps, restarts=1, seed=seed)
+        rows[f"{title}\nattacked"] = x_a
+        for label, images in (("reconstruction", x), ("after the attack", x_a)):
+            rows[f"{title}\n{label}"] = vae.likelihood.mean(vae.decode(vae.encode(images).mu))
+    return rows
+
+
+def robustness(
+    vaes: Mapping[str, VAE], test: Tensor, labels: Tensor, table_2: Protocol, budget: Profile, seed: int
+) -> dict[str, dict[str, Tensor]]:
+    """Return each VAE's similarities under attack and its G_r (Eq. 5), one value an image."""
+    measured = {}
+    for title, vae in vaes.items():
+        result = gaps.robustness_gap(
+            vae,
+            test,
+            labels,
+            n_images=min(budget.attack_images or table_2.attack_images, len(test)),
+            restarts=budget.attack_restarts,
+            steps=budget.attack_steps or table_2.attack_steps,
+            radius=table_2.attack_radius,
+            gradient=budget.attack_gradient,
+            start=budget.attack_start,
+            seed=rng.derive(seed, "tour"),
+        )
+        measured[title] = {
+            "inputs": result.input_similarity,
+            "reconstructions": result.reconstruction_similarity,
+            "gap": result.gap,
+            "clean floor": result.floor,
+        }
+    return measured
+
+
+def conclusion(
+    runs: Mapping[str, list[tuple[int, float, float]]],
+    best: Mapping[str, gaps.OptimizedPosterior],
+    attack: Mapping[str, Mapping],
+) -> str:
+    """Return what became of the three gaps from the first of two training sets to the second, made of the numbers.
+
+    The judgement is the ledger's for one seed: over test images, and a tenth of a gap for what another seed would change.
+    """
+    values, errors = {}, {}
+    for title, points in runs.items():
+        found = {"generalization_gap": torch.tensor([points[-1][1] - points[-1][2]])}
+        found |= {"amortization_gap": best[title].gap, "robustness_gap": attack[title]["gap"]}
+        for quantity, each in found.items():
+            values[title, quantity] = {0: float(each.mean())}
+            errors[title, quantity] = {0: float(each.std() / len(each) ** 0.5) if len(each) > 1 else 0.0}
+    evidence, (few, many) = Evidence(values, errors), runs
+    lines = []
+    for quantity in ("generalization_gap", "amortization_gap", "robustness_gap"):
+        word = {-1: "shrinks", 1: "grows"}.get(direction(evidence, quantity, many, few), f"is {UNCLEAR}")
+        before, after = (number(evidence.mean(title, quantity)) for title in (few, many))
+        lines.append(f"- The {QUANTITIES[quantity][0]} {word}: {before} with {few}, {after} with {many}.")
+    return "\n".join(lines)
+
+
+def saved(figure: ReportFigure, shown: Figure, profile: str, dataset: str, likelihood: str) -> ReportFigure:
+    """Save a figure of the tour and return it."""
+    tag = dataset_tag(dataset)
+    return publish_alone(
+        figure, shown, profile, "tour", tag, dataset=tag, likelihood=likelihood_of(dataset, likelihood)
+    )
