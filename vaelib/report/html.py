@@ -19,7 +19,7 @@ from .claims import NOT_RUN, OURS, PAPER, require_build
 from .explorers.curves import curve_twin
 from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
 from .reference import NAMES, setting
-from .sources import rows_of, source_of
+from .sources import source_of, table_rows
 from .study import studies
 from .text import number
 
@@ -104,7 +104,7 @@ def _add_twins(figures: list[dict[str, Any]], build: Path) -> None:
     """Give each figure the explorers of its name, as long as the page stays below its limit."""
     size = sum(len(figure["src"]) for figure in figures)
     for figure in figures:
-        rows = rows_of(build, "curves" if figure["headline"] else "", *figure["setting"])
+        rows = table_rows(build, "curves" if figure["headline"] else "", *figure["setting"])
         figure["curves"] = None if rows.empty else curve_twin(rows)
         for path in (build / "twins" / f"{figure['name']}{ending}.json" for ending in ("", TRAVERSAL)):
             if path.exists() and size + path.stat().st_size < LIMIT:

@@ -34,9 +34,10 @@ def stem(experiment: Experiment) -> str:
     return name if default else f"{name}_{experiment.likelihood}"
 
 
-def command(study: str, profile: str, place: str, likelihood: str) -> str:
-    """Return the command that makes the runs of a study."""
-    return f"vaelib run {study} --profile {profile} --dataset {shlex.quote(place)} --likelihood {likelihood}"
+def command_of(experiment: Experiment) -> str:
+    """Return the command that makes the runs of an experiment."""
+    setting = f"--dataset {shlex.quote(experiment.data.place)} --likelihood {experiment.likelihood}"
+    return f"vaelib run {experiment.name} --profile {experiment.profile.name} {setting}"
 
 
 def stamp(profile: str) -> str | None:
@@ -60,11 +61,15 @@ def as_in_paper(experiment: Experiment) -> bool:
     return experiment.profile.name in ("gpu", "paper") and (experiment.dataset, experiment.likelihood) == SWEEP_SETTING
 
 
+def footer_line(profile: str, *facts: str) -> str:
+    """Return a footer: the profile, what else there is to say, the commit."""
+    return " · ".join([f"profile {profile}", *facts, f"commit {commit()[:10]}"])
+
+
 def source_line(experiment: Experiment, *facts: str) -> str:
     """Return the footer of a figure that shows images: profile, data, what else there is to say, commit."""
     data = experiment.data
-    about = [f"profile {experiment.profile.name}", data.label, f"{data.n_train:,} training images"]
-    return " · ".join([*about, *facts, f"commit {commit()[:10]}"])
+    return footer_line(experiment.profile.name, data.label, f"{data.n_train:,} training images", *facts)
 
 
 def provenance_line(
@@ -109,10 +114,8 @@ def publish(figure: ReportFigure, shown: Shown, experiment: Experiment) -> Repor
     """Save an experiment's figure with its record, under a name that no other setting has, and return it."""
     place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
     keys = [run.key for run in experiment.runs]
-    making = command(experiment.name, experiment.profile.name, experiment.data.place, experiment.likelihood)
-    return publish_alone(
-        figure, shown, experiment.profile.name, experiment.name, stem(experiment), runs=keys, making=making, **place
-    )
+    name, profile, making = experiment.name, experiment.profile.name, command_of(experiment)
+    return publish_alone(figure, shown, profile, name, stem(experiment), runs=keys, making=making, **place)
 
 
 def publish_alone(

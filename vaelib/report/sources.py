@@ -41,13 +41,13 @@ def source_of(build: Path, shown: dict[str, Any], record: dict[str, Any]) -> Sou
     """Return where a figure of a build comes from: its own record ``shown``, its table, and ``build.json`` (``record``)."""
     study = studies().get(shown["study"])
     notebook, (dataset, likelihood) = study.notebook if study else "", (shown["dataset"], shown["likelihood"])
-    rows = rows_of(build, shown["table"], dataset, likelihood)
+    rows = table_rows(build, shown["table"], dataset, likelihood)
     facts = [] if rows.empty else _facts(rows, shown["study"], record)
     facts += [(name, shown[name]) for name in ("command", "commit") if shown[name] and name not in dict(facts)]
     return Source(facts, shown["runs"], notebook, rendered(build, notebook, dataset, likelihood))
 
 
-def rows_of(build: Path, table: str, dataset: str, likelihood: str) -> pd.DataFrame:
+def table_rows(build: Path, table: str, dataset: str, likelihood: str) -> pd.DataFrame:
     """Return a table's rows of one setting; none where it is not there."""
     path = build / "tables" / f"{table}.csv"
     if not table or not dataset or not path.exists():

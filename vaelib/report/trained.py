@@ -1,6 +1,5 @@
 """What drawing reads from the store: an experiment's test images and its trained VAEs."""
 
-import shlex
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..runs import Experiment, Store, load_vae
 from ..runs.stages.context import pick_device
 from ..runs.store import load_array
 from .canvas import LABELS
+from .publish import command_of
 
 
 def load_test_set(experiment: Experiment) -> tuple[Tensor, Tensor]:
@@ -36,10 +36,9 @@ def trained_vaes(
     for point in experiment.points:
         if point.vae.seed == seed and point.series not in vaes and (methods is None or point.series in methods):
             if not store.has_manifest(point.vae):
-                command = f"vaelib run {experiment.name} --profile {experiment.profile.name}"
-                command += f" --dataset {shlex.quote(experiment.data.place)} --likelihood {experiment.likelihood}"
+                making = command_of(experiment)
                 raise VaelibError(
-                    f"{LABELS.get(point.series, point.series)}, seed {seed}, is not in the store: run `{command}` (with your "
+                    f"{LABELS.get(point.series, point.series)}, seed {seed}, is not in the store: run `{making}` (with your "
                     "overrides as --set name=value), or the notebook's own cells above"
                 )
             vaes[point.series] = load_vae(point.vae, store, device=pick_device(device))

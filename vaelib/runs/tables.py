@@ -5,7 +5,6 @@ others.
 """
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,19 +104,22 @@ def about_data(data: Data) -> dict[str, Any]:
     return {"n_train": data.n_train, "n_test": data.n_test, "source": data.label}
 
 
-def merge_table(path: Path, new: pd.DataFrame, identity: Sequence[str] = IDENTITY) -> pd.DataFrame:
-    """Write ``new`` into the CSV at ``path``: rows of the same identity are replaced, all others kept; return the whole.
+def merge_table(path: Path, new: pd.DataFrame) -> pd.DataFrame:
+    """Write ``new`` into the CSV at ``path``: rows of the same setting are replaced, all others kept; return the whole.
+
+    In a table that several experiments share, rows of the same experiment.
 
     Raises:
         VaelibError: the file is there but is no such table.
     """
+    identity = [column for column in ("experiment", *IDENTITY) if column in new]
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.with_name(f"{path.name}.lock")):
         kept = read_table(path) if path.exists() else pd.DataFrame(columns=new.columns)
         if not set(identity) <= set(kept.columns):
             raise VaelibError(f"{path} is not a table of this project; delete it and run again")
-        ours = set(map(tuple, new[list(identity)].astype(str).to_numpy()))
-        same = [tuple(row) in ours for row in kept[list(identity)].astype(str).to_numpy()]
+        ours = set(map(tuple, new[identity].astype(str).to_numpy()))
+        same = [tuple(row) in ours for row in kept[identity].astype(str).to_numpy()]
         kept = kept[[not one for one in same]]
         table = new if kept.empty else pd.concat([kept, new], ignore_index=True)
         files.write_atomic(path, lambda part: table.to_csv(part, index=False))
@@ -164,14 +166,10 @@ def record_build(experiment: Experiment, store: Store) -> None:
 
 
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:
-    """Write the tables of a finished experiment and ``build.json``; return its own rows by the tables' names.
-
-    A build replaces the rows of its own setting (of its own experiment, in a table that several share) and keeps others.
-    """
+    """Write the tables of a finished experiment and ``build.json``; return its own rows by the tables' names."""
     store = store or Store()
     own = experiment.tables(experiment, store)
     for name, table in own.items():
-        identity = [column for column in ("experiment", *IDENTITY) if column in table]
-        merge_table(tables_folder(experiment.profile.name) / f"{experiment.files.get(name, name)}.csv", table, identity)
+        merge_table(tables_folder(experiment.profile.name) / f"{experiment.files.get(name, name)}.csv", table)
     record_build(experiment, store)
     return own

@@ -16,10 +16,9 @@ from matplotlib.patches import Patch
 
 from ...report.canvas import GREY, STYLE, ReportFigure, blank, sheet_legend
 from ...report.claims import AUDIT, NOT_RUN, OURS, PAPER
-from ...report.publish import publish_alone
+from ...report.publish import footer_line, publish_alone
 from ...report.reference import NAMES
 from ...report.study import Figure
-from ...runs.provenance import commit
 
 CLAIMS = Figure(
     "claims",
@@ -180,4 +179,4 @@ def draw_margins(rows: Sequence[Row], dataset: str, profile: str) -> ReportFigur
 def _footer(rows: Iterable[Row], profile: str) -> str:
     """Return what was judged: profile, images, commit."""
     sources = {row["source"] for row in rows if row["source"]}
-    return " · ".join([f"profile {profile}", *sorted(sources), f"commit {commit()[:10]}"])
+    return footer_line(profile, *sorted(sources))

@@ -8,12 +8,11 @@ import pandas as pd
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import machine_note
-from ...report.publish import publish_alone, stamp
+from ...report.publish import footer_line, publish_alone, stamp
 from ...report.rules import SAME
 from ...report.study import Figure
 from ...report.text import how_many, listed, number, with_error
 from ...runs import Store
-from ...runs.provenance import commit
 from .figures import (
     accuracy_figure,
     brackets_figure,
@@ -60,8 +59,7 @@ NOT_THERE = "*No trained VAE of this setting is in the store yet: run notebook 0
 def _frame(lab: GroundTruth, about: str) -> dict:
     """Return footer and stamp of a figure of this study."""
     profile = lab.profile.name
-    footer = f"profile {profile} · {about} · commit {commit()[:10]}"
-    return {"footer": footer, "stamp": stamp(profile)}
+    return {"footer": footer_line(profile, about), "stamp": stamp(profile)}
 
 
 def draw_training_distributions(lab: GroundTruth) -> ReportFigure:

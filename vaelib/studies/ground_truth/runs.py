@@ -8,7 +8,7 @@ import pandas as pd
 from ...runs.profiles import Profile, load_profile
 from ...runs.settings import Artifact
 from ...runs.store import Store
-from ...runs.tables import IDENTITY, merge_table, rows_of, tables_folder
+from ...runs.tables import merge_table, rows_of, tables_folder
 from ..three_gaps.runs import three_gaps
 from .stages import Brackets, Calibration, Certificates, Plane, Remark, WorldBounds
 
@@ -103,8 +103,7 @@ def write_ground_truth(lab: GroundTruth) -> Tables:
         "certificates": rows_of(lab.certificates, Store()),
     }
     for name, table in tables.items():
-        identity = [column for column in IDENTITY if column in table]
-        merge_table(tables_folder(lab.profile.name) / f"{name}.csv", table, identity)
+        merge_table(tables_folder(lab.profile.name) / f"{name}.csv", table)
     return tables
 
 
