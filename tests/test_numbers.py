@@ -6,6 +6,7 @@ import pytest
 
 from vaelib.report.reference import paper_curves
 from vaelib.studies.three_gaps.numbers import against_paper, beside_paper
+from vaelib.studies.three_gaps.sentences import numbers_blocks
 
 SETTING = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
 
@@ -70,3 +71,14 @@ def test_the_table_of_a_notebook_says_ours_the_papers_and_the_verdict():
     theirs = f"{paper_at('elbo_test', 100):,.0f}".replace("-", "\N{MINUS SIGN}")
     assert f"({theirs}) higher" in html
     assert "orders can" in beside_paper(against_paper(ours(1.0).iloc[:0])).to_html()
+
+
+def test_the_report_has_the_numbers_with_their_verdicts_counted(tmp_path):
+    assert numbers_blocks(tmp_path / "numbers.csv") == []
+    table = against_paper(ours(0.9, seeds=1))
+    table.to_csv(tmp_path / "numbers.csv", index=False)
+    (block,) = numbers_blocks(tmp_path / "numbers.csv")
+    assert block["setting"] == "FashionMNIST, Gaussian"
+    assert block["about"].startswith(f"1 seed; of {len(table)} numbers")
+    assert f"{(table['verdict'] == 'higher').sum()} higher" in block["about"]
+    assert "Normal training" in block["html"]

@@ -417,6 +417,19 @@ def test_a_failed_run_leaves_the_independent_rest_done(toy, tmp_path):
     assert not any(store.has(run.vae) for run in chosen.runs)
 
 
+def test_a_night_can_be_shown_before_it_ends(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("VAELIB_BUILD", str(tmp_path))
+    finished = TINY | {"only_finished": True}
+    with pytest.raises(VaelibError, match="none of the 3 runs is in"):
+        three_gaps("smoke", toy, overrides=finished)
+    whole = three_gaps("smoke", toy, overrides=TINY)
+    (first,) = (point for point in whole.points if point.series == "normal")
+    runs.run([first.run], workers=0)
+    shown = three_gaps("smoke", toy, overrides=finished)
+    assert shown.points == [first]  # the same key: what is shown early is not made again later
+    assert list(runs.write_tables(shown)["three_gaps"]["method"]) == ["normal"]
+
+
 COMMAND = [sys.executable, "-m", "vaelib", "run", "three_gaps", "--profile", "smoke", "--workers", "0"]
 
 

@@ -11,6 +11,7 @@ from .external import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, protocol
 from .settings import Artifact, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
 from .stages import lowered, resolve_data, spare_images
+from .store import Store
 from .stages.classifier import Classifier
 
 
@@ -64,6 +65,19 @@ class Experiment(NamedTuple):
     def data(self) -> Data:
         """Return the data set that all runs share."""
         return self.points[0].subject.data
+
+
+def planned(points: list[Point], profile: Profile) -> list[Point]:
+    """Return an experiment's points; under ``only_finished`` those in the store, so that a night can be shown before it ends.
+
+    Raises:
+        VaelibError: none is in the store.
+    """
+    store = Store()
+    found = [point for point in points if not profile.only_finished or store.has(point.run)]
+    if not found:
+        raise VaelibError(f"only_finished: none of the {len(points)} runs is in {store.root}; leave it out to make them")
+    return found
 
 
 def spaced(last: int, points: int) -> tuple[int, ...]:

@@ -73,6 +73,7 @@ class Profile(Filled):
     """
 
     name: str = "paper"
+    only_finished: bool = Field(False, description="show the runs that are in the store, make no others")
     seeds: int = Field(3, ge=1, description="VAEs a method; seeds 0, 1, ...")
     # data
     n_train: int | None = Field(None, ge=2)

@@ -11,6 +11,7 @@ from ...report.rules import Evidence, estimate, value
 from ...report.text import how_many, listed, number, with_error
 from ...runs.tables import read_table
 from .claims import evidence, our_values
+from .numbers import beside_paper
 
 # quantity -> its name, and the word for more of it
 QUANTITIES = {
@@ -97,14 +98,27 @@ def own_gaps(three_gaps: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def report_page(build: Path) -> dict[str, Any]:
-    """Return what the three gaps add to the report: what was found in sentences, own images' gaps, Table 7."""
+    """Return what the three gaps add to the report: what was found in sentences, own images' gaps, Table 7,
+    and the numbers beside the paper's where the images are."""
     path = build / "tables" / "three_gaps.csv"
     found: dict[str, Any] = {"table": table_07_blocks(build / "tables" / "table_07.csv")}
+    found["numbers"] = numbers_blocks(build / "tables" / "numbers.csv")
     if path.exists():
         three_gaps = read_table(path)
         told = [] if build.name == "smoke" else [sentences(three_gaps, *one) for one in settings_of(three_gaps)]
         found |= {"results": list(filter(None, told)), "own": own_gaps(three_gaps)}
     return found
+
+
+def numbers_blocks(path: Path) -> list[dict[str, Any]]:
+    """Return :func:`~.numbers.beside_paper` as one HTML table a setting, and how many numbers have which verdict."""
+    blocks = []
+    for (dataset, likelihood), rows in read_table(path).groupby(SETTING, sort=False) if path.exists() else ():
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in rows["verdict"].value_counts().items())
+        about = f"{how_many(int(rows['seeds'].max()), 'seed')}; of {len(rows)} numbers {counts}"
+        html = beside_paper(rows).to_html(table_uuid=f"numbers_{len(blocks)}")
+        blocks.append({"setting": setting(dataset, likelihood), "about": about, "html": html})
+    return blocks
 
 
 def table_07_blocks(path: Path) -> list[dict[str, Any]]:
