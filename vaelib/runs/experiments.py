@@ -11,8 +11,8 @@ from .external import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, protocol
 from .settings import Artifact, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
 from .stages import lowered, resolve_data, spare_images
-from .store import Store
 from .stages.classifier import Classifier
+from .store import Store
 
 
 class Point(NamedTuple):

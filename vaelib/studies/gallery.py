@@ -1,0 +1,105 @@
+"""``results/<profile>/README.md``: everything that was shipped of a build on one page that any Git host renders.
+
+Tables and figures, each with the command that makes it; nothing is typed by hand, so that no number is older than its table.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..files import read_json
+from ..report.canvas import LABELS
+from ..report.claims import NOT_RUN, OURS, PAPER
+from ..report.html import VERDICTS
+from ..report.reference import GAPS, METHODS, SETTING, of_setting, setting
+from ..report.text import how_many, listed, number, with_error
+from ..runs.tables import read_table
+from .three_gaps.paper import paper_gaps
+
+BRACKETS = str.maketrans("[]", "()")  # would end an alternative text in Markdown
+COLUMNS = {
+    "elbo_test": "test ELBO",
+    "generalization_gap": "G_g (nats)",
+    "amortization_gap": "G_a (nats)",
+    "robustness_gap": "G_r (MS-SSIM)",
+}
+
+
+def headline_table(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
+    """Return one setting's three gaps in Markdown: mean ± standard error over seeds, in parentheses the paper's Table 7."""
+    own = of_setting(three_gaps, dataset, likelihood)
+    printed = paper_gaps().set_index([*SETTING, "method", "gap"])["paper"]
+    lines = [f"| | {' | '.join(COLUMNS.values())} |", "| --- " * (1 + len(COLUMNS)) + "|"]
+    for method in (m for m in METHODS if m in set(own["method"])):
+        cells = []
+        for quantity in COLUMNS:
+            values = own[own["method"] == method][quantity].dropna()
+            paper = printed.get((dataset, likelihood, method, quantity)) if quantity in GAPS else None
+            beside = "" if paper is None else f" ({number(paper)})"
+            cells.append(with_error(values.mean(), values.sem()) + beside)
+        lines.append(f"| {LABELS[method]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _numbers(three_gaps: pd.DataFrame) -> list[str]:
+    """Return the headline of every setting: what was run, and its table."""
+    parts = ["## The three gaps"]
+    for (dataset, likelihood), rows in three_gaps.groupby(SETTING, sort=False):
+        epochs, seeds = int(rows["effective_epochs"].max()), int(rows["seed"].nunique())
+        about = f"{rows['source'].iloc[0]}: {int(rows['n_train'].max()):,} training and {int(rows['n_test'].max()):,} test images"
+        parts.append(
+            f"### {setting(dataset, likelihood)}\n\n{about}, {epochs:,} effective epochs, {how_many(seeds, 'seed')}; "
+            "mean ± standard error over seeds, in parentheses the paper's Table 7.\n\n"
+            + headline_table(three_gaps, dataset, likelihood)
+        )
+    return parts
+
+
+def _verdicts(claims: list[dict]) -> str:
+    """Return how the ledger of a build came out: a sentence on our runs, one on the paper's own numbers."""
+
+    def counted(evidence: str) -> str:
+        verdicts = [row["verdict"] for row in claims if row["evidence"] == evidence and row["note"] != NOT_RUN]
+        return listed([f"{verdicts.count(one)} {one.replace('_', ' ')}" for one in VERDICTS])
+
+    waiting = sum(row["note"] == NOT_RUN for row in claims)
+    return (
+        f"Of the paper's claims in the [ledger](claims.json), our runs find {counted(OURS)}; {waiting} were not run here. "
+        f"The paper's own numbers find {counted(PAPER)}."
+    )
+
+
+def _figures(build: Path) -> list[str]:
+    """Return each figure with its caption, its command, its table and the commit that made it; the paper's by number first."""
+    parts = ["## Figures"]
+    records = sorted((build / "figures").glob("*.json"), key=lambda path: (not path.stem.startswith("fig"), path.stem))
+    for path in records:
+        shown = read_json(path)
+        about = [f"`{shown['command']}`"] if shown["command"] else []
+        table = build / "tables" / f"{shown['table']}.csv"
+        about += [f"[{table.name}](tables/{table.name})"] if shown["table"] and table.exists() else []
+        about += [f"commit {shown['commit']}"] if shown["commit"] else []
+        parts.append(
+            f"### {path.stem}\n\n{shown['caption']}\n\n![{shown['alt'].translate(BRACKETS)}](figures/{path.stem}.png)\n"
+            f"<sub>{' · '.join(about)}</sub>"
+        )
+    return parts
+
+
+def gallery(build: Path) -> str:
+    """Return the page of a build's folder: what was found, every figure, the rendered notebooks and the tables."""
+    made = read_json(build / "build.json")
+    commits = sorted({record["commit"] for record in made.values() if record.get("commit")})
+    parts = [
+        f"# What came out: profile `{build.name}`",
+        f"Computed by commit {listed(commits)}, copied by `vaelib pack`; `make show` opens it as a report with sliders. "
+        "ELBOs, G_g and G_a are in nats per image, G_r is a difference of MS-SSIM.",
+    ]
+    table, ledger = build / "tables" / "three_gaps.csv", build / "claims.json"
+    parts += _numbers(read_table(table)) if table.exists() else []
+    parts += [_verdicts(read_json(ledger))] if ledger.exists() else []
+    parts += _figures(build)
+    for title, pattern in (("Rendered notebooks", "notebooks/*.html"), ("Tables", "tables/*.csv")):
+        found = [path.relative_to(build).as_posix() for path in sorted(build.glob(pattern))]
+        parts.append(f"## {title}\n\n" + "\n".join(f"- [{name.partition('/')[2]}]({name})" for name in found))
+    return "\n\n".join(parts) + "\n"
