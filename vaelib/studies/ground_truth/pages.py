@@ -154,20 +154,6 @@ def accuracy(tables: Tables) -> str:
     return "\n".join(["Means over seeds; closer than a fifth of the larger one is *as far as*:", "", *lines])
 
 
-def remark_table(tables: Tables) -> Any:
-    """Return what each model leaves of -H(p), nats: measured with its standard error over images, and exact."""
-    means = (
-        tables["remark_b5"].groupby(["distribution", "model"], sort=False)[["bound", "elbo", "elbo_se", "exact"]].mean()
-    )
-    means = means.assign(left=means["bound"] - means["exact"]).reset_index()
-    columns = {"distribution": "data", "model": "scored under", "bound": "−H(p)", "elbo": "mean ELBO, measured ± s.e.",
-               "exact": "E_p[ELBO], exact", "left": "−H(p) − E_p[ELBO]"}  # fmt: skip
-    means["elbo"] = [with_error(*pair, digits=2) for pair in zip(means["elbo"], means.pop("elbo_se"), strict=True)]
-    table = means.rename(columns=columns)
-    exact = [name for name in table.columns[2:] if name != columns["elbo"]]
-    return styled(table).format(lambda value: number(value, digits=2), subset=exact).hide(axis="index")
-
-
 def coverage(tables: Tables) -> Any:
     """Return, for each quantity, the exact value, the estimates' mean and scatter, the stated error, and the coverage."""
     rows = []
@@ -202,20 +188,6 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
     if "method" in shown:
         shown["method"] = shown["method"].map(LABELS)
     return styled(shown.rename(columns={"lower": "both (lower)"})).hide(axis="index")
-
-
-def certificate_table(tables: Tables) -> Any:
-    """Return the likelihoods' certificates (:mod:`vaelib.models.certificates`)."""
-    shown = {  # column -> its name and format
-        "likelihood": ("likelihood", "{}"),
-        "mass_error": ("|Σp − 1|, largest", "{:.0e}"),
-        "tv_ratio": ("TV / that of an exact sampler", "{:.2f}"),
-        "finite": ("finite gradients", "{:.0%}"),
-        "precision": ("float32 − float64, relative", "{:.0e}"),
-        "code_excess": ("code − (−log₂ p), bits", "{:+.1f}"),
-    }
-    table = tables["certificates"][list(shown)].rename(columns={column: name for column, (name, _) in shown.items()})
-    return styled(table).format(dict(shown.values())).hide(axis="index")
 
 
 def provenance_note(lab: GroundTruth) -> str:

@@ -5,18 +5,16 @@ is drawn beside its average over reconstructions, and "higher" and "smoother" ar
 of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by seed.
 """
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...models import VAE
-from ...report.canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
+from ...report.canvas import COLOURS, LABELS, STYLE, ReportFigure, blank
 from ...report.escape import styled
 from ...report.pictures import LINE_LABEL, draw_path, image_row, image_rows
 from ...report.publish import publish, sheet, source_line
@@ -48,39 +46,27 @@ def stops(path: Interpolation, count: int) -> np.ndarray:
     return np.linspace(0, len(path.alphas) - 1, count).round().astype(int)
 
 
-def smoothness_figure(
-    paths: Mapping[str, Interpolation], *, title_note: str, footer: str = "", stamp: str | None = None
-) -> ReportFigure:
+def smoothness_figure(paths: Mapping[str, Interpolation], **frame) -> ReportFigure:
     """Return Fig. 3: log q(z_α | x̃_α) of both methods, the first one's images above the curves, the second's below.
 
     Raises ValueError unless there are two paths.
     """
-    (upper, lower), (left, width, height, edge) = paths, (1.25, 5.5, 2.5, 0.12)
-    side, lines = width / IMAGES, textwrap.wrap(footer, 121)
-    bottom = 0.75 + side + 0.14 * len(lines)
-    inches = (left + width + 0.15, bottom + height + side + 0.5)
+    (upper, lower), (left, width, height) = paths, (1.25, 5.5, 2.5)
+    side, half = width / IMAGES, 0.5 / (IMAGES - 1)  # half, so that an image of a strip is centred over its alpha
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=inches)
-
-        def box(y: float, tall: float) -> Axes:
-            return fig.add_axes((left / inches[0], y / inches[1], width / inches[0], tall / inches[1]))
-
-        half = 0.5 / (IMAGES - 1)  # so that an image of a strip is centred over its alpha
-        ax, span = box(bottom, height), (-half, 1 + half)
+        fig, below = blank(left + width + 0.15, 0.75 + height + 2 * side + 0.5, wrap=121, **frame)
+        bottom, span = 0.75 + side + below, (-half, 1 + half)
+        ax = fig.box(left, bottom, width, height)
         for method, path in paths.items():
             draw_path(ax, path, COLOURS[method])
         ax.set(xlim=span, xlabel=r"$\alpha$   (0: $x_1$, 1: $x_0$)", ylabel=LINE_LABEL)
         ax.set_xticks(np.linspace(0, 1, IMAGES))
         ax.yaxis.set_major_formatter("{x:,.10g}")
         for method, y in ((upper, bottom + height + 0.06), (lower, bottom - side - 0.5)):
-            strip, look = box(y, side), {"ha": "right", "va": "center", "color": COLOURS[method], "weight": "bold"}
+            strip, look = fig.box(left, y, width, side), {"ha": "right", "va": "center", "weight": "bold"}
             image_row(strip, paths[method].images[stops(paths[method], IMAGES)], span)
-            strip.text(-0.015, 0.5, LABELS[method].replace(" ", "\n"), transform=strip.transAxes, **look)
-        fig.text(edge / inches[0], 1 - 0.1 / inches[1], title_note, va="top", fontsize=12.5, weight="bold")
-        fig.text(edge / inches[0], 0.08 / inches[1], "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
-        if stamp:
-            style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-            fig.text(0.55, 0.5, stamp, fontsize=30, **style)
+            name = LABELS[method].replace(" ", "\n")
+            strip.text(-0.015, 0.5, name, transform=strip.transAxes, color=COLOURS[method], **look)
     return fig
 
 
