@@ -16,7 +16,7 @@ from vaelib.report.explorers.static import TEMPLATES
 from vaelib.report.reference import METHODS
 from vaelib.studies import tour
 from vaelib.studies.claims import figures as claim_figures
-from vaelib.studies.sweeps import size_figures
+from vaelib.studies.sweeps import figures as size_figures
 from vaelib.studies.three_gaps.figures import three_gaps_figure
 
 EYES = {

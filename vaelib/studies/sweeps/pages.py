@@ -19,11 +19,12 @@ from .figures import (
     limited_k_figure,
     mixing_figure,
     mollify_figure,
+    path_figure,
     rha_figure,
+    sizes_figure,
     teacher_figure,
 )
 from .paper import SWEEPS, paper_sweep, paper_sweep_curves
-from .size_figures import path_figure, sizes_figure
 
 FIG04_RIGHT = Figure(
     "fig04_right",
