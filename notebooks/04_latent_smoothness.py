@@ -37,11 +37,12 @@ pair = None  # two test images by number, for example [3, 17]; None: two of diff
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import pages
+from vaelib.report import claims, pages
 from vaelib.report.explorers import static, widgets
 from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.runs import run, write_tables
-from vaelib.studies.smoothness import claims, figures
+from vaelib.studies.smoothness import figures
+from vaelib.studies.smoothness.claims import differences
 from vaelib.studies.smoothness.runs import smoothness
 from vaelib.studies.smoothness.tables import shown_paths
 from vaelib.studies.sweeps import pages as sweeps
@@ -91,11 +92,13 @@ figures.draw_smoothness(experiment)
 
 # %%
 paths = tables["smoothness_paths"]
-found = claims.differences(paths, profile)
-figures.compared(found)
+figures.compared(differences(paths))
+
+# %% [markdown]
+# An interval over pairs speaks of other pairs of images, one over seeds of other trainings. What the ledger makes of it:
 
 # %%
-Markdown(figures.sentences(found, paths))
+pages.verdicts(claims.evaluate_sweeps({"smoothness_paths": paths}, profile))
 
 # %% [markdown]
 # ## Walk yourself

@@ -24,6 +24,7 @@ from vaelib.report.html import write_report
 from vaelib.report.publish import provenance_line, publish_alone, save_figure
 from vaelib.report.reference import METHODS, digitised, paper_curves
 from vaelib.report.sources import source_of
+from vaelib.runs.provenance import commit
 from vaelib.studies.ground_truth import pages as laboratory
 from vaelib.studies.ground_truth.pages import FIG01
 from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figure, three_gaps_figure
@@ -189,9 +190,9 @@ def test_a_figure_in_a_notebook_has_an_alternative_text():
 
 def test_provenance_line_states_data_and_seeds():
     gaps, _ = tables(3)
-    line = provenance_line(gaps, profile="gpu", code="0123456789abcdef")
+    line = provenance_line(gaps, profile="gpu")
     assert line.startswith("profile gpu · FashionMNIST <bit-exact> · 2,000 training and 1,000 test images · seeds 0–2")
-    assert line.endswith("commit 0123456789")
+    assert line.endswith(f"commit {commit()[:10]}")
 
 
 def test_unknown_digitised_figure_names_the_known():

@@ -19,7 +19,7 @@ from vaelib.runs.experiments import Point
 from vaelib.runs.stages import make
 from vaelib.studies.smoothness import stages
 from vaelib.studies.smoothness.claims import CLAIMED, differences, median_interval
-from vaelib.studies.smoothness.figures import sentences, smoothness_figure, snapshots
+from vaelib.studies.smoothness.figures import smoothness_figure, snapshots
 from vaelib.studies.smoothness.runs import smoothness
 from vaelib.studies.smoothness.stages import ManyPaths, OnePath
 from vaelib.studies.smoothness.tables import shown_paths, smoothness_tables
@@ -41,25 +41,11 @@ def table(shift=0.0, seeds=1, outlier=0.0, pairs=20):
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_the_verdict_follows_the_numbers(seeds):
-    rows = table(seeds=seeds)
-    found = differences(rows, "laptop")
-    assert set(found["verdict"]) == {"supported"}
-    assert set(differences(table(shift=-2, seeds=seeds), "laptop")["verdict"]) == {"contradicted"}
-    assert set(differences(table(shift=-1, seeds=seeds), "laptop")["verdict"]) == {"not testable"}
-    assert set(differences(table(seeds=seeds), "smoke")["verdict"]) == {"not testable"}
-    text = sentences(found, rows)
-    assert text.count("*supported*") == 5
-    assert "over 20 pairs" in text
-    assert ("not of other trainings" in text) == (seeds == 1)
-
-
 def test_one_pair_does_not_decide():
     """A log density has no floor: the mean follows one pair of -1e5 nats, the judged median does not."""
-    found = differences(table(outlier=1e5), "laptop").set_index("quantity")
+    found = differences(table(outlier=1e5)).set_index("quantity")
     assert found.loc["level", "mean"] < -1000 < 0 < found.loc["level", "difference"]
-    assert found.loc["level", "verdict"] == "supported"
+    assert found.loc["level", "over_pairs"][0] > 0
 
 
 @pytest.mark.parametrize("n", [5, 6, 20, 21, 100])

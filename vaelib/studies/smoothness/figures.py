@@ -1,8 +1,8 @@
 """Fig. 3, and what it shows on more than one pair: log q(z_α | x̃_α) on lines between latents of test images (Sec. 5.3).
 
 The paper shows one exemplary pair, one reconstruction of each z_α and one training of each method. Here the same curve
-is drawn beside its average over reconstructions, and "higher" and "smoother" are judged on many pairs by the definitions
-of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by seed.
+is drawn beside its average over reconstructions, and "higher" and "smoother" are measured on many pairs by the definitions
+of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by seed; the ledger judges.
 """
 
 from collections.abc import Mapping
@@ -109,32 +109,7 @@ def compared(found: pd.DataFrame) -> Any:
             "better on": f"{row.better_on:.0%} of pairs",
             "mean ± s.e.": with_error(row["mean"], row.mean_se, signed=True),
             "95 % over seeds": _interval(row.over_seeds),
-            "verdict": row.verdict,
         }
         for _, row in found.iterrows()
     }
     return styled(pd.DataFrame(rows).T)
-
-
-def sentences(found: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Return what :func:`differences` found in ``table`` about "higher" and "smoother", as Markdown made of its numbers."""
-    facts, seeds = found.set_index("quantity"), table["seed"].nunique()
-    pairs = len(table[["first", "second"]].drop_duplicates())
-
-    def told(name: str) -> str:
-        row = facts.loc[name]
-        amount = f"{number(row.difference, signed=True)} (95 % over pairs {_interval(row.over_pairs)})"
-        return f"{MEANINGS[name]} {amount}, better on {row.better_on:.0%} of the pairs: *{row.verdict}*"
-
-    scope = (
-        "One training of each method: the intervals speak of other pairs of images, not of other trainings."
-        if seeds == 1
-        else f"Verdicts are by the interval over {seeds} seeds; the one over pairs holds for these trained networks."
-    )
-    return (
-        f"DMaaPx minus normal training, median over {pairs} pairs of test images:\n\n"
-        f"- **Higher?** {told('level')}.\n"
-        f"- **Smoother?** {told('variation')}; {told('jitter')}.\n"
-        f"- **Smoother without the noise?** {told('quiet_variation')}.\n"
-        f"- **Smoother for its height?** {told('roughness')}.\n\n{scope}"
-    )
