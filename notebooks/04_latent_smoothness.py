@@ -104,7 +104,7 @@ pages.verdicts(claims.evaluate_sweeps({"smoothness_paths": paths}, profile))
 # ## Walk yourself
 #
 # Choose two images, then move or play α: both decoders' images, and log *q* with a marker. (Below it, for readers without a
-# kernel, the same for the pair of Fig. 3, and nine stops to print.)
+# kernel, the same for the pair of Fig. 3.)
 
 # %% tags=["interactive"]
 widgets.interpolation_explorer(vaes, images[:12])
@@ -112,9 +112,6 @@ widgets.interpolation_explorer(vaes, images[:12])
 # %%
 ends, _ = shown_paths(experiment)
 static.interpolation_twin(experiment, vaes, ends)
-
-# %%
-figures.snapshots(vaes, *images[ends])
 
 # %% [markdown]
 # ## Move one latent at a time

@@ -31,7 +31,7 @@ from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figur
 from vaelib.studies.three_gaps.pages import HEADLINES
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.sentences import sentences
-from vaelib.studies.tour import conclusion
+from vaelib.studies.tour import conclusion, overfitting_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -159,7 +159,8 @@ def test_a_name_with_dollars_is_no_formula():
         own_distribution_figure(curves, title_note=name),
     ]
     made += [pictures.image_rows({"x": torch.zeros(2, 1, 32, 32)}, name)]
-    made += [pictures.elbo_curves({"N": [(1, 0.0, -1.0), (2, 0.0, -2.0)]}, {"N": "black"}, name)]
+    points = [(1, 0.0, -1.0), (2, 0.0, -2.0)]
+    made += [overfitting_figure({"N": points, "10 N": points}, name)]
     for figure in made:
         figure.draw_without_rendering()
         assert any(name in text.get_text() for text in figure.findobj(Text))

@@ -19,7 +19,7 @@ from vaelib.runs.experiments import Point
 from vaelib.runs.stages import make
 from vaelib.studies.smoothness import stages
 from vaelib.studies.smoothness.claims import CLAIMED, differences, median_interval
-from vaelib.studies.smoothness.figures import smoothness_figure, snapshots
+from vaelib.studies.smoothness.figures import smoothness_figure
 from vaelib.studies.smoothness.runs import smoothness
 from vaelib.studies.smoothness.stages import ManyPaths, OnePath
 from vaelib.studies.smoothness.tables import shown_paths, smoothness_tables
@@ -170,15 +170,6 @@ def small():
     torch.manual_seed(0)
     vaes = {method: FullyConnectedVAE(d_z=3, hidden=16).eval() for method in ("normal", "dmaapx")}
     return vaes, torch.rand(4, 1, 32, 32)
-
-
-def test_snapshots_show_each_method_with_its_log_density(small):
-    vaes, images = small
-    fig = snapshots(vaes, *images[:2], count=3)
-    assert len(fig.axes) == 6
-    captions = [ax.get_title("left") for ax in fig.axes]
-    path = interpolate(vaes["normal"], *images[:2], alphas=3, samples=8)
-    assert float(captions[0].replace("−", "-").replace(",", "")) == pytest.approx(float(path.mean[0]), rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ..runs.experiments import Experiment
 from ..runs.profiles import protocol
 from ..runs.provenance import commit
 from .canvas import STYLE, ReportFigure
-from .reference import LIKELIHOODS, NAMES, SWEEP_SETTING
+from .reference import SWEEP_SETTING, setting
 from .study import Figure as Shown
 
 
@@ -47,8 +47,7 @@ def stamp(profile: str) -> str | None:
 
 def title(experiment: Experiment) -> str:
     """Return a figure's title: the data set and its likelihood."""
-    name = NAMES.get(experiment.dataset, Path(experiment.dataset).stem)
-    return f"{name}, {LIKELIHOODS[experiment.likelihood]} likelihood"
+    return f"{setting(experiment.dataset, experiment.likelihood)} likelihood"
 
 
 def sheet(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:

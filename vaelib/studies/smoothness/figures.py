@@ -11,17 +11,15 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from ...models import VAE
 from ...report.canvas import COLOURS, LABELS, STYLE, ReportFigure, blank
 from ...report.escape import styled
-from ...report.pictures import LINE_LABEL, draw_path, image_row, image_rows
+from ...report.pictures import LINE_LABEL, draw_path, image_row
 from ...report.publish import publish, sheet, source_line
 from ...report.study import Figure
 from ...report.text import number, with_error
 from ...runs import Experiment
-from ...tasks.interpolation import Interpolation, interpolate
+from ...tasks.interpolation import Interpolation
 from .stages import OnePath
 from .tables import shown_paths
 
@@ -82,16 +80,6 @@ def draw_smoothness(experiment: Experiment) -> ReportFigure:
         "images: E[x|z]",
     )
     return publish(smoothness_figure(paths, **sheet(experiment, footer)), FIG03, experiment)
-
-
-def snapshots(vaes: Mapping[str, VAE], x0: Tensor, x1: Tensor, count: int = 9) -> ReportFigure:
-    """Return what the slider of :func:`~vaelib.report.explorers.widgets.interpolation_explorer` shows, at ``count`` values of α."""
-    rows, captions = {}, {}
-    for method, vae in vaes.items():
-        path = interpolate(vae, x0, x1, alphas=count, samples=8)
-        rows[LABELS[method]] = path.images
-        captions[LABELS[method]] = [number(value) for value in path.mean.tolist()]
-    return image_rows(rows, "E[x|z] from x₁ (left) to x₀ (right), and the mean log q below (nats)", captions)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
