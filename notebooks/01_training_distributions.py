@@ -79,13 +79,7 @@ figures.draw_accuracy(lab, tables)
 
 # %% [markdown]
 # So the marks of Table 1 depend on N, on the augmentation, and on how long the diffusion model is trained: the perfect denoiser
-# of N points generates nothing but those N.
-
-# %%
-Markdown(figures.accuracy(tables))
-
-# %% [markdown]
-# What these numbers say about the paper's sentences:
+# of N points generates nothing but those N. What these numbers say about the paper's sentences:
 
 # %%
 pages.verdicts([row for row in claims.evaluate_claims(tables, profile) if row["notebook"].startswith("01")])

@@ -9,9 +9,8 @@ from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import machine_note
 from ...report.publish import footer_line, publish_alone, stamp
-from ...report.rules import SAME
 from ...report.study import Figure
-from ...report.text import how_many, listed, number, with_error
+from ...report.text import how_many, number, with_error
 from ...runs import Store
 from .figures import (
     accuracy_figure,
@@ -136,22 +135,6 @@ def table_1(tables: Tables) -> Any:
                 "p_data missed": f"{row.missed:.1%}", "mass on the grid": "–" if method == "normal" else f"{row.mass:.4f}",
             })  # fmt: skip
     return styled(pd.DataFrame(rows)).hide(axis="index")
-
-
-def accuracy(tables: Tables) -> str:
-    """Return how far p_DM is from p_data beside each augmentation, at the fewest and the most points, as Markdown."""
-    plane = tables["plane"].assign(kl=tables["plane"]["kl"].astype(float))
-    means, lines = plane.groupby(["n_train", "method"])["kl"].mean(), []
-    for n in sorted({plane["n_train"].min(), plane["n_train"].max()}):
-        ours = means[n, "dmaapx"]
-        parts = []
-        for method, name in (("aug_tuned", "the tuned"), ("aug_naive", "the naive")):
-            theirs = means[n, method]
-            word = "nearer than" if ours < theirs else "farther than"
-            word = "as far as" if abs(ours - theirs) < SAME * max(ours, theirs) else word
-            parts.append(f"{word} {name} augmentation ({number(theirs)})")
-        lines.append(f"- From {n:,} points: KL(p_data ‖ p_DM) = {number(ours)} nats, {listed(parts)}.")
-    return "\n".join(["Means over seeds; closer than a fifth of the larger one is *as far as*:", "", *lines])
 
 
 def coverage(tables: Tables) -> Any:
