@@ -71,7 +71,7 @@ for title, images in sets.items():
 # Eq. (3). Where it widens as training goes on, the model is overfitting.
 
 # %%
-curves = pictures.elbo_curves(runs, tour.colours(runs), few.source)
+curves = tour.overfitting_figure(runs, few.source)
 tour.saved(curves, tour.SHOWN_OVERFITTING, profile, dataset, likelihood)
 
 # %% [markdown]

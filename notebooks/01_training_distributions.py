@@ -79,13 +79,7 @@ figures.draw_accuracy(lab, tables)
 
 # %% [markdown]
 # So the marks of Table 1 depend on N, on the augmentation, and on how long the diffusion model is trained: the perfect denoiser
-# of N points generates nothing but those N.
-
-# %%
-Markdown(figures.accuracy(tables))
-
-# %% [markdown]
-# What these numbers say about the paper's sentences:
+# of N points generates nothing but those N. What these numbers say about the paper's sentences:
 
 # %%
 pages.verdicts([row for row in claims.evaluate_claims(tables, profile) if row["notebook"].startswith("01")])
@@ -99,9 +93,6 @@ pages.verdicts([row for row in claims.evaluate_claims(tables, profile) if row["n
 
 # %%
 figures.draw_remark(lab, tables)
-
-# %%
-figures.remark_table(tables)
 
 # %% [markdown]
 # ## Do the estimators hit the truth?
@@ -154,14 +145,9 @@ figures.bounds_table(bounds, ["method", "images"]) if certified else Markdown(fi
 figures.draw_brackets(lab, bounds) if certified else None
 
 # %% [markdown]
-# ## Certificates of the likelihoods
-#
-# A bound is worth as much as the density under it. Each likelihood must sum to one, agree with its own sampler, keep finite
-# gradients and float32's precision at extremes, and have the code length of a reference arithmetic coder, which knows sub-pixels
-# one after another and never the joint density.
-
-# %%
-figures.certificate_table(tables)
+# A bound is worth as much as the density under it. The project's tests hold each likelihood to that: it sums to one, agrees with
+# its own sampler, keeps finite gradients and float32's precision at extremes, and has the code length of a reference arithmetic
+# coder, which knows sub-pixels one after another and never the joint density (`tests/test_certificates.py`).
 
 # %% [markdown]
 # **What to try next.** `overrides = {"plane_images": 4_000_000}` trains the diffusion model eight times as long: watch the

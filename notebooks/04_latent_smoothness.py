@@ -37,11 +37,12 @@ pair = None  # two test images by number, for example [3, 17]; None: two of diff
 # %%
 from IPython.display import Markdown
 
-from vaelib.report import pages
+from vaelib.report import claims, pages
 from vaelib.report.explorers import static, widgets
 from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.runs import run, write_tables
-from vaelib.studies.smoothness import claims, figures
+from vaelib.studies.smoothness import figures
+from vaelib.studies.smoothness.claims import differences
 from vaelib.studies.smoothness.runs import smoothness
 from vaelib.studies.smoothness.tables import shown_paths
 from vaelib.studies.sweeps import pages as sweeps
@@ -91,17 +92,19 @@ figures.draw_smoothness(experiment)
 
 # %%
 paths = tables["smoothness_paths"]
-found = claims.differences(paths, profile)
-figures.compared(found)
+figures.compared(differences(paths))
+
+# %% [markdown]
+# An interval over pairs speaks of other pairs of images, one over seeds of other trainings. What the ledger makes of it:
 
 # %%
-Markdown(figures.sentences(found, paths))
+pages.verdicts(claims.evaluate_sweeps({"smoothness_paths": paths}, profile))
 
 # %% [markdown]
 # ## Walk yourself
 #
 # Choose two images, then move or play α: both decoders' images, and log *q* with a marker. (Below it, for readers without a
-# kernel, the same for the pair of Fig. 3, and nine stops to print.)
+# kernel, the same for the pair of Fig. 3.)
 
 # %% tags=["interactive"]
 widgets.interpolation_explorer(vaes, images[:12])
@@ -109,9 +112,6 @@ widgets.interpolation_explorer(vaes, images[:12])
 # %%
 ends, _ = shown_paths(experiment)
 static.interpolation_twin(experiment, vaes, ends)
-
-# %%
-figures.snapshots(vaes, *images[ends])
 
 # %% [markdown]
 # ## Move one latent at a time

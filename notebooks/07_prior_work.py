@@ -95,9 +95,6 @@ figures.compared_sweep(tables["mollify"]["rows"])
 rows = pd.concat([one["rows"] for one in tables.values()], ignore_index=True)
 figures.draw_early_stopping(asleep, rows)
 
-# %%
-figures.early_stopping(rows)
-
 # %% [markdown]
 # ## What the numbers say about the paper's claims
 #

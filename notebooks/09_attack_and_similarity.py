@@ -128,9 +128,6 @@ escape.styled(figures.spread_table(tables["similarity_pairs"])).format("{:.3f}")
 # %%
 panel.draw_floors(experiment, table)
 
-# %%
-figures.floors_table(panel.both_kinds(table))
-
 # %% [markdown]
 # ## The sensitivity panel
 #

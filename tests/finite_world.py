@@ -8,9 +8,21 @@ import torch
 from torch import Tensor
 
 from vaelib import rng
-from vaelib.data.worlds import entropy, unique_share
+from vaelib.data.worlds import unique_share
 from vaelib.errors import VaelibError
 from vaelib.models.vae import IMAGE_SIZE
+
+
+def entropy(p) -> float:
+    """Return H(p) = -E_p[log p(x)], nats, of a distribution under which expectations are sums over its ``nodes()``."""
+    points, weights = p.nodes()
+    return -float((weights * p.log_prob(points)).sum())
+
+
+def kl_divergence(p, q) -> float:
+    """Return KL(p ‖ q) = E_p[log p(x) - log q(x)], nats; infinite where q misses some of p (criterion 2 of Table 1)."""
+    points, weights = p.nodes()
+    return float((weights * (p.log_prob(points) - q.log_prob(points))).sum())
 
 
 def entropy_shortfall(h: float, values: Tensor, weights: Tensor | None = None) -> float:

@@ -22,9 +22,8 @@ from vaelib.gaps import (
     optimize_posterior,
     promised,
     slack,
-    split_inference_gap,
 )
-from vaelib.gaps.ais import _even, _retimed
+from vaelib.gaps.ais import _retimed, _sigmoid
 from vaelib.gaps.calibration import QUANTITIES, calibration_world, estimates, exact_values
 from vaelib.gaps.memory import bytes_per_decoding, decodings_at_once
 from vaelib.models import Bernoulli, FullyConnectedVAE, Posterior
@@ -32,6 +31,10 @@ from vaelib.models.linear import LinearGaussianVAE
 
 WORLD = linear_world()
 FAST = {"chains": 4, "temperatures": 60}
+
+
+def width(bracket: Bracket) -> torch.Tensor:
+    return bracket.upper - bracket.lower
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +132,9 @@ def test_remark_b5_on_a_finite_world():
     assert exact.error.mean().item() == pytest.approx((29 / 2000) ** 0.5, rel=0.1)
 
 
-@pytest.mark.parametrize("schedule", ["adaptive", "sigmoid", "linear"])
-def test_bdmc_brackets_log_px(pairs, log_px, schedule):
+def test_bdmc_brackets_log_px(pairs, log_px):
     z, x = pairs
-    bracket = bdmc(WORLD.vae, z, x, schedule=schedule, **FAST)
+    bracket = bdmc(WORLD.vae, z, x, **FAST)
     low, high = bracket.lower - log_px, bracket.upper - log_px
     assert low.mean() < 3 * standard_error(low)
     assert high.mean() > -3 * standard_error(high)
@@ -146,12 +148,12 @@ def test_bdmc_from_the_encoder_is_tight(pairs, log_px):
     """Less than 0.1 nats wide, and log p(x) within; from the prior, more temperatures close in."""
     z, x = pairs
     tight = bdmc(WORLD.vae, z, x, q=WORLD.vae.encode(x), **FAST)
-    assert tight.width.mean() < 0.1
+    assert width(tight).mean() < 0.1
     for side in tight:
         assert abs((side - log_px).mean()) < 4 * standard_error(side - log_px) + 0.01
     wide = bdmc(WORLD.vae, z, x, chains=4, temperatures=15)
     narrow = bdmc(WORLD.vae, z, x, chains=4, temperatures=100)
-    assert 0 < narrow.width.mean() < wide.width.mean() / 3
+    assert 0 < width(narrow).mean() < width(wide).mean() / 3
     assert (narrow.upper - log_px).mean() < 1.5  # backwards, each temperature has its own step size, not its mirror's
 
 
@@ -185,7 +187,7 @@ def test_ais_is_bdmcs_lower_half_and_ignores_chunks(pairs):
 
 def test_temperatures_are_spaced_by_the_spread():
     """For std(Δ) = 1 / (β + a), equal distances are equal ratios of β + a; a tenth stays the given spacing."""
-    betas = _even(2_000, "sigmoid").expand(-1, 2)
+    betas = _sigmoid(2_000).expand(-1, 2)
     a = torch.tensor([1e-3, 1e-1], dtype=torch.float64)
     steps = betas[1:-1].clone()  # a step that names its temperature
     found, own = _retimed(betas, 1 / (betas[:-1] + a), steps)
@@ -224,12 +226,12 @@ def test_the_upper_bound_unmasks_a_missed_mode():
     z, x = world.pairs(16)
     found = optimize_posterior(world.vae, x, unclipped=True)
     bracket = bdmc(world.vae, z, x, q=found, chains=3, temperatures=50)
-    stuck = bracket.width > 50
+    stuck = width(bracket) > 50
     assert 1 <= stuck.sum() <= 3
     assert abs(iwae(world.vae, x, k=300, q=found, unclipped=True).value - bracket.lower)[stuck].max() < 10
     from_prior = ais_lower(world.vae, x, chains=8, temperatures=200, unclipped=True).value
     assert (from_prior - bracket.lower)[stuck].min() > 50
-    assert bracket.width[~stuck].mean() < 3
+    assert width(bracket)[~stuck].mean() < 3
 
 
 def test_further_starts_find_the_mode_that_was_missed():
@@ -244,7 +246,7 @@ def test_further_starts_find_the_mode_that_was_missed():
     assert 1 <= (two.elbo_star - one.elbo_star > 50).sum() <= 3
     assert (two.start == 1).any()
     assert torch.equal(two.elbo, one.elbo)
-    assert bdmc(world.vae, z, x, q=two, chains=3, temperatures=50).width.max() < 10
+    assert width(bdmc(world.vae, z, x, q=two, chains=3, temperatures=50)).max() < 10
     assert one.converged.all()
     left = [promised(world.vae, x, q, unclipped=True).mean() for q in (two, one)]
     assert left[0] < 0.05 * left[1]
@@ -276,11 +278,10 @@ def test_the_certificate_has_every_bound_in_order(pairs, log_px):
     for low, high in zip(list(bounds)[:-1], ["ELBO*", "IWAE", "BDMC", "BDMC", "BDMC"], strict=True):
         difference = bounds[high] - bounds[low]
         assert difference.mean() > -4 * standard_error(difference), (low, high)
-    assert found.bracket.width.mean() < 0.2
+    assert width(found.bracket).mean() < 0.2
     assert abs((found.bracket.lower - log_px).mean()) < 0.1
     assert found.complaints()["unconverged"] == found.complaints()["impossible brackets"] == 0
     assert 0 < found.promised.mean() < 0.5  # what the climb has left
-    torch.testing.assert_close(found.gap.inference.lower, found.bracket.lower - found.optimum.elbo.double())
     real = certify(poor_vae(), x[:5], k=10, chains=2, temperatures=5)
     assert real.upper.isinf().all()
     assert "BDMC" not in real.bounds()
@@ -333,19 +334,6 @@ def test_chunks_follow_the_memory_setting(likelihood, monkeypatch):
         iwae(vae, x, memory=0, unclipped=True)
 
 
-def test_the_inference_gap_splits(x, log_px):
-    """Of the poor encoder's loss, the approximation's share is the closed form's; the rest is amortization."""
-    found = optimize_posterior(poor_vae(), x, samples=8, tol=1e-5, eval_samples=128, final_samples=512)
-    split = split_inference_gap(found, Bracket(log_px, log_px + 0.1))
-    precision = WORLD.vae.precision.double()
-    approximation = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
-    assert 0 < split.approximation.lower.mean() - approximation < 0.05  # what the optimiser has left
-    torch.testing.assert_close(split.approximation.width, torch.full_like(log_px, 0.1))
-    for whole, part in zip(split.inference, split.approximation, strict=True):
-        torch.testing.assert_close(whole, part + split.amortization)
-    assert abs(split.inference.lower - (log_px - poor_vae().exact_elbo(x))).mean() < 0.2
-
-
 def test_slack_is_markovs():
     """P{mean of n log-weights > a} ≤ exp(-n a), and the heaviest case comes near: w = 1/δ with probability δ."""
     assert slack(1, 0.05) == pytest.approx(math.log(20))
@@ -363,7 +351,7 @@ def test_bad_settings_are_one_line(pairs):
         (lambda: iwae(WORLD.vae, x, k=0), "at least 1"),
         (lambda: iwae(WORLD.vae, x, q=q), "one posterior for each image"),
         (lambda: iwae(WORLD.vae, x[:0]), "at least one image"),
-        (lambda: ais_lower(WORLD.vae, x, schedule="cosine"), "adaptive, sigmoid, linear"),
+        (lambda: ais_lower(WORLD.vae, x, temperatures=1), "temperatures = 1 at least 2"),
         (lambda: ais_lower(WORLD.vae, x, temperatures=1), "at least 2"),
         (lambda: ais_lower(WORLD.vae, x, chains=0), "at least 1"),
         (lambda: ais_lower(WORLD.vae, x, q=q), "q of shape"),
@@ -428,7 +416,7 @@ def test_estimates_are_within_three_errors_of_their_closed_forms():
     world, vae, train = calibration_world()
     runs = [estimates(world, vae, train, images=50, k=500, seed=seed) for seed in range(20)]
     for place, name in enumerate(QUANTITIES):
-        z = torch.tensor([run[place].z for run in runs])
+        z = torch.tensor([(run[place].value - run[place].exact) / run[place].error for run in runs])
         assert runs[0][place].quantity == name
         assert (z.abs() < 3).sum() >= 17, (name, z)
         assert z.std() > 0.3, name  # an error that is far too large would also pass

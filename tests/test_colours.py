@@ -16,7 +16,7 @@ from vaelib.report.explorers.static import TEMPLATES
 from vaelib.report.reference import METHODS
 from vaelib.studies import tour
 from vaelib.studies.claims import figures as claim_figures
-from vaelib.studies.sweeps import size_figures
+from vaelib.studies.sweeps import figures as size_figures
 from vaelib.studies.three_gaps.figures import three_gaps_figure
 
 EYES = {
@@ -116,7 +116,7 @@ def test_colours_that_meet_are_far_apart(family, eyes):
 @pytest.mark.parametrize("eyes", EYES)
 def test_other_palettes_are_far_apart_too(eyes):
     palettes = (list(claim_figures.VERDICTS.values()), [size_figures.CYAN, size_figures.BROWN])
-    for palette in (*palettes, list(tour.colours({"few": 1, "many": 2}).values())):
+    for palette in (*palettes, [COLOURS[name] for name in tour.COLOURED]):
         for one, other in itertools.combinations(palette, 2):
             assert distance(one, other, eyes) >= 20, (one, other)
 

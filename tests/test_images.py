@@ -104,8 +104,8 @@ NO_IMAGES = words(
     """
     VAE Bernoulli DiffusionState EDMDenoiser FullyConnectedVAE Gaussian MixedDistribution MixtureOfLogistics Mollified Mollify
     NonFiniteLoss Posterior ResidualVAE VAEState VaelibError __version__ augmentation build_denoiser build_likelihood
-    count_parameters heun_sample load_dataset sample_images train_encoder train_vae Bound Bracket Certified InferenceGap
-    OptimizedPosterior Pairs RobustnessGap slack split_inference_gap stratified symmetric_kl METHODS Epoch Stream
+    count_parameters heun_sample load_dataset sample_images train_encoder train_vae Bound Bracket Certified
+    OptimizedPosterior Pairs RobustnessGap slack stratified symmetric_kl METHODS Epoch Stream
     NonFinite dpmpp_2m_sample
     early_stopping_oracle encoder_state CLASSIFIERS FitState InceptionQuality PrecisionRecall ProxyQuality SmallClassifier
     build_classifier build_network different_pairs frechet_distance generate inception_score load_inception nearest overall

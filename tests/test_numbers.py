@@ -6,7 +6,7 @@ import pytest
 
 from vaelib.report.reference import paper_curves
 from vaelib.studies.three_gaps.numbers import against_paper, beside_paper
-from vaelib.studies.three_gaps.sentences import numbers_blocks
+from vaelib.studies.three_gaps.sentences import report_page
 
 SETTING = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
 
@@ -74,11 +74,12 @@ def test_the_table_of_a_notebook_says_ours_the_papers_and_the_verdict():
 
 
 def test_the_report_has_the_numbers_with_their_verdicts_counted(tmp_path):
-    assert numbers_blocks(tmp_path / "numbers.csv") == []
+    (tmp_path / "tables").mkdir()
+    assert report_page(tmp_path) == {}
     table = against_paper(ours(0.9, seeds=1))
-    table.to_csv(tmp_path / "numbers.csv", index=False)
-    (block,) = numbers_blocks(tmp_path / "numbers.csv")
+    table.assign(n_train=60_000).to_csv(tmp_path / "tables/numbers.csv", index=False)
+    (block,) = report_page(tmp_path)["numbers"]
     assert block["setting"] == "FashionMNIST, Gaussian"
-    assert block["about"].startswith(f"1 seed; of {len(table)} numbers")
-    assert f"{(table['verdict'] == 'higher').sum()} higher" in block["about"]
-    assert "Normal training" in block["html"]
+    assert block["about"] == "60,000 training images, 1 seed"
+    assert f"of {len(table)} numbers" in block["html"]
+    assert f"{(table['verdict'] == 'higher').sum()} higher" in block["html"]

@@ -278,7 +278,7 @@ class Outputs(nn.Module):
 
 
 @pytest.mark.slow
-def test_fid_through_torchmetrics_is_our_frechet_distance():
+def test_fid_is_the_frechet_distance_of_the_networks_features():
     network, real, fake = Outputs(), stripes(FEWEST, 0)[0], stripes(FEWEST, 1)[0] // 2
     found = inception_quality(network, real, fake, batch_size=500)
     with torch.no_grad():

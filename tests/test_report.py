@@ -24,13 +24,14 @@ from vaelib.report.html import write_report
 from vaelib.report.publish import provenance_line, publish_alone, save_figure
 from vaelib.report.reference import METHODS, digitised, paper_curves
 from vaelib.report.sources import source_of
+from vaelib.runs.provenance import commit
 from vaelib.studies.ground_truth import pages as laboratory
 from vaelib.studies.ground_truth.pages import FIG01
 from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figure, three_gaps_figure
 from vaelib.studies.three_gaps.pages import HEADLINES
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.sentences import sentences
-from vaelib.studies.tour import conclusion
+from vaelib.studies.tour import conclusion, overfitting_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -158,7 +159,8 @@ def test_a_name_with_dollars_is_no_formula():
         own_distribution_figure(curves, title_note=name),
     ]
     made += [pictures.image_rows({"x": torch.zeros(2, 1, 32, 32)}, name)]
-    made += [pictures.elbo_curves({"N": [(1, 0.0, -1.0), (2, 0.0, -2.0)]}, {"N": "black"}, name)]
+    points = [(1, 0.0, -1.0), (2, 0.0, -2.0)]
+    made += [overfitting_figure({"N": points, "10 N": points}, name)]
     for figure in made:
         figure.draw_without_rendering()
         assert any(name in text.get_text() for text in figure.findobj(Text))
@@ -189,9 +191,9 @@ def test_a_figure_in_a_notebook_has_an_alternative_text():
 
 def test_provenance_line_states_data_and_seeds():
     gaps, _ = tables(3)
-    line = provenance_line(gaps, profile="gpu", code="0123456789abcdef")
+    line = provenance_line(gaps, profile="gpu")
     assert line.startswith("profile gpu · FashionMNIST <bit-exact> · 2,000 training and 1,000 test images · seeds 0–2")
-    assert line.endswith("commit 0123456789")
+    assert line.endswith(f"commit {commit()[:10]}")
 
 
 def test_unknown_digitised_figure_names_the_known():
@@ -224,8 +226,9 @@ def test_report_is_one_escaped_self_contained_page(build_folder):
     assert "<code>html/03_three_gaps.html</code>" in page
     assert page.count("data:image/webp;base64,") == 1
     assert "contradicted" in page  # robustness: the augmentations' gaps are smaller than DMaaPx's
-    assert '<td class="num paper best">137</td>' in page
-    assert '<td class="num ours best">184 ± 0</td>' in page
+    for cell in ("137", "184 ± 0"):  # the smallest of the paper's gaps, and of ours
+        place = re.search(rf'id="(T_table_07_0_row\d_col\d)"[^>]*>{cell}<', page)[1]
+        assert re.search(rf"#{place}\b[^{{}}]*{{\s*font-weight: bold", page)
 
 
 def own(frame):

@@ -19,7 +19,7 @@ from vaelib.runs.experiments import Point
 from vaelib.runs.stages import make
 from vaelib.studies.smoothness import stages
 from vaelib.studies.smoothness.claims import CLAIMED, differences, median_interval
-from vaelib.studies.smoothness.figures import sentences, smoothness_figure, snapshots
+from vaelib.studies.smoothness.figures import smoothness_figure
 from vaelib.studies.smoothness.runs import smoothness
 from vaelib.studies.smoothness.stages import ManyPaths, OnePath
 from vaelib.studies.smoothness.tables import shown_paths, smoothness_tables
@@ -41,25 +41,11 @@ def table(shift=0.0, seeds=1, outlier=0.0, pairs=20):
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_the_verdict_follows_the_numbers(seeds):
-    rows = table(seeds=seeds)
-    found = differences(rows, "laptop")
-    assert set(found["verdict"]) == {"supported"}
-    assert set(differences(table(shift=-2, seeds=seeds), "laptop")["verdict"]) == {"contradicted"}
-    assert set(differences(table(shift=-1, seeds=seeds), "laptop")["verdict"]) == {"not testable"}
-    assert set(differences(table(seeds=seeds), "smoke")["verdict"]) == {"not testable"}
-    text = sentences(found, rows)
-    assert text.count("*supported*") == 5
-    assert "over 20 pairs" in text
-    assert ("not of other trainings" in text) == (seeds == 1)
-
-
 def test_one_pair_does_not_decide():
     """A log density has no floor: the mean follows one pair of -1e5 nats, the judged median does not."""
-    found = differences(table(outlier=1e5), "laptop").set_index("quantity")
+    found = differences(table(outlier=1e5)).set_index("quantity")
     assert found.loc["level", "mean"] < -1000 < 0 < found.loc["level", "difference"]
-    assert found.loc["level", "verdict"] == "supported"
+    assert found.loc["level", "over_pairs"][0] > 0
 
 
 @pytest.mark.parametrize("n", [5, 6, 20, 21, 100])
@@ -184,15 +170,6 @@ def small():
     torch.manual_seed(0)
     vaes = {method: FullyConnectedVAE(d_z=3, hidden=16).eval() for method in ("normal", "dmaapx")}
     return vaes, torch.rand(4, 1, 32, 32)
-
-
-def test_snapshots_show_each_method_with_its_log_density(small):
-    vaes, images = small
-    fig = snapshots(vaes, *images[:2], count=3)
-    assert len(fig.axes) == 6
-    captions = [ax.get_title("left") for ax in fig.axes]
-    path = interpolate(vaes["normal"], *images[:2], alphas=3, samples=8)
-    assert float(captions[0].replace("−", "-").replace(",", "")) == pytest.approx(float(path.mean[0]), rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,6 @@ from ..images import as_float, check_images
 
 SQRT3 = math.sqrt(3.0)
 FLIPS = ("off", "p", "always")
-CHOICES = {"xflip": FLIPS, "yflip": FLIPS, "binarize": (False, True)}
 # The largest of each strength. A draw of six standard deviations is then a factor of 2^60, and that of two is still finite.
 LARGEST = {"p": 1, "aniso_rotate_prob": 1, "translate_max": 32, "rotate_max": 180, "hue_max": 1}
 LARGEST_STD = 10
@@ -65,9 +64,9 @@ class Draws(NamedTuple):
 class Augmentation:
     """Strengths of the EDM pipeline and the probability ``p`` of each operation; call it on a batch in [0, 1].
 
-    A flip is "off", drawn with probability "p", or "always" drawn (unless p = 0, which turns everything off).
-    ``binarize`` is a named variant for binary data: round the result at 0.5; by default Bernoulli sees the greys
-    between. Raises VaelibError for p outside [0, 1] and for strengths that are negative or beyond :data:`LARGEST`.
+    A flip is "off", drawn with probability "p", or "always" drawn (unless p = 0, which turns everything off). Of binary
+    data Bernoulli sees the greys between. Raises VaelibError for p outside [0, 1] and for strengths that are negative or
+    beyond :data:`LARGEST`.
     """
 
     p: float = 0.12
@@ -82,15 +81,13 @@ class Augmentation:
     contrast_std: float = 0.0
     hue_max: float = 0.0
     saturation_std: float = 0.0
-    binarize: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
-            if name in CHOICES:
-                if value not in CHOICES[name]:
-                    *others, last = map(str, CHOICES[name])
-                    raise VaelibError(f"augmentation {name} = {value!r} must be {', '.join(others)} or {last}")
+            if name in ("xflip", "yflip"):
+                if value not in FLIPS:
+                    raise unknown(f"augmentation {name} =", value, FLIPS)
                 continue
             largest = LARGEST.get(name, LARGEST_STD)
             if not isinstance(value, int if name == "translate_max" else int | float) or not 0 <= value <= largest:
@@ -143,7 +140,7 @@ class Augmentation:
         draws = self.draw(len(x), generator)
         out = warp(shift(x, draws), draws)
         out = recolour(out, draws) if self.brightness_std or self.contrast_std or x.shape[1] == 3 else out
-        return (out >= 0.5).to(x) if self.binarize else out.clamp(0, 1)
+        return out.clamp(0, 1)
 
 
 def shift(x: Tensor, draws: Draws) -> Tensor:

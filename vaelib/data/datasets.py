@@ -29,8 +29,8 @@ class ImageData:
     """Images (N, C, 32, 32) uint8 and labels (N,) int64, and what they are.
 
     ``source`` says it for people ("MNIST, bit-exact train, first 3,000 of 10,000 test images"). ``exact``: the
-    published set, whole and bit for bit. ``binary``: every pixel is 0 or 255. ``held_out``: training images that are
-    not in ``train``, as many as were asked for, with their labels.
+    published set, whole and bit for bit. ``held_out``: training images that are not in ``train``, as many as were asked
+    for, with their labels.
     """
 
     train: torch.Tensor
@@ -40,7 +40,6 @@ class ImageData:
     name: str
     source: str
     exact: bool
-    binary: bool
     held_out: torch.Tensor
     held_out_labels: torch.Tensor
 
@@ -66,10 +65,6 @@ def pad(images: np.ndarray) -> np.ndarray:
 def binarise(images: np.ndarray) -> np.ndarray:
     """Return uint8 images rounded at 0.5 in [0, 1]: 0 or 255."""
     return np.where(images >= 128, np.uint8(255), np.uint8(0))
-
-
-def _is_binary(images: np.ndarray) -> bool:
-    return bool(np.isin(images, (0, 255)).all())
 
 
 def subset(labels: np.ndarray, n: int | None, seed: int, setting: str) -> np.ndarray:
@@ -157,7 +152,6 @@ def load_dataset(
         if len(roots) > 1 and not roots[0].is_dir():
             raise VaelibError(f"VAELIB_DATA = {roots[0]} is no folder; correct it or unset it")
     raw = _read(name, source, roots, download, strict)
-    known = name in DATASETS
     if at_most:
         n_train, n_test = (n and min(n, len(there)) for n, there in ((n_train, raw.train), (n_test, raw.test)))
     pick = subset(raw.train_labels, n_train, seed, "n_train"), subset(raw.test_labels, n_test, seed, "n_test")
@@ -172,10 +166,9 @@ def load_dataset(
         test=torch.from_numpy(test),
         train_labels=torch.from_numpy(labels[0].astype(np.int64)),
         test_labels=torch.from_numpy(labels[1].astype(np.int64)),
-        name=name if known else Path(name).stem,
+        name=name if name in DATASETS else Path(name).stem,
         source=raw.source + (", rounded at 0.5" if name == "binary_mnist" else ""),
         exact=raw.exact,
-        binary=name == "binary_mnist" or (not known and all(_is_binary(images) for images in (train, test))),
         held_out=torch.from_numpy(others),
         held_out_labels=torch.from_numpy(labels[2].astype(np.int64)),
     )

@@ -9,14 +9,12 @@ none: its KL divergence from anything continuous is infinite. Nats, differential
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from .. import rng
 from ..errors import VaelibError
-from .worlds import entropy
 
 PAIRS_AT_ONCE = 10_000_000  # (point, component) pairs held in memory: 80 MB
 ANGLES = 21
@@ -66,11 +64,6 @@ class GaussianMixture:
         ]
         points = torch.cartesian_prod(*axes)
         return points, self.log_prob(points).exp() * step**2
-
-    @cached_property
-    def entropy(self) -> float:
-        """H(p), nats; the grid's error is below 1e-6."""
-        return entropy(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,18 +2,16 @@ r"""Toy worlds whose p_data is known: what the paper can only argue for (Fig. 1,
 
 | world                 | x                                         | known exactly                  |
 | --------------------- | ----------------------------------------- | ------------------------------ |
-| `vaelib.data.plane`   | points in the plane                       | density; entropy by quadrature |
+| `vaelib.data.plane`   | points in the plane                       | density                        |
 | :class:`DecoderWorld` | images of a VAE, z ~ N(0, I), x ~ p(x\|z) | the z behind each x            |
 | :class:`LinearWorld`  | the same, x = W z + b + σ ε               | also density, entropy          |
 
 Every world draws ``sample(n, seed)``; entropies and densities are in nats, differential where x is continuous. The
-two criteria of Table 1 for a training distribution p are :func:`unique_share` of its samples (1) and
-:func:`kl_divergence`, KL(p_data ‖ p) (2).
+first criterion of Table 1 for a training distribution is :func:`unique_share` of its samples.
 """
 
 import math
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,30 +21,6 @@ from ..models.likelihoods import Gaussian, build_likelihood
 from ..models.linear import LinearGaussianVAE
 from ..models.vae import FullyConnectedVAE
 from ..modes import evaluating
-
-
-class Density(Protocol):
-    """What a distribution q is asked for in KL(p ‖ q)."""
-
-    def log_prob(self, x: Tensor) -> Tensor: ...
-
-
-class Summable(Density, Protocol):
-    """A distribution under which expectations are sums: E[f(x)] = Σ wᵢ f(xᵢ)."""
-
-    def nodes(self) -> tuple[Tensor, Tensor]: ...
-
-
-def entropy(p: Summable) -> float:
-    """Return H(p) = -E_p[log p(x)], nats."""
-    points, weights = p.nodes()
-    return -float((weights * p.log_prob(points)).sum())
-
-
-def kl_divergence(p: Summable, q: Density) -> float:
-    """Return KL(p ‖ q) = E_p[log p(x) - log q(x)], nats; infinite where q misses some of p (criterion 2 of Table 1)."""
-    points, weights = p.nodes()
-    return float((weights * (p.log_prob(points) - q.log_prob(points))).sum())
 
 
 def unique_share(samples: Tensor) -> float:

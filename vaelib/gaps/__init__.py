@@ -8,7 +8,7 @@ G_g and G_a are in nats per image, G_r has no unit. How much of log p(x) - ELBO(
 could mend, the certified bounds tell: ELBO ≤ ELBO* ≤ IWAE_k, AIS ≤ log p(x) ≤ BDMC, each in expectation.
 """
 
-from .ais import Bracket, InferenceGap, ais_lower, bdmc, split_inference_gap
+from .ais import Bracket, ais_lower, bdmc
 from .attack import attack_course, attack_encoder, attack_path, symmetric_kl
 from .bounds import OptimizedPosterior, evaluate_elbo, optimize_posterior
 from .certified import Certified, certify, promised
@@ -17,8 +17,7 @@ from .robustness import Pairs, RobustnessGap, attacked_pairs, robustness_gap, st
 from .similarity import ms_ssim
 
 __all__ = [
-    "Bound", "Bracket", "Certified", "InferenceGap", "OptimizedPosterior", "Pairs", "RobustnessGap", "ais_lower",
-    "attack_course", "attack_encoder", "attack_path", "attacked_pairs", "bdmc", "certify", "evaluate_elbo", "iwae",
-    "ms_ssim", "optimize_posterior", "promised", "robustness_gap", "slack", "split_inference_gap", "stratified",
-    "symmetric_kl",
+    "Bound", "Bracket", "Certified", "OptimizedPosterior", "Pairs", "RobustnessGap", "ais_lower", "attack_course",
+    "attack_encoder", "attack_path", "attacked_pairs", "bdmc", "certify", "evaluate_elbo", "iwae", "ms_ssim",
+    "optimize_posterior", "promised", "robustness_gap", "slack", "stratified", "symmetric_kl",
 ]  # fmt: skip

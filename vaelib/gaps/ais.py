@@ -28,14 +28,13 @@ from ..errors import VaelibError
 from ..images import as_float, check_images
 from ..models.vae import Posterior
 from ..modes import evaluating
-from .bounds import OptimizedPosterior, block_noise
+from .bounds import block_noise
 from .iwae import Bound, log_mean, log_weights, rows_of, slack
 from .memory import decodings_at_once
 
 TARGET = 0.65  # acceptance of HMC at the best cost (Neal 2011)
 PILOT_CHAINS, FIRST_STEP, GAIN = 4, 0.5, 0.2
 SIGMOID_REACH = 4.0
-SCHEDULES = ("adaptive", "sigmoid", "linear")
 
 
 class Bracket(NamedTuple):
@@ -43,11 +42,6 @@ class Bracket(NamedTuple):
 
     lower: Tensor
     upper: Tensor
-
-    @property
-    def width(self) -> Tensor:
-        """upper - lower of each image, (N,)."""
-        return self.upper - self.lower
 
     def mean(self, delta: float = 0.01) -> tuple[float, float]:
         """Return an interval that holds the images' mean log p(x) with probability at least 1 - δ (Markov), nats."""
@@ -70,15 +64,9 @@ class Chain(NamedTuple):
     slope: Tensor
 
 
-def _even(count: int, schedule: str) -> Tensor:
-    """Return β_0 = 0 ... β_count = 1, (count + 1, 1) float64; ``sigmoid``: finer at both ends (Grosse et al. 2015)."""
-    if schedule not in SCHEDULES or count < 2:
-        raise VaelibError(
-            f"schedule = {schedule!r} must be one of {', '.join(SCHEDULES)}, temperatures = {count} at least 2"
-        )
+def _sigmoid(count: int) -> Tensor:
+    """Return β_0 = 0 ... β_count = 1, (count + 1, 1) float64, finer at both ends (Grosse et al. 2015): the pilot's."""
     even = torch.linspace(0, 1, count + 1, dtype=torch.float64)[:, None]
-    if schedule == "linear":
-        return even
     raw = torch.sigmoid(SIGMOID_REACH * (2 * even - 1))
     return (raw - raw[0]) / (raw[-1] - raw[0])
 
@@ -161,9 +149,11 @@ def _log_mean_exp(log_w: Tensor) -> Bound:
     return log_mean(log_w.logsumexp(0), (2 * log_w).logsumexp(0), len(log_w))
 
 
-def _check(images: Tensor, d_z: int, chains: int, leapfrogs: int, **rows: Tensor | None) -> None:
-    if chains < 1 or leapfrogs < 1:
-        raise VaelibError(f"chains = {chains} and leapfrogs = {leapfrogs} must be at least 1")
+def _check(images: Tensor, d_z: int, chains: int, temperatures: int, leapfrogs: int, **rows: Tensor | None) -> None:
+    if chains < 1 or temperatures < 2 or leapfrogs < 1:
+        raise VaelibError(
+            f"chains = {chains} and leapfrogs = {leapfrogs} must be at least 1, temperatures = {temperatures} at least 2"
+        )
     for name, value in rows.items():
         if value is not None and value.shape != (len(images), d_z):
             raise VaelibError(f"{name} of shape {tuple(value.shape)} must have a row an image: ({len(images)}, {d_z})")
@@ -178,14 +168,13 @@ def _anneal(
     chains: int,
     temperatures: int,
     leapfrogs: int,
-    schedule: str,
     seed: int,
     memory: int | None,
     unclipped: bool,
 ) -> tuple[Tensor, ...]:
     """Return AIS's value and error, (N,) each, and the upper bound where ``z`` is given."""
     check_images(images, vae, unclipped=unclipped)
-    _check(images, vae.d_z, chains, leapfrogs, z=z, q=None if q is None else q.mu)
+    _check(images, vae.d_z, chains, temperatures, leapfrogs, z=z, q=None if q is None else q.mu)
     parts = []
     with evaluating(vae, gradients=True) as device:
         room = decodings_at_once(vae, as_float(images[:1].to(device)), memory, gradient=True)
@@ -194,10 +183,9 @@ def _anneal(
             prior = Posterior(x.new_zeros(len(x), vae.d_z), x.new_ones(len(x), vae.d_z))
             own = prior if q is None else rows_of(q, start, start + len(x), x)
             annealer = _Annealer(vae, own, x, start, leapfrogs, seed)
-            betas = _even(temperatures, schedule).to(device).expand(-1, len(x))
+            betas = _sigmoid(temperatures).to(device).expand(-1, len(x))
             _, spread, steps = annealer.walk("pilot", annealer.noise("pilot", PILOT_CHAINS, vae.d_z), betas)
-            if schedule == "adaptive":
-                betas, steps = _retimed(betas, spread, steps)
+            betas, steps = _retimed(betas, spread, steps)
             forward, *_ = annealer.walk("forward", annealer.noise("forward", chains, vae.d_z), betas, steps)
             found = [*_log_mean_exp(forward)]
             if z is not None:
@@ -216,7 +204,6 @@ def ais_lower(
     chains: int = 8,
     temperatures: int = 500,
     leapfrogs: int = 2,
-    schedule: str = "adaptive",
     seed: int = 0,
     memory: int | None = None,
     unclipped: bool = False,
@@ -229,15 +216,14 @@ def ais_lower(
         chains: an image; the cost of a call is (chains + 4) · temperatures · leapfrogs decodings an image.
         temperatures: T. The bound's distance to log p(x) falls like 1/T; from q*, 50 to 100 usually suffice.
         leapfrogs: steps of one HMC move; at equal cost, few steps and many temperatures are tighter.
-        schedule: of β: "adaptive" to the images, or "sigmoid" or "linear" for all.
         memory: bytes to hold at once (:mod:`vaelib.gaps.memory`); never changes the noise.
         unclipped: as for :func:`~vaelib.gaps.evaluate_elbo`.
 
     Raises:
-        VaelibError: no batch of images (:mod:`vaelib.images`), no memory, an unknown schedule, counts below 1, or a ``q`` of
+        VaelibError: no batch of images (:mod:`vaelib.images`), no memory, counts below 1 (temperatures: 2), or a ``q`` of
             another number of images.
     """
-    return Bound(*_anneal(vae, None, images, q, chains, temperatures, leapfrogs, schedule, seed, memory, unclipped))
+    return Bound(*_anneal(vae, None, images, q, chains, temperatures, leapfrogs, seed, memory, unclipped))
 
 
 def bdmc(
@@ -249,7 +235,6 @@ def bdmc(
     chains: int = 8,
     temperatures: int = 500,
     leapfrogs: int = 2,
-    schedule: str = "adaptive",
     seed: int = 0,
     memory: int | None = None,
 ) -> Bracket:
@@ -258,27 +243,5 @@ def bdmc(
     ``z`` (N, d_z) and ``images`` come from :meth:`vaelib.data.worlds.DecoderWorld.pairs`, unclipped and not rounded;
     all else is :func:`ais_lower`'s, at twice the cost.
     """
-    lower, _, upper = _anneal(vae, z, images, q, chains, temperatures, leapfrogs, schedule, seed, memory, True)
+    lower, _, upper = _anneal(vae, z, images, q, chains, temperatures, leapfrogs, seed, memory, True)
     return Bracket(lower, upper)
-
-
-class InferenceGap(NamedTuple):
-    """log p(x) - ELBO(x) and its two parts of each image (Cremer et al. 2018), (N,) nats on the CPU.
-
-    ``amortization`` = ELBO* - ELBO, what the encoder loses; ``approximation`` = log p(x) - ELBO*, what even the best
-    factorised Gaussian loses, and ``inference``, their sum, lie between two bounds.
-    """
-
-    amortization: Tensor
-    approximation: Bracket
-    inference: Bracket
-
-
-def split_inference_gap(optimum: OptimizedPosterior, log_px: Bracket) -> InferenceGap:
-    """Return the inference gap of images split by ELBO* (Cremer et al. 2018), log p(x) known from both sides.
-
-    Where log p(x) has a closed form, give it twice; where no upper bound is known, give infinity.
-    """
-    elbo, star = optimum.elbo.double(), optimum.elbo_star.double()
-    approximation, inference = (Bracket(*(side - bound for side in log_px)) for bound in (star, elbo))
-    return InferenceGap(star - elbo, approximation, inference)

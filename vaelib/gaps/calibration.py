@@ -32,11 +32,6 @@ class Estimate(NamedTuple):
     error: float
     exact: float
 
-    @property
-    def z(self) -> float:
-        """How many stated errors the estimate is off by."""
-        return (self.value - self.exact) / self.error
-
 
 def calibration_world(n_train: int = 6) -> tuple[LinearWorld, LinearGaussianVAE, Tensor]:
     """Return the world, its decoder behind the encoder of ``n_train`` images (of 64 pixels), and those images."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..images import as_float, check_images
 from ..models.vae import Posterior, elbo_at
 from ..modes import evaluating
-from .ais import Bracket, InferenceGap, ais_lower, bdmc, split_inference_gap
+from .ais import Bracket, ais_lower, bdmc
 from .bounds import OptimizedPosterior, image_noise, optimize_posterior
 from .iwae import Bound, iwae, rows_of
 from .memory import decodings_at_once
@@ -95,11 +95,6 @@ class Certified(NamedTuple):
     def bracket(self) -> Bracket:
         """log p(x) from both sides, (N,) each."""
         return Bracket(torch.logaddexp(self.weighted.value, self.annealed) - math.log(2), self.upper)
-
-    @property
-    def gap(self) -> InferenceGap:
-        """log p(x) - ELBO split into amortization and approximation (Cremer et al. 2018)."""
-        return split_inference_gap(self.optimum, self.bracket)
 
     def bounds(self) -> dict[str, Tensor]:
         """Return every bound by name, (N,) each, the lowest in expectation first; the upper one only where finite."""

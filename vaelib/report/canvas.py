@@ -194,27 +194,24 @@ def blank(
     stamp: str | None = None,
     wrap: int = 0,
     grows: bool = True,
-    middle: float = 0.45,
 ) -> tuple[ReportFigure, float]:
     """Return a figure (inches) with title, footer and stamp, and how high its footer is.
 
-    It ``grows`` by the footer, whose lines have at most ``wrap`` letters (0: as many as fit); the stamp stands at ``middle``.
+    It ``grows`` by the footer, whose lines have at most ``wrap`` letters (0: as many as fit).
     """
     lines = textwrap.wrap(footer, wrap or int(width / 0.057))
     below = 0.14 * len(lines)
-    return _framed(width, height + below * grows, title_note, lines, stamp, middle), below
+    return _framed(width, height + below * grows, title_note, lines, stamp), below
 
 
-def _framed(
-    width: float, height: float, title: str, lines: Sequence[str], stamp: str | None, middle: float = 0.45
-) -> ReportFigure:
+def _framed(width: float, height: float, title: str, lines: Sequence[str], stamp: str | None) -> ReportFigure:
     """Return a figure with its title above, its footer's ``lines`` below, its stamp across."""
     fig, edge = ReportFigure(figsize=(width, height)), 0.12 / width
     fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
     fig.text(edge, 0.08 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
     if stamp:
         style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-        fig.text(0.5, middle, stamp, fontsize=min(4.4 * width, 48), **style)
+        fig.text(0.5, 0.45, stamp, fontsize=min(4.4 * width, 48), **style)
     return fig
 
 

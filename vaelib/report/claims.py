@@ -168,11 +168,6 @@ def _row(claim: Claim, evidence: str, profile: str, found: Verdict, about: dict)
     }
 
 
-def write_claims(path: Path, rows: list[dict]) -> None:
-    """Write the ledger as JSON, whole or not at all; a NaN is an error."""
-    write_json(Path(path), rows)
-
-
 def require_build(build: Path) -> Path:
     """Return a profile's build folder; raises VaelibError where nothing was built."""
     if not build.is_dir():
@@ -184,7 +179,7 @@ def judge_build(build: Path, profile: str) -> list[dict]:
     """Judge every claim by ``build/tables/*.csv``, write ``build/claims.json``, return the rows."""
     paths = {name: Path(build) / "tables" / f"{name}.csv" for name in notebooks()}
     rows = evaluate_claims({name: read_table(path) for name, path in paths.items() if path.exists()}, profile)
-    write_claims(Path(build) / "claims.json", rows)
+    write_json(Path(build) / "claims.json", rows)  # a NaN is an error
     return rows
 
 

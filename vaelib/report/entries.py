@@ -42,10 +42,6 @@ class Entry(NamedTuple):
         return f"{self.paper_location} ({NAMES[self.settings[0][0]]})"
 
 
-def _silent(table: str, dataset: str, likelihood: str) -> Evidence | None:
-    return None
-
-
 class Part(NamedTuple):
     """A part of the ledger, of one study or of several that share it.
 
@@ -61,7 +57,7 @@ class Part(NamedTuple):
 
     entries: Sequence[Entry]
     ours: Callable[[Tables, str, str, str], Evidence]
-    paper: Callable[[str, str, str], Evidence | None] = _silent
+    paper: Callable[[str, str, str], Evidence | None] = lambda table, dataset, likelihood: None
     elsewhere: bool = True
 
 

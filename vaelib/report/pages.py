@@ -1,7 +1,7 @@
 """What a notebook shows between its figures: short tables and notes, as HTML tables or Markdown."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,9 +11,11 @@ from ..runs import Experiment, Store, missing
 from ..runs.engine import all_artifacts
 from ..runs.external import source_of_samples
 from ..runs.provenance import provenance
+from .canvas import LABELS
 from .claims import NOT_RUN, OURS
 from .escape import in_markdown, nothing, styled
 from .publish import title
+from .reference import SETTING, setting
 from .text import how_many, number, with_error
 
 
@@ -76,6 +78,49 @@ def facts(record: Mapping[str, float]) -> Any:
     """Return a record of numbers as a table of one row."""
     row = pd.DataFrame([record]).rename(columns=lambda name: name.replace("_", " "))
     return styled(row).format(number).hide(axis="index")
+
+
+def compared(
+    table: pd.DataFrame,
+    of: str,
+    names: Mapping[str, str],
+    smaller: Collection[str],
+    *,
+    theirs: str = "paper",
+    digits: Callable[[str], int | None] = lambda quantity: None,
+) -> Any:
+    """Return a table of the paper's with ours below: a line a quantity and side, a column a method, the best in bold.
+
+    Arguments:
+        table: ``method, paper, paper_sd, ours, ours_sd``, and in the column ``of`` what is compared.
+        names: of the quantities to show; of those in ``smaller`` less is better, and of an ELBO on D_train nothing.
+        digits: the least decimals of a quantity.
+    """
+    cells, bold = {}, {}
+    for quantity in (one for one in names if one in set(table[of])):
+        rows = table[table[of] == quantity].set_index("method")
+        methods = [method for method in LABELS if method in rows.index]
+        for side, name in (("paper", theirs), ("ours", "ours")):
+            values, spreads = rows[side], rows[f"{side}_sd"]
+            if values.isna().all():
+                continue
+            best = values.min() if quantity in smaller else values.max() if quantity != "elbo_train" else None
+            line = names[quantity], name
+            cells[line] = {LABELS[m]: with_error(values[m], spreads[m], digits=digits(quantity)) for m in methods}
+            bold[line] = {LABELS[m]: "font-weight: bold" if values[m] == best else "" for m in methods}
+    shown, marks = (pd.DataFrame(what).T.fillna("") for what in (cells, bold))
+    return styled(shown).apply(lambda _: marks, axis=None).set_properties(**{"white-space": "nowrap"})
+
+
+def blocks(table: pd.DataFrame, name: str, show: Callable[[pd.DataFrame], Any]) -> list[dict[str, str]]:
+    """Return a table for the report, an HTML table a setting: what ``show`` makes of its rows for a notebook."""
+    found = []
+    for (dataset, likelihood), rows in table.groupby(SETTING, sort=False):
+        seeds = int(rows["seeds"].max()) if "seeds" in rows else rows["seed"].nunique()
+        about = f"{int(rows['n_train'].max()):,} training images, {how_many(seeds, 'seed')}"
+        html = show(rows).to_html(table_uuid=f"{name}_{len(found)}")
+        found.append({"setting": setting(dataset, likelihood), "about": about, "html": html})
+    return found
 
 
 def machine_note() -> str:

@@ -1,4 +1,4 @@
-"""Pictures for reading along: rows of images, and ELBO curves of single runs."""
+"""Pictures for reading along: rows of images, mosaics, and the curve of a path."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ..tasks.interpolation import Interpolation
-from .canvas import ELBO_LABEL, GREY, STYLE, ReportFigure
+from .canvas import GREY, STYLE, ReportFigure
 
 LINE_LABEL = r"$\log q_\phi(z_\alpha\,|\,\tilde{x}_\alpha)$ (nats)"
 
@@ -36,31 +36,6 @@ def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapp
         figure.suptitle(title, fontsize=11)
         width, height = figure.get_size_inches()
         figure.subplots_adjust(left=1.5 / width, right=0.99, bottom=0.05, top=1 - 0.4 / height)
-    return figure
-
-
-def elbo_curves(runs: Mapping[str, Sequence[tuple[int, float, float]]], colours: Mapping[str, str], title: str = ""):
-    """Return a figure of train (dashed) and test (solid) ELBOs over epochs: ``{name: [(epoch, train, test), ...]}``.
-
-    The gap G_g (Eq. 3) at the last epoch stands in the legend, where no two numbers can meet.
-    """
-    with mpl.rc_context(fname=STYLE):
-        figure = ReportFigure(figsize=(7.2, 3.6), layout="constrained")
-        ax = figure.subplots()
-        for name, points in runs.items():
-            epochs, train, test = zip(*points, strict=True)
-            ax.plot(epochs, train, "--", color=colours[name])
-            ax.plot(epochs, test, "-", color=colours[name], label=f"{name}: $G_g$ = {train[-1] - test[-1]:,.0f}")
-        late = [value for points in runs.values() for _, *pair in points[len(points) // 6 :] for value in pair]
-        span = max(late) - min(late)
-        ax.set(xlabel="effective epochs", ylabel=ELBO_LABEL)
-        ax.set_title(title, parse_math=False)
-        ax.set_ylim(min(late) - 0.1 * span, max(late) + 0.1 * span)
-        ax.margins(x=0.01)
-        ax.yaxis.set_major_formatter("{x:,.10g}")
-        ax.plot([], [], "--", color=GREY, label="on training images")
-        ax.plot([], [], "-", color=GREY, label="on test images")
-        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -18,7 +18,7 @@ from ..runs.experiments import Experiment
 from ..runs.profiles import protocol
 from ..runs.provenance import commit
 from .canvas import STYLE, ReportFigure
-from .reference import LIKELIHOODS, NAMES, SWEEP_SETTING
+from .reference import SWEEP_SETTING, setting
 from .study import Figure as Shown
 
 
@@ -47,8 +47,7 @@ def stamp(profile: str) -> str | None:
 
 def title(experiment: Experiment) -> str:
     """Return a figure's title: the data set and its likelihood."""
-    name = NAMES.get(experiment.dataset, Path(experiment.dataset).stem)
-    return f"{name}, {LIKELIHOODS[experiment.likelihood]} likelihood"
+    return f"{setting(experiment.dataset, experiment.likelihood)} likelihood"
 
 
 def sheet(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
@@ -76,13 +75,12 @@ def provenance_line(
     gaps: pd.DataFrame,
     *,
     profile: str,
-    code: str | None = None,
     alone: str = "one run: no band",
     shown: str = "line: mean, band: min to max",
 ) -> str:
     """Return the footer of a figure: profile, data source, n_train, n_test, seeds, what lines and bands are, commit.
 
-    ``alone`` is what is said of a single seed, ``shown`` of several; ``code`` is a commit, this one by default.
+    ``alone`` is what is said of a single seed, ``shown`` of several.
     """
     seeds = sorted(int(seed) for seed in set(gaps["seed"]))
     run = (
@@ -91,12 +89,10 @@ def provenance_line(
         else ", ".join(map(str, seeds))
     )
     sources = "; ".join(dict.fromkeys(gaps["source"].astype(str)))
-    parts = [f"profile {profile}", sources]
-    parts.append(f"{int(gaps['n_train'].max()):,} training and {int(gaps['n_test'].max()):,} test images")
-    parts.append(f"seeds {run} ({shown})" if len(seeds) > 1 else f"seed {run} ({alone})")
-    code = commit() if code is None else code
-    parts += [f"commit {code[:10]}"] if code else []
-    return " · ".join(parts)
+    images = f"{int(gaps['n_train'].max()):,} training and {int(gaps['n_test'].max()):,} test images"
+    return footer_line(
+        profile, sources, images, f"seeds {run} ({shown})" if len(seeds) > 1 else f"seed {run} ({alone})"
+    )
 
 
 def save_figure(fig: Figure, folder: Path, name: str) -> list[Path]:

@@ -36,11 +36,6 @@ class Figure:
     headline: bool = False
 
 
-def everywhere(dataset: str, likelihood: str) -> bool:
-    """Return True: a study for every data set and likelihood."""
-    return True
-
-
 @dataclass(frozen=True)
 class Study:
     """One question, from its runs to its claims.
@@ -71,7 +66,7 @@ class Study:
     classes: bool = False
     claims: Part | None = None
     errata: Callable[[], Sequence[Finding]] | None = None
-    applies: Callable[[str, str], bool] = everywhere
+    applies: Callable[[str, str], bool] = lambda dataset, likelihood: True
     sweep: bool = False
     after: tuple[str, ...] = ()
     page: Callable[[Path], dict[str, Any]] | None = None

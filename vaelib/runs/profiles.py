@@ -148,8 +148,6 @@ class Profile(Filled):
     training_variants: tuple[TrainingVariant, ...] = Field(
         get_args(TrainingVariant), description="what is trained again, where it applies"
     )
-    training_variant_seeds: int = Field(1, ge=1, description="VAEs a method of these")
-    audit_images: int = Field(50_000, ge=2, description="samples that are searched for copies, at most")
     c2st_network: Literal["small", "resnet18"] = "resnet18"
     c2st_seeds: int = Field(5, ge=1, description="two-sample tests a teacher (Fig. 18)")
     c2st_images: int = Field(50_000, ge=2, description="of each kind that one learns from, at most")

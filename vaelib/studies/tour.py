@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from ..data import ImageData, load_dataset
 from ..data.identity import dataset_tag
 from ..models import VAE
 from ..progress import Progress
-from ..report.canvas import COLOURS, ReportFigure
+from ..report.canvas import ReportFigure
 from ..report.publish import publish_alone
 from ..report.rules import Evidence
 from ..report.study import Figure
@@ -22,6 +23,7 @@ from ..runs.profiles import Protocol, architecture
 from ..runs.stages import build_vae, lowered
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
+from .three_gaps.figures import three_gaps_figure
 from .three_gaps.sentences import QUANTITIES, UNCLEAR, direction
 
 SHOWN_ATTACK = Figure(
@@ -71,9 +73,20 @@ def fit(
     return points
 
 
-def colours(runs: Mapping[str, object]) -> dict[str, str]:
-    """Return the colours of few and of many images."""
-    return dict(zip(runs, (COLOURS["normal"], COLOURS["held_out"]), strict=True))
+COLOURED = ("normal", "held_out")  # in whose colours few and many images are drawn
+
+
+def overfitting_figure(runs: Mapping[str, list[tuple[int, float, float]]], title: str) -> ReportFigure:
+    """Return the ELBOs of few and of many images over epochs, as Fig. 2 (left) has those of the methods."""
+    place = {"dataset": "", "likelihood": "", "seed": 0}
+    rows = [
+        place | {"method": method, "effective_epoch": epoch, "quantity": quantity, "value": value}
+        for method, points in zip(COLOURED, runs.values(), strict=True)
+        for epoch, *elbos in points
+        for quantity, value in zip(("elbo_train", "elbo_test"), elbos, strict=True)
+    ]
+    labels = dict(zip(COLOURED, runs, strict=True))
+    return three_gaps_figure(pd.DataFrame(rows), pd.DataFrame(), labels=labels, title_note=title)
 
 
 @torch.no_grad()

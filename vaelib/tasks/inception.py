@@ -1,11 +1,10 @@
-"""FID and IS as published: torch-fidelity's Inception network under torchmetrics, from a weights file that you give.
+"""FID and IS as published: by the features of torch-fidelity's Inception network, from a weights file that you give.
 
 Nothing is downloaded and nothing unpickled: the file is safetensors, and its SHA-256 is compared with yours before it is
 opened. torch-fidelity publishes the network of the FID papers as a pickle (``weights-inception-2015-12-05-6726825d.pth``):
 where you trust it, read it once with PyTorch's weights-only unpickler and write it with ``safetensors.torch.save_file``.
 """
 
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -18,7 +17,7 @@ from ..errors import VaelibError
 from ..images import SIDE, check_images
 from ..models.weights import load_weights
 from ..modes import evaluating
-from .quality import inception_score
+from .quality import frechet_distance, inception_score
 
 FEWEST = 2_048  # with fewer images than Inception's features their covariance is singular and FID means little
 
@@ -85,15 +84,6 @@ def load_inception(path: str | Path, sha256: str) -> Inception:
         ) from None
 
 
-class _Given(nn.Module):
-    """Hands torchmetrics the features that were computed before."""
-
-    num_features = FEWEST
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
-
-
 def _outputs(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
     with evaluating(network) as device:
         found = [[part.cpu() for part in network(batch.to(device))] for batch in images.split(batch_size)]
@@ -104,7 +94,7 @@ def _outputs(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tenso
 def inception_quality(
     network: nn.Module, real: Tensor, generated: Tensor, *, splits: int = 10, seed: int = 0, batch_size: int = 50
 ) -> InceptionQuality:
-    """Return FID through torchmetrics, and IS, of ``generated`` against ``real`` images.
+    """Return FID and IS of ``generated`` against ``real`` images.
 
     Arguments:
         network: :func:`load_inception`'s (or one that returns features and logits).
@@ -121,12 +111,6 @@ def inception_quality(
             f"{len(real):,} real and {len(generated):,} generated images: FID wants equal numbers of at least {FEWEST:,}; "
             "raise n_test and k, or use proxy-FID"
         )
-    from torchmetrics.image import FrechetInceptionDistance
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # torchmetrics says that it keeps all features: 8 kB an image
-        fid = FrechetInceptionDistance(feature=_Given())
-    fid.update(_outputs(network, real, batch_size)[0], real=True)
     features, logits = _outputs(network, generated, batch_size)
-    fid.update(features, real=False)
-    return InceptionQuality(float(fid.compute()), *inception_score(logits, splits, seed), len(generated))
+    fid = frechet_distance(_outputs(network, real, batch_size)[0], features)
+    return InceptionQuality(fid, *inception_score(logits, splits, seed), len(generated))

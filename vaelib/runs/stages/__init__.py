@@ -11,7 +11,7 @@ from pathlib import Path
 from ..kinds import kind_of
 from ..settings import Artifact, Bank
 from ..store import SCRATCH, Store
-from . import external, gaps, rha  # noqa: F401 - what they make is known once they are imported
+from . import external, gaps  # noqa: F401 - what they make is known once they are imported
 from .classifier import load_classifier
 from .context import Context, pick_device
 from .data import lowered, resolve_data, spare_images

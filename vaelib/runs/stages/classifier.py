@@ -1,10 +1,10 @@
 """The proxies' classifier: trained on labelled images, kept with what it got right."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import files, rng
 from ...models.weights import load_weights
@@ -48,22 +48,29 @@ def build_small(settings: Classifier, classes: int) -> SmallClassifier:
         return SmallClassifier(settings.data.channels, classes, settings.width)
 
 
+def follow_fit(
+    network: nn.Module, images: Tensor, labels: Tensor, context: Context, epochs: int, **options: Any
+) -> None:
+    """Train a classifier to ``epochs`` in all, from its last checkpoint; ``options`` of :func:`~vaelib.tasks.fit`."""
+    state = FitState(network)
+    if (saved := context.resume()) is not None:
+        state.load(saved[0], saved[1]["epochs"])
+    for epoch, loss in fit(state, images, labels, epochs=epochs, **options):
+        context.checkpoint(state.tensors, {"epochs": epoch})
+        context.report(epoch / epochs, f"loss {loss:.3f}")
+
+
 @makes(Classifier, work=lambda classifier: Work(core=classifier.images_seen / CLASSIFIED))
 def make_classifier(settings: Classifier, context: Context) -> None:
     """Train; write the weights and ``scores.json``: accuracy on D_test, images learned from, classes."""
     images, labels = labelled_images(settings.data, settings.images, context)
     test, test_labels = (context.split(settings.data, name) for name in ("test", "test_labels"))
     classes = int(max(labels.max(), test_labels.max())) + 1
-    state = FitState(build_small(settings, classes).to(context.device, memory_format=torch.channels_last))
-    if (saved := context.resume()) is not None:
-        state.load(saved[0], saved[1]["epochs"])
+    network = build_small(settings, classes).to(context.device, memory_format=torch.channels_last)
     epochs = max(1, round(settings.images_seen / len(images)))
-    options = {"batch_size": settings.batch_size, "lr": settings.lr, "decay": True, "seed": settings.seed}
-    for epoch, loss in fit(state, images, labels, epochs=epochs, **options):
-        context.checkpoint(state.tensors, {"epochs": epoch})
-        context.report(epoch / epochs, f"loss {loss:.3f}")
-    right = logits_of(state.network, test).argmax(1) == test_labels.cpu()
-    save_tensors(context.folder / "weights.safetensors", state.network.state_dict(), {"classes": classes})
+    follow_fit(network, images, labels, context, epochs, decay=True, **settings.only("batch_size lr seed"))
+    right = logits_of(network, test).argmax(1) == test_labels.cpu()
+    save_tensors(context.folder / "weights.safetensors", network.state_dict(), {"classes": classes})
     scores = {"accuracy": float(right.float().mean()), "images": len(images), "classes": classes}
     files.write_json(context.folder / "scores.json", scores | {"beside_train": bool(settings.images)})
 

@@ -1,4 +1,4 @@
-"""Training one VAE by one method, scored along the way (Eqs. 3, 7–9)."""
+"""Training one VAE by one method, scored along the way (Eqs. 3, 7–9); going on with its encoder alone (Fig. 5)."""
 
 import dataclasses
 from collections.abc import Collection, Iterator
@@ -15,10 +15,11 @@ from ...models.weights import load_weights
 from ...samplers.bank import Bank as BankImages
 from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
 from ...training.mollify import Mollified, Mollify
+from ...training.rha import encoder_state, train_encoder
 from ...training.vae import Epoch, VAEState, train_vae
 from ..cost.work import Work, vae_parameters, vae_work
 from ..kinds import makes
-from ..settings import Network, VAERun
+from ..settings import RHA, Network, VAERun
 from ..store import Store, load_array, load_tensors, save_tensors
 from .context import Context
 
@@ -160,4 +161,32 @@ def make_vae(settings: VAERun, context: Context) -> None:
         evaluations=settings.evaluations,
         snapshots=settings.snapshots,
         epochs=(0, settings.epochs),
+    )
+
+
+@makes(
+    RHA,
+    work=lambda rha: training_work(rha.vae, rha.epochs - rha.start, len(rha.evaluations)),
+    size=lambda rha: 4 * vae_parameters(rha.vae.network, rha.vae.data.channels),
+)
+def make_rha(settings: RHA, context: Context) -> None:
+    """Train the encoder of a half-trained VAE on real images and its decoder's samples; score as for a VAE."""
+    run = settings.vae
+    vae = load_vae(run, context.store, settings.start, context.device)
+    state = encoder_state(vae, run.lr, settings.start)
+    distribution = training_distribution(run, context)
+    loop = train_encoder(
+        state,
+        distribution,
+        **settings.only("epochs seed source real_share"),
+        **run.only("batch_size lr_decay amp"),
+    )
+    follow(
+        context,
+        state,
+        loop,
+        evaluation_sets(run, distribution, context),
+        evaluations=settings.evaluations,
+        snapshots=(settings.epochs,),
+        epochs=(settings.start, settings.epochs),
     )

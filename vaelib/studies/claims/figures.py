@@ -78,6 +78,12 @@ def _bars(ax: Axes, counts: Mapping[str, Mapping[str, int]], sections: Sequence[
     ax.spines[["bottom", "left"]].set_visible(False)
 
 
+def _legend(fig: ReportFigure, more: Sequence[Line2D] = ()) -> None:
+    """Write the legend of verdicts, and of what else there is, in one row."""
+    names = [Patch(color=colour, label=verdict.replace("_", " ")) for verdict, colour in VERDICTS.items()]
+    sheet_legend(fig, [*names, *more], len(names) + len(more), handlelength=1.2, columnspacing=1.2)
+
+
 def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFigure:
     """Return the verdicts by section of the paper: on our runs, and of the same rules on the paper's own numbers."""
     ours = by_section(row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN)
@@ -93,8 +99,7 @@ def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFi
             boxes[0].text(0, len(sections) / 2, "nothing has been run yet", color=GREY, va="center")
         boxes[1].set_yticklabels([])
         boxes[0].set_ylabel("section of the paper")
-        names = [Patch(color=colour, label=verdict.replace("_", " ")) for verdict, colour in VERDICTS.items()]
-        sheet_legend(fig, names, len(names), handlelength=1.2, columnspacing=1.2)
+        _legend(fig)
     return fig
 
 
@@ -143,14 +148,8 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
         ax.set_yticks(range(len(shown)), names, fontsize=7.5)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("margin, in half-widths of its 95 % interval")
-        handles = [
-            Patch(color=VERDICTS["supported"], label="supported"),
-            Patch(color=VERDICTS["contradicted"], label="contradicted"),
-            Patch(color=VERDICTS["not_testable"], label="not testable"),
-            Line2D([], [], color=GREY, marker="^", ls="", label="the paper's number agrees"),
-            Line2D([], [], color=GREY, marker="v", ls="", label="disagrees"),
-        ]
-        sheet_legend(fig, handles, len(handles), handlelength=1.2, columnspacing=1.2)
+        marks = {"^": "the paper's number agrees", "v": "disagrees"}
+        _legend(fig, [Line2D([], [], color=GREY, marker=mark, ls="", label=text) for mark, text in marks.items()])
     return fig
 
 

@@ -7,10 +7,11 @@ import pandas as pd
 
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
+from ...report.pages import blocks, compared
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line
-from ...report.reference import SETTING, setting
+from ...report.reference import of_setting
 from ...report.study import Figure
-from ...report.text import how_many, number, with_error
+from ...report.text import number, with_error
 from ...runs import Experiment, read_table, tables_folder
 from ...runs.tables import measured_tensors, merge_table
 from ...tasks import CLASSIFIERS
@@ -52,8 +53,6 @@ TASK_LABELS = {
     "inception_score": "samples: IS (↑)",
     "proxy_is": "samples: proxy-IS (↑)",
 }
-
-SMALLER_IS_BETTER = ("fid", "proxy_fid")
 
 Tables = dict[str, pd.DataFrame]
 
@@ -117,33 +116,27 @@ def write_table_11(experiment: Experiment) -> pd.DataFrame:
     folder = tables_folder(experiment.profile.name)
     table = table_11(read_table(folder / "downstream.csv"))
     merge_table(folder / "table_11.csv", table)
-    mine = (table["dataset"] == experiment.dataset) & (table["likelihood"] == experiment.likelihood)
-    return table[mine].reset_index(drop=True)
+    return of_setting(table, experiment.dataset, experiment.likelihood).reset_index(drop=True)
 
 
 def compared_tasks(table: pd.DataFrame) -> Any:
-    """Return Table 11's rows of one setting, ours below the paper's (CIFAR-10), mean ± sd over seeds, the best in bold."""
-    cells, bold = {}, {}
-    for quantity in (q for q in TASK_LABELS if q in set(table["quantity"])):
-        rows = table[table["quantity"] == quantity].set_index("method")
-        methods = [method for method in LABELS if method in rows.index]
-        for side, name in (("paper", "paper (CIFAR-10)"), ("ours", "ours")):
-            values, spreads = rows[side], rows[f"{side}_sd"]
-            if values.isna().all():
-                continue
-            best = values.min() if quantity in SMALLER_IS_BETTER else values.max()
-            line = TASK_LABELS[quantity], name
-            cells[line] = {LABELS[m]: _with_spread(quantity, values[m], spreads[m]) for m in methods}
-            bold[line] = {LABELS[m]: "font-weight: bold" if values[m] == best else "" for m in methods}
-    shown, marks = (pd.DataFrame(what).T.fillna("") for what in (cells, bold))
-    caption = f"samples: {int(table['samples'].max()):,} generated images against as many test images"
-    style = styled(shown).apply(lambda _: marks, axis=None).set_properties(**{"white-space": "nowrap"})
-    return style.set_caption(caption)
+    """Return Table 11's rows of one setting, ours below the paper's (CIFAR-10), mean ± sd over seeds, the best in bold.
 
-
-def _with_spread(quantity: str, value: float, spread: float) -> str:
-    """Return "0.370 ± 0.018": accuracies to three digits, the rest as a reader wants it; a dash where there is none."""
-    return with_error(value, spread, digits=3 if quantity.startswith("accuracy") else 2)
+    Accuracies have three digits, the rest as many as a reader wants.
+    """
+    smaller, caption = (
+        ("fid", "proxy_fid"),
+        f"{int(table['samples'].max()):,} generated images against as many test images",
+    )
+    style = compared(
+        table,
+        "quantity",
+        TASK_LABELS,
+        smaller,
+        theirs="paper (CIFAR-10)",
+        digits=lambda quantity: 3 if quantity.startswith("accuracy") else 2,
+    )
+    return style.set_caption(f"samples: {caption}")
 
 
 def changes_on_corruptions(corruptions: pd.DataFrame) -> Any:
@@ -168,16 +161,5 @@ def changes_on_corruptions(corruptions: pd.DataFrame) -> Any:
 
 def report_page(build: Path) -> dict[str, Any]:
     """Return what the downstream tasks add to the report: Table 11."""
-    return {"tasks": table_11_blocks(build / "tables" / "table_11.csv")}
-
-
-def table_11_blocks(path: Path) -> list[dict[str, str]]:
-    """Return Table 11 as one HTML table a setting (its cells are numbers and our own labels)."""
-    if not path.exists():
-        return []
-    blocks = []
-    for count, ((dataset, likelihood), rows) in enumerate(read_table(path).groupby(SETTING, sort=False)):
-        about = f"{int(rows['n_train'].max()):,} training images, {how_many(int(rows['seeds'].max()), 'seed')}"
-        html = compared_tasks(rows).to_html(table_uuid=f"table_11_{count}")
-        blocks.append({"setting": setting(dataset, likelihood), "about": about, "html": html})
-    return blocks
+    path = build / "tables" / "table_11.csv"
+    return {"tasks": blocks(read_table(path), "table_11", compared_tasks) if path.exists() else []}

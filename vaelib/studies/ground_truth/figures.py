@@ -22,13 +22,8 @@ PANELS = {
 }
 
 
-def sheet(width: float, height: float, title: str, footer: str, stamp: str | None) -> ReportFigure:
-    """Return an empty figure with the title, footer and stamp that every figure has."""
-    return blank(width, height, title_note=title, footer=footer, stamp=stamp, grows=False, middle=0.5)[0]
-
-
 def training_distributions_figure(
-    density: pd.DataFrame, points: pd.DataFrame, rows: pd.DataFrame, *, footer: str = "", stamp: str | None = None
+    density: pd.DataFrame, points: pd.DataFrame, rows: pd.DataFrame, **frame
 ) -> ReportFigure:
     """Return Fig. 1: D_train as dots and each other training distribution as a density, within the edge of p_data.
 
@@ -42,12 +37,14 @@ def training_distributions_figure(
     truth = _grid(density, "p_data", xs, ys)
     mass = np.sort(truth.ravel())[::-1]
     edge = mass[np.searchsorted(mass.cumsum() / mass.sum(), 0.99)]
-    width, height, side = 10.4, 3.55, 1.86
+    side = 1.86
     with mpl.rc_context(fname=STYLE):
-        figure = sheet(width, height, f"Training distributions from {len(points)} points", footer, stamp)
+        figure, _ = blank(
+            10.4, 3.55, title_note=f"Training distributions from {len(points)} points", grows=False, **frame
+        )
         for place, name in enumerate(SHOWN):
             left = 0.15 + place * (side + 0.19)
-            ax = figure.add_axes((left / width, 0.92 / height, side / width, 1.95 / height))
+            ax = figure.box(left, 0.92, side, 1.95)
             ax.set(xlim=(-1.25, 1.25), ylim=(-1.4, 1.4), xticks=[], yticks=[], aspect="equal", anchor="S")
             ax.grid(False)
             for spine in ax.spines.values():
@@ -86,16 +83,15 @@ def _caption(row: pd.Series, name: str) -> str:
     return f"KL {row['kl']:.2f} nats\n{row['outside']:.0%} outside, {row['missed']:.0%} missed"
 
 
-def accuracy_figure(plane: pd.DataFrame, *, footer: str = "", stamp: str | None = None) -> ReportFigure:
+def accuracy_figure(plane: pd.DataFrame, **frame) -> ReportFigure:
     """Return KL(p_data ‖ p) and the share of near-copies of D_train over N, a line a distribution, a dot a seed."""
-    width, height = 8.6, 3.5
     with mpl.rc_context(fname=STYLE):
-        figure = sheet(width, height, "How accurate, how new: both depend on N", footer, stamp)
+        figure, _ = blank(8.6, 3.5, title_note="How accurate, how new: both depend on N", grows=False, **frame)
         divergences = plane.loc[plane["method"].isin(SHOWN[1:4]), "kl"].astype(float)
         sides = (("kl", "KL($p_{\\rm data}$ ‖ p) (nats)", "Criterion 2: accurate"),
                  ("copies", "share of samples", "Near-copies of $D_{\\rm train}$"))  # fmt: skip
         for place, (quantity, label, title) in enumerate(sides):
-            ax = figure.add_axes(((0.85 + place * 4.15) / width, 0.85 / height, 3.2 / width, 1.75 / height))
+            ax = figure.box(0.85 + place * 4.15, 0.85, 3.2, 1.75)
             for name in ("aug_tuned", "aug_naive", "dmaapx"):
                 rows = plane[plane["method"] == name]
                 means = rows.groupby("n_train")[quantity].mean()
@@ -134,13 +130,14 @@ REMARKS = {  # a model of a distribution -> marker and colour
 }
 
 
-def remark_figure(rows: pd.DataFrame, *, footer: str = "", stamp: str | None = None) -> ReportFigure:
+def remark_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     """Return Remark B.5: E_p[ELBO] over -H(p); no point may lie above the diagonal, where the posterior is exact."""
-    width, height = 8.6, 3.9
     means = rows.groupby(["distribution", "model"], sort=False)[["bound", "elbo", "exact"]].mean().reset_index()
     with mpl.rc_context(fname=STYLE):
-        figure = sheet(width, height, "No model's mean ELBO exceeds minus the entropy of the data", footer, stamp)
-        ax = figure.add_axes((0.85 / width, 0.85 / height, 4.3 / width, 2.5 / height))
+        figure, _ = blank(
+            8.6, 3.9, title_note="No model's mean ELBO exceeds minus the entropy of the data", grows=False, **frame
+        )
+        ax = figure.box(0.85, 0.85, 4.3, 2.5)
         low, high = float(means["bound"].min()) - 6, float(means["bound"].max()) + 4
         ax.plot([low, high], [low, high], color=DARK, lw=1)
         ax.fill_between([low, high], [low, high], high + 8, color=GREY, alpha=0.12, lw=0)
@@ -172,22 +169,22 @@ def remark_figure(rows: pd.DataFrame, *, footer: str = "", stamp: str | None = N
         figure.legend(
             handles=handles,
             loc="upper left",
-            bbox_to_anchor=(5.35 / width, 1 - 0.55 / height),
+            bbox_to_anchor=(5.35 / 8.6, 1 - 0.55 / 3.9),
             title="scored under",
             alignment="left",
         )
     return figure
 
 
-def calibration_figure(rows: pd.DataFrame, *, footer: str = "", stamp: str | None = None) -> ReportFigure:
+def calibration_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     """Return one panel a quantity: every repetition's estimate ± 1 and ± 3 stated errors, and the exact value as a line."""
     names = list(dict.fromkeys(rows["quantity"]))
-    width, height, side = 10.4, 3.9, 1.52
+    side = 1.52
     with mpl.rc_context(fname=STYLE):
-        figure = sheet(width, height, "Estimates where the truth is known", footer, stamp)
+        figure, _ = blank(10.4, 3.9, title_note="Estimates where the truth is known", grows=False, **frame)
         for place, name in enumerate(names):
             left = 0.62 + place * (side + 0.44)
-            ax = figure.add_axes((left / width, 0.85 / height, side / width, 1.9 / height))
+            ax = figure.box(left, 0.85, side, 1.9)
             draw_calibration(ax, rows[rows["quantity"] == name])
             ax.set_title(name if name != "G_g" and name != "G_a" else f"${name[0]}_{{{name[2]}}}$", pad=18)
             if not place:
@@ -215,19 +212,19 @@ def draw_calibration(ax: Axes, rows: pd.DataFrame) -> None:
     )
 
 
-def missed_modes_figure(rows: pd.DataFrame, *, footer: str = "", stamp: str | None = None) -> ReportFigure:
+def missed_modes_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     """Return each image's ELBO* below its tightest upper bound, from one start and from two, images sorted by the first.
 
     ``rows``: of one likelihood, with ``starts`` 1 and 2.
     """
-    width, height, series = 8.6, 3.5, {1: ("o", "#D55E00"), 2: (".", "#009E73")}
+    series = {1: ("o", "#D55E00"), 2: (".", "#009E73")}
     wide = {starts: rows[rows["starts"] == starts].reset_index(drop=True) for starts in series}
     upper = pd.concat([wide[1]["BDMC"], wide[2]["BDMC"]], axis=1).min(axis=1)
     below = {starts: (upper - part["ELBO*"]).clip(lower=0.05) for starts, part in wide.items()}
     order = below[1].sort_values().index
     with mpl.rc_context(fname=STYLE):
-        figure = sheet(width, height, "An upper bound shows what an optimiser missed", footer, stamp)
-        ax = figure.add_axes((0.85 / width, 0.85 / height, 7.5 / width, 1.9 / height))
+        figure, _ = blank(8.6, 3.5, title_note="An upper bound shows what an optimiser missed", grows=False, **frame)
+        ax = figure.box(0.85, 0.85, 7.5, 1.9)
         where = np.arange(len(order))
         for starts, (marker, colour) in series.items():
             ax.plot(
@@ -249,20 +246,19 @@ def missed_modes_figure(rows: pd.DataFrame, *, footer: str = "", stamp: str | No
     return figure
 
 
-def brackets_figure(rows: pd.DataFrame, *, title_note: str, footer: str = "", stamp: str | None = None) -> ReportFigure:
+def brackets_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     """Return log p(x) - ELBO of trained VAEs as bars, split at ELBO*: what the encoder loses, what the family of q loses.
 
     Left: test images, log p(x) by its lower bound. Right: the VAEs' own samples, by BDMC's upper bound. The scale is
     logarithmic, so the parts are drawn side by side.
     """
     methods = [name for name in LABELS if name in set(rows["method"])]
-    width, height = 8.6, 3.3
     with mpl.rc_context(fname=STYLE):
-        figure = sheet(width, height, title_note, footer, stamp)
+        figure, _ = blank(8.6, 3.3, grows=False, **frame)
         for place, (images, end, title) in enumerate(
             (("test images", "lower", "Test images"), ("own samples", "BDMC", "Own samples"))
         ):
-            ax = figure.add_axes(((0.85 + 4.15 * place) / width, 0.8 / height, 3.3 / width, 1.6 / height))
+            ax = figure.box(0.85 + 4.15 * place, 0.8, 3.3, 1.6)
             for column, method in enumerate(methods):
                 part = rows[(rows["method"] == method) & (rows["images"] == images)]
                 draw_losses(ax, column, part, end, COLOURS[method])

@@ -9,9 +9,8 @@ from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import machine_note
 from ...report.publish import footer_line, publish_alone, stamp
-from ...report.rules import SAME
 from ...report.study import Figure
-from ...report.text import how_many, listed, number, with_error
+from ...report.text import how_many, number, with_error
 from ...runs import Store
 from .figures import (
     accuracy_figure,
@@ -138,36 +137,6 @@ def table_1(tables: Tables) -> Any:
     return styled(pd.DataFrame(rows)).hide(axis="index")
 
 
-def accuracy(tables: Tables) -> str:
-    """Return how far p_DM is from p_data beside each augmentation, at the fewest and the most points, as Markdown."""
-    plane = tables["plane"].assign(kl=tables["plane"]["kl"].astype(float))
-    means, lines = plane.groupby(["n_train", "method"])["kl"].mean(), []
-    for n in sorted({plane["n_train"].min(), plane["n_train"].max()}):
-        ours = means[n, "dmaapx"]
-        parts = []
-        for method, name in (("aug_tuned", "the tuned"), ("aug_naive", "the naive")):
-            theirs = means[n, method]
-            word = "nearer than" if ours < theirs else "farther than"
-            word = "as far as" if abs(ours - theirs) < SAME * max(ours, theirs) else word
-            parts.append(f"{word} {name} augmentation ({number(theirs)})")
-        lines.append(f"- From {n:,} points: KL(p_data ‖ p_DM) = {number(ours)} nats, {listed(parts)}.")
-    return "\n".join(["Means over seeds; closer than a fifth of the larger one is *as far as*:", "", *lines])
-
-
-def remark_table(tables: Tables) -> Any:
-    """Return what each model leaves of -H(p), nats: measured with its standard error over images, and exact."""
-    means = (
-        tables["remark_b5"].groupby(["distribution", "model"], sort=False)[["bound", "elbo", "elbo_se", "exact"]].mean()
-    )
-    means = means.assign(left=means["bound"] - means["exact"]).reset_index()
-    columns = {"distribution": "data", "model": "scored under", "bound": "−H(p)", "elbo": "mean ELBO, measured ± s.e.",
-               "exact": "E_p[ELBO], exact", "left": "−H(p) − E_p[ELBO]"}  # fmt: skip
-    means["elbo"] = [with_error(*pair, digits=2) for pair in zip(means["elbo"], means.pop("elbo_se"), strict=True)]
-    table = means.rename(columns=columns)
-    exact = [name for name in table.columns[2:] if name != columns["elbo"]]
-    return styled(table).format(lambda value: number(value, digits=2), subset=exact).hide(axis="index")
-
-
 def coverage(tables: Tables) -> Any:
     """Return, for each quantity, the exact value, the estimates' mean and scatter, the stated error, and the coverage."""
     rows = []
@@ -202,20 +171,6 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
     if "method" in shown:
         shown["method"] = shown["method"].map(LABELS)
     return styled(shown.rename(columns={"lower": "both (lower)"})).hide(axis="index")
-
-
-def certificate_table(tables: Tables) -> Any:
-    """Return the likelihoods' certificates (:mod:`vaelib.models.certificates`)."""
-    shown = {  # column -> its name and format
-        "likelihood": ("likelihood", "{}"),
-        "mass_error": ("|Σp − 1|, largest", "{:.0e}"),
-        "tv_ratio": ("TV / that of an exact sampler", "{:.2f}"),
-        "finite": ("finite gradients", "{:.0%}"),
-        "precision": ("float32 − float64, relative", "{:.0e}"),
-        "code_excess": ("code − (−log₂ p), bits", "{:+.1f}"),
-    }
-    table = tables["certificates"][list(shown)].rename(columns={column: name for column, (name, _) in shown.items()})
-    return styled(table).format(dict(shown.values())).hide(axis="index")
 
 
 def provenance_note(lab: GroundTruth) -> str:

@@ -10,7 +10,7 @@ from ...runs.settings import Artifact
 from ...runs.store import Store
 from ...runs.tables import merge_table, rows_of, tables_folder
 from ..three_gaps.runs import three_gaps
-from .stages import Brackets, Calibration, Certificates, Plane, Remark, WorldBounds
+from .stages import Brackets, Calibration, Plane, Remark, WorldBounds
 
 S, LINEAR, DECODER = ("letter S", "known"), ("linear-Gaussian", "known"), "random decoder"  # in place of data sets
 WORLDS = {"bernoulli": 0.5, "gaussian": 0.3, "mol": 0.3}  # likelihood -> the decoder's gain
@@ -26,12 +26,11 @@ class GroundTruth(NamedTuple):
     calibration: Calibration
     remarks: list[Remark]
     worlds: list[WorldBounds]
-    certificates: Certificates = Certificates()
 
     @property
     def runs(self) -> list[Artifact]:
         """Return all runs, the longest first."""
-        return [*self.planes, *self.worlds, self.certificates, self.calibration, *self.remarks]
+        return [*self.planes, *self.worlds, self.calibration, *self.remarks]
 
 
 def ground_truth(profile: str = "laptop", overrides: Mapping[str, Any] | None = None) -> GroundTruth:
@@ -100,7 +99,6 @@ def write_ground_truth(lab: GroundTruth) -> Tables:
         "world_bounds": pd.concat(
             [_joined([run], (DECODER, run.likelihood), "starts", "seed") for run in lab.worlds], ignore_index=True
         ),
-        "certificates": rows_of(lab.certificates, Store()),
     }
     for name, table in tables.items():
         merge_table(tables_folder(lab.profile.name) / f"{name}.csv", table)

@@ -14,7 +14,6 @@ from ...data import plane
 from ...data.worlds import DecoderWorld, linear_world, random_decoder, unique_share
 from ...errors import VaelibError
 from ...gaps import calibration
-from ...models.certificates import VARIANTS, certificates
 from ...runs.cost.work import Work, vae_work
 from ...runs.kinds import makes
 from ...runs.settings import Artifact, LikelihoodName, VAERun
@@ -93,12 +92,6 @@ class Brackets(Artifact):
     seed: int = 0
 
 
-class Certificates(Artifact):
-    """The tests that every likelihood must pass (:mod:`vaelib.models.certificates`); a bound is worth as much as its density."""
-
-    kind: ClassVar[str] = "certificates"
-
-
 PER_STD = 2.0  # grid points a standard deviation of p_data: 3,700 in all
 COPIES, RARE, MISSED = 0.05, 0.01, 10.0  # what counts as a copy of D_train, as outside p_data, as missed
 
@@ -160,12 +153,6 @@ def make_calibration(settings: Calibration, context: Context) -> None:
         return [{"repetition": number, **one._asdict()} for one in found]
 
     context.measure(range(settings.repetitions), rows)
-
-
-@makes(Certificates, work=lambda run: Work(core=2.5 * len(VARIANTS)))
-def make_certificates(settings: Certificates, context: Context) -> None:
-    """Write a row a likelihood."""
-    context.measure(VARIANTS, lambda variant: certificates((variant,)))
 
 
 @makes(Remark)

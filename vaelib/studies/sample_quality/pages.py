@@ -10,12 +10,11 @@ from ...progress import duration
 from ...report.canvas import ReportFigure
 from ...report.escape import styled
 from ...report.pages import headed
-from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
+from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line, title
 from ...report.study import Figure
 from ...report.text import number, with_error
 from ...runs import Bank, Experiment, Store
 from ...runs.external import source_of_samples
-from ...runs.provenance import commit
 from ...runs.store import load_array, load_tensors
 from ...samplers.bank import Bank as BankImages
 from .claims import paper_c2st
@@ -51,18 +50,13 @@ def _split(experiment: Experiment, name: str) -> Tensor:
     return torch.from_numpy(load_array(Store().require(experiment.data) / f"{name}.npy").copy()).float() / 255
 
 
-def _about(experiment: Experiment) -> str:
-    data, profile = experiment.data, experiment.profile
-    facts = f"profile {profile.name} · {data.label} · {data.n_train:,} training images"
-    return f"{facts} · {source_of_samples(profile)}"
-
-
 def describe_sheet(experiment: Experiment) -> str:
     """Return what the study of samples consists of, as Markdown."""
     profile, audit = experiment.profile, audit_of(experiment)
     shares = sorted({point.x for point in experiment.points if point.series == "teacher"})
     about = (
-        f"{_about(experiment)} · {audit.bank.size:,} samples of each · teachers "
+        f"{experiment.data.label} · N = {experiment.data.n_train:,} training images · {source_of_samples(profile)} · "
+        f"{audit.bank.size:,} samples of each · teachers "
         f"of {', '.join(f'{x:.0f}' for x in shares)} % of the training images · {profile.c2st_seeds} two-sample tests each"
     )
     return headed(title(experiment).rpartition(",")[0], about, experiment)
@@ -76,17 +70,14 @@ def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> Re
     found = load_tensors(store.require(audit) / "neighbours.safetensors")[0]
     order = found["to_train"].argsort()[:nearest]
     chosen = bank.images(0, len(found["to_train"]))[order].float() / 255
-    strip = dict(
-        zip(
-            STRIP,
-            (chosen, _split(experiment, "train")[found["train_index"][order]], test[found["test_index"][order]]),
-            strict=True,
-        )
-    )
+    near = _split(experiment, "train")[found["train_index"][order]], test[found["test_index"][order]]
+    strip = dict(zip(STRIP, (chosen, *near), strict=True))
     distances = {STRIP[1]: found["to_train"][order].tolist(), STRIP[2]: found["to_test"][order].tolist()}
-    footer = (
-        f"{_about(experiment)} · above: the first {count} of each, none chosen · below: of {len(found['to_train']):,} samples the "
-        f"{len(order)} nearest to D_train · commit {commit()[:10]}"
+    footer = source_line(
+        experiment,
+        source_of_samples(experiment.profile),
+        f"above: the first {count} of each, none chosen",
+        f"below: of {len(found['to_train']):,} samples the {len(order)} nearest to D_train",
     )
     samples = bank.images(0, count).float() / 255
     figure = samples_figure(test[:count], samples, strip, distances, **_frame(experiment, footer))
@@ -113,11 +104,13 @@ def draw_audit(experiment: Experiment, tables: Tables) -> ReportFigure:
     distances = {"real": found["reference"].numpy(), "teacher": found["to_train"].numpy()}
     rows = tables["teacher_sheet"]
     values = rows.set_index(["images", "quantity"])["value"]
-    footer = (
-        f"{_about(experiment)} · {len(distances['teacher']):,} samples, {len(distances['real']):,} test images · Euclidean "
-        f"distance, pixels in [0, 1] · classifier of our own, {values['real', 'classifier_accuracy']:.1%} right on D_test · "
-        f"precision and recall of {int(values['teacher', 'proxy_images']):,} images of each kind in its features · "
-        f"commit {commit()[:10]}"
+    footer = source_line(
+        experiment,
+        source_of_samples(experiment.profile),
+        f"{len(distances['teacher']):,} samples, {len(distances['real']):,} test images",
+        "Euclidean distance, pixels in [0, 1]",
+        f"classifier of our own, {values['real', 'classifier_accuracy']:.1%} right on D_test",
+        f"precision and recall of {int(values['teacher', 'proxy_images']):,} images of each kind in its features",
     )
     return publish(audit_figure(rows, distances, **_frame(experiment, footer)), FIG_AUDIT, experiment)
 

@@ -50,7 +50,7 @@ def teacher_sheet(
     shares = sorted({100.0} if others else {*map(float, budget.teacher_fractions), 100.0})
     banks = {percent: bank_for(data, budget, percent / 100) for percent in shares}
     classifier = classifier_for(data, budget)
-    audit = Audit(data=data, bank=banks[100.0], classifier=classifier, images=budget.audit_images)
+    audit = Audit(data=data, bank=banks[100.0], classifier=classifier)
     judged = SampleElbo(vae=base.vae("normal", 0), bank=banks[100.0])
     points = [Point("audit", 100.0, audit), Point("elbo", 100.0, judged)]
     for seed in range(budget.c2st_seeds):

@@ -10,13 +10,12 @@ from ... import files, gaps, rng
 from ...runs.cost.work import CLASSIFIED, PIXELS, Work, vae_work
 from ...runs.kinds import makes
 from ...runs.settings import Artifact, Bank, Data, Samples, VAERun
-from ...runs.stages.classifier import Classifier, labelled_images, load_classifier
+from ...runs.stages.classifier import Classifier, follow_fit, labelled_images, load_classifier
 from ...runs.stages.context import Context
 from ...runs.stages.vae import load_vae, mean_and_error
 from ...runs.store import save_tensors
 from ...samplers.bank import Bank as BankImages
-from ...tasks import audit, build_network, c2st, fit, logits_of, proxy_quality
-from ...tasks.classifier import FitState
+from ...tasks import audit, build_network, c2st, logits_of, proxy_quality
 
 
 class C2ST(Artifact):
@@ -101,14 +100,8 @@ def make_c2st(settings: C2ST, context: Context) -> None:
     (real, held_out), (other, held_out_other) = _two_samples(settings, context)
     images, labels = c2st.labelled(real.cpu(), other.cpu())
     network = build_network(settings.network, settings.data.channels, 2, settings.seed).to(context.device)
-    state = FitState(network)
-    if (saved := context.resume()) is not None:
-        state.load(saved[0], saved[1]["epochs"])
-    options = settings.only("batch_size lr decay seed")
-    for epoch, loss in fit(state, images, labels, epochs=settings.epochs, **options):
-        context.checkpoint(state.tensors, {"epochs": epoch})
-        context.report(epoch / settings.epochs, f"loss {loss:.3f}")
-    found = c2st.two_sample_test(state.network, held_out.cpu(), held_out_other.cpu())
+    follow_fit(network, images, labels, context, settings.epochs, **settings.only("batch_size lr decay seed"))
+    found = c2st.two_sample_test(network, held_out.cpu(), held_out_other.cpu())
     files.write_json(context.folder / "c2st.json", found._asdict() | {"learned_from": len(real)})
 
 

@@ -29,16 +29,12 @@ from ...report.canvas import (
 )
 from ...report.escape import styled
 from ...report.reference import GAPS
-from ...report.text import number
 from ...runs import Experiment
+from ..three_gaps.figures import THREE_GAPS
 from .runs import left_out
 from .tables import PROTOCOL
 
-TITLES = {
-    "generalization_gap": "Generalization gap",
-    "amortization_gap": "Amortization gap",
-    "robustness_gap": "Robustness gap",
-}
+TITLES = {panel.gap: panel.title for panel in THREE_GAPS}
 UNITS = {"generalization_gap": "nats per image", "amortization_gap": "nats per image", "robustness_gap": "MS-SSIM"}
 MARKS = [
     Line2D([], [], ls="", marker="^", color="#222222", ms=6, label="order changes, clear of the seeds' scatter"),
@@ -179,15 +175,6 @@ def floors_figure(table: pd.DataFrame, **frame) -> ReportFigure:
         ]
         sheet_legend(fig, handles, 2)
     return fig
-
-
-def floors_table(table: pd.DataFrame) -> Any:
-    """Return G_r, its floor and what is left without it, from samples and from means; means over seeds."""
-    names = {"robustness_gap": "G_r", "clean_floor": "clean floor"}
-    means = table.groupby(["method", "kind"])[list(names)].mean().unstack()
-    order = [(gap, kind) for kind in ("sample", "mean") for gap in names]
-    means = means.reindex(columns=order, index=known_methods(table)).rename(columns=names, index=LABELS)
-    return styled(means.swaplevel(axis=1)).format(number)
 
 
 def changed_orders(table: pd.DataFrame) -> Any:

@@ -21,14 +21,6 @@ FIG_3 = "5.3, Fig. 3"
 CLAIMED = {"level": 1, "variation": -1, "jitter": -1, "quiet_variation": -1, "roughness": -1}
 
 
-def _verdict(sign: int, interval: tuple[float, float] | None, profile: str) -> str:
-    """Return the ledger's verdict (:mod:`~vaelib.report.claims`) on a difference claimed to have this sign."""
-    if profile == "smoke" or interval is None:
-        return "not testable"
-    ends = sorted(sign * end for end in interval)
-    return "supported" if ends[0] > 0 else "contradicted" if ends[1] < 0 else "not testable"
-
-
 def median_interval(values: np.ndarray) -> tuple[float, float] | None:
     """Return the 95 % interval of the median by order statistics, for any distribution; None for fewer than 6 values.
 
@@ -40,15 +32,14 @@ def median_interval(values: np.ndarray) -> tuple[float, float] | None:
     return (float(ordered[rank - 1]), float(ordered[-rank])) if rank else None
 
 
-def differences(table: pd.DataFrame, profile: str) -> pd.DataFrame:
+def differences(table: pd.DataFrame) -> pd.DataFrame:
     """Return DMaaPx minus normal training for each statistic, paired by pair of images and by seed.
 
     A log density has no floor, so a single pair can decide a mean over pairs: medians are judged, means told.
 
     Columns: quantity, normal, dmaapx and difference (medians over pairs), over_pairs (95 % interval of the median over
     other pairs, for these trained networks), better_on (share of the pairs), mean and mean_se (of the difference, over
-    pairs), over_seeds (95 % interval over other trainings; None for one seed) and verdict, which the seeds decide where
-    there are two or more.
+    pairs) and over_seeds (95 % interval over other trainings; None for one seed).
     """
     rows = []
     for name, sign in CLAIMED.items():
@@ -59,8 +50,7 @@ def differences(table: pd.DataFrame, profile: str) -> pd.DataFrame:
         over_seeds = interval95(paired.median().to_numpy()) if paired.shape[1] > 1 else None
         row = {"quantity": name} | {method: wide[method].mean(axis=1).median() for method in ("normal", "dmaapx")}
         row |= {"difference": by_pair.median(), "over_pairs": over_pairs, "better_on": (sign * by_pair > 0).mean()}
-        row |= {"mean": by_pair.mean(), "mean_se": by_pair.sem(), "over_seeds": over_seeds}
-        rows.append(row | {"verdict": _verdict(sign, over_seeds or over_pairs, profile)})
+        rows.append(row | {"mean": by_pair.mean(), "mean_se": by_pair.sem(), "over_seeds": over_seeds})
     return pd.DataFrame(rows)
 
 
@@ -77,7 +67,7 @@ def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
     """Return each statistic's median difference, DMaaPx minus normal training: ``(quantity,)`` over seeds."""
     found = []
     for seed, rows in of_setting(tables[table], dataset, likelihood).groupby("seed"):
-        for row in differences(rows, "").itertuples():
+        for row in differences(rows).itertuples():
             low, high = row.over_pairs or (math.nan, math.nan)
             found.append(((row.quantity,), int(seed), row.difference, (high - low) / 4))
     return Evidence.of(found)

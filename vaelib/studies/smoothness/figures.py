@@ -1,29 +1,25 @@
 """Fig. 3, and what it shows on more than one pair: log q(z_α | x̃_α) on lines between latents of test images (Sec. 5.3).
 
 The paper shows one exemplary pair, one reconstruction of each z_α and one training of each method. Here the same curve
-is drawn beside its average over reconstructions, and "higher" and "smoother" are judged on many pairs by the definitions
-of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by seed.
+is drawn beside its average over reconstructions, and "higher" and "smoother" are measured on many pairs by the definitions
+of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by seed; the ledger judges.
 """
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from torch import Tensor
 
-from ...models import VAE
-from ...report.canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
+from ...report.canvas import COLOURS, LABELS, STYLE, ReportFigure, blank
 from ...report.escape import styled
-from ...report.pictures import LINE_LABEL, draw_path, image_row, image_rows
+from ...report.pictures import LINE_LABEL, draw_path, image_row
 from ...report.publish import publish, sheet, source_line
 from ...report.study import Figure
 from ...report.text import number, with_error
 from ...runs import Experiment
-from ...tasks.interpolation import Interpolation, interpolate
+from ...tasks.interpolation import Interpolation
 from .stages import OnePath
 from .tables import shown_paths
 
@@ -48,39 +44,27 @@ def stops(path: Interpolation, count: int) -> np.ndarray:
     return np.linspace(0, len(path.alphas) - 1, count).round().astype(int)
 
 
-def smoothness_figure(
-    paths: Mapping[str, Interpolation], *, title_note: str, footer: str = "", stamp: str | None = None
-) -> ReportFigure:
+def smoothness_figure(paths: Mapping[str, Interpolation], **frame) -> ReportFigure:
     """Return Fig. 3: log q(z_α | x̃_α) of both methods, the first one's images above the curves, the second's below.
 
     Raises ValueError unless there are two paths.
     """
-    (upper, lower), (left, width, height, edge) = paths, (1.25, 5.5, 2.5, 0.12)
-    side, lines = width / IMAGES, textwrap.wrap(footer, 121)
-    bottom = 0.75 + side + 0.14 * len(lines)
-    inches = (left + width + 0.15, bottom + height + side + 0.5)
+    (upper, lower), (left, width, height) = paths, (1.25, 5.5, 2.5)
+    side, half = width / IMAGES, 0.5 / (IMAGES - 1)  # half, so that an image of a strip is centred over its alpha
     with mpl.rc_context(fname=STYLE):
-        fig = ReportFigure(figsize=inches)
-
-        def box(y: float, tall: float) -> Axes:
-            return fig.add_axes((left / inches[0], y / inches[1], width / inches[0], tall / inches[1]))
-
-        half = 0.5 / (IMAGES - 1)  # so that an image of a strip is centred over its alpha
-        ax, span = box(bottom, height), (-half, 1 + half)
+        fig, below = blank(left + width + 0.15, 0.75 + height + 2 * side + 0.5, wrap=121, **frame)
+        bottom, span = 0.75 + side + below, (-half, 1 + half)
+        ax = fig.box(left, bottom, width, height)
         for method, path in paths.items():
             draw_path(ax, path, COLOURS[method])
         ax.set(xlim=span, xlabel=r"$\alpha$   (0: $x_1$, 1: $x_0$)", ylabel=LINE_LABEL)
         ax.set_xticks(np.linspace(0, 1, IMAGES))
         ax.yaxis.set_major_formatter("{x:,.10g}")
         for method, y in ((upper, bottom + height + 0.06), (lower, bottom - side - 0.5)):
-            strip, look = box(y, side), {"ha": "right", "va": "center", "color": COLOURS[method], "weight": "bold"}
+            strip, look = fig.box(left, y, width, side), {"ha": "right", "va": "center", "weight": "bold"}
             image_row(strip, paths[method].images[stops(paths[method], IMAGES)], span)
-            strip.text(-0.015, 0.5, LABELS[method].replace(" ", "\n"), transform=strip.transAxes, **look)
-        fig.text(edge / inches[0], 1 - 0.1 / inches[1], title_note, va="top", fontsize=12.5, weight="bold")
-        fig.text(edge / inches[0], 0.08 / inches[1], "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
-        if stamp:
-            style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-            fig.text(0.55, 0.5, stamp, fontsize=30, **style)
+            name = LABELS[method].replace(" ", "\n")
+            strip.text(-0.015, 0.5, name, transform=strip.transAxes, color=COLOURS[method], **look)
     return fig
 
 
@@ -98,16 +82,6 @@ def draw_smoothness(experiment: Experiment) -> ReportFigure:
     return publish(smoothness_figure(paths, **sheet(experiment, footer)), FIG03, experiment)
 
 
-def snapshots(vaes: Mapping[str, VAE], x0: Tensor, x1: Tensor, count: int = 9) -> ReportFigure:
-    """Return what the slider of :func:`~vaelib.report.explorers.widgets.interpolation_explorer` shows, at ``count`` values of α."""
-    rows, captions = {}, {}
-    for method, vae in vaes.items():
-        path = interpolate(vae, x0, x1, alphas=count, samples=8)
-        rows[LABELS[method]] = path.images
-        captions[LABELS[method]] = [number(value) for value in path.mean.tolist()]
-    return image_rows(rows, "E[x|z] from x₁ (left) to x₀ (right), and the mean log q below (nats)", captions)
-
-
 def _interval(ends: tuple[float, float] | None) -> str:
     return "–" if ends is None else " … ".join(number(end, signed=True) for end in ends)
 
@@ -123,32 +97,7 @@ def compared(found: pd.DataFrame) -> Any:
             "better on": f"{row.better_on:.0%} of pairs",
             "mean ± s.e.": with_error(row["mean"], row.mean_se, signed=True),
             "95 % over seeds": _interval(row.over_seeds),
-            "verdict": row.verdict,
         }
         for _, row in found.iterrows()
     }
     return styled(pd.DataFrame(rows).T)
-
-
-def sentences(found: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Return what :func:`differences` found in ``table`` about "higher" and "smoother", as Markdown made of its numbers."""
-    facts, seeds = found.set_index("quantity"), table["seed"].nunique()
-    pairs = len(table[["first", "second"]].drop_duplicates())
-
-    def told(name: str) -> str:
-        row = facts.loc[name]
-        amount = f"{number(row.difference, signed=True)} (95 % over pairs {_interval(row.over_pairs)})"
-        return f"{MEANINGS[name]} {amount}, better on {row.better_on:.0%} of the pairs: *{row.verdict}*"
-
-    scope = (
-        "One training of each method: the intervals speak of other pairs of images, not of other trainings."
-        if seeds == 1
-        else f"Verdicts are by the interval over {seeds} seeds; the one over pairs holds for these trained networks."
-    )
-    return (
-        f"DMaaPx minus normal training, median over {pairs} pairs of test images:\n\n"
-        f"- **Higher?** {told('level')}.\n"
-        f"- **Smoother?** {told('variation')}; {told('jitter')}.\n"
-        f"- **Smoother without the noise?** {told('quiet_variation')}.\n"
-        f"- **Smoother for its height?** {told('roughness')}.\n\n{scope}"
-    )

@@ -13,17 +13,19 @@ from ...report.publish import as_in_paper, provenance_line, publish, sheet, titl
 from ...report.study import Figure, studies
 from ...report.text import how_many, number
 from ...runs import RHA, Experiment
+from ..three_gaps.pages import COLUMNS
 from .figures import (
     early_stopping_figure,
     latents_figure,
     limited_k_figure,
     mixing_figure,
     mollify_figure,
+    path_figure,
     rha_figure,
+    sizes_figure,
     teacher_figure,
 )
 from .paper import SWEEPS, paper_sweep, paper_sweep_curves
-from .size_figures import path_figure, sizes_figure
 
 FIG04_RIGHT = Figure(
     "fig04_right",
@@ -63,14 +65,6 @@ EARLY_STOPPING = Figure(
     "Each method's last test ELBO beside the best along its curve, which no early stopping can beat. Not in the paper.",
     table="mollify",
 )
-
-SWEEP_COLUMNS = {
-    "elbo_train": "ELBO on D_train",
-    "elbo_test": "ELBO on D_test",
-    "generalization_gap": "gap G_g",
-    "amortization_gap": "gap G_a",
-    "robustness_gap": "gap G_r (MS-SSIM)",
-}
 
 LINES = -1.0  # in place of NaN, which finds no partner: the x of a series that is the same everywhere
 
@@ -153,14 +147,14 @@ def sweep_table(rows: pd.DataFrame) -> pd.DataFrame:
     rows, paper = (table.assign(x=table["x"].fillna(LINES)) for table in (rows, theirs))
     rank = {series: place for place, series in enumerate(LABELS)}
     rows = rows.sort_values(keys, key=lambda column: column.map(rank) if column.name == "series" else column)
-    quantities = [quantity for quantity in SWEEP_COLUMNS if quantity in rows and rows[quantity].notna().any()]
+    quantities = [quantity for quantity in COLUMNS if quantity in rows and rows[quantity].notna().any()]
     groups, parts = rows.groupby(keys, sort=False), {}
     for quantity in quantities:
         errors = groups[quantity].sem() if rows["seed"].nunique() > 1 else groups[f"{quantity}_se"].mean()
         ours = groups[quantity].mean()
         theirs = paper.set_index(keys).reindex(columns=quantities)[quantity].reindex(ours.index)
         for column, values in (("paper (CIFAR-10)", theirs), ("ours", ours), ("±", errors)):
-            parts[SWEEP_COLUMNS[quantity], column] = values
+            parts[COLUMNS[quantity], column] = values
     table = pd.DataFrame(parts).reset_index()
     table["series"] = table["series"].map(lambda series: SWEEP_LABELS.get(series, series))
     if name == "latents":
@@ -174,25 +168,7 @@ def sweep_table(rows: pd.DataFrame) -> pd.DataFrame:
 def compared_sweep(rows: pd.DataFrame) -> Any:
     """Return :func:`sweep_table` for a notebook."""
     table = sweep_table(rows)
-    shown = [column for column in table.columns if column[0] in SWEEP_COLUMNS.values()]
+    shown = [column for column in table.columns if column[0] in COLUMNS.values()]
     places = [column for column in table.columns if column not in shown and column[0] != "series"]
     style = styled(table).format(number, subset=shown, na_rep="–")
     return style.format("{:,.0f}", subset=places, na_rep="–").hide(axis="index")
-
-
-def early_stopping(rows: pd.DataFrame) -> Any:
-    """Return each method's last and best test ELBO, and how far they stay below DMaaPx's last, ours and the paper's."""
-    columns = {}
-    papers = pd.concat([paper_sweep(name) for name in rows["experiment"].unique()])
-    for who, table in (("paper (CIFAR-10)", papers), ("ours", rows)):
-        means = table.drop_duplicates(["series", "seed"]).groupby("series")
-        means = means[["elbo_test", "best_elbo_test", "best_epoch"]].mean()
-        columns[who, "last"] = means["elbo_test"]
-        columns[who, "best"] = means["best_elbo_test"]
-        columns[who, "at epoch"] = means["best_epoch"]
-        columns[who, "best below DMaaPx's last by"] = (
-            means["elbo_test"].get("dmaapx", math.nan) - means["best_elbo_test"]
-        )
-    table = pd.DataFrame(columns).reindex([series for series in LABELS if series in set(rows["series"])])
-    style = styled(table.rename(index=SWEEP_LABELS)).format(number, na_rep="–")
-    return style.format("{:.0f}", subset=[column for column in table if column[1] == "at epoch"], na_rep="–")

@@ -52,10 +52,7 @@ def paper_sweep_curves(experiment: str) -> pd.DataFrame:
 
 @cache
 def paper_sweep(experiment: str) -> pd.DataFrame:
-    """Return the paper's last values in the format of a sweep's own table (seed = -1, no errors); NaN: not published.
-
-    Beside Fig. 5's and Fig. 14's last values stand ``best_elbo_test`` and ``best_epoch`` of their smoothed curves.
-    """
+    """Return the paper's last values in the format of a sweep's own table (seed = -1, no errors); NaN: not published."""
     if experiment not in SWEEPS:
         raise unknown("sweep of the paper", experiment, SWEEPS)
     if experiment == "sizes":
@@ -88,8 +85,6 @@ def _paper_runs(experiment: str) -> pd.DataFrame:
     """Return the last values of Figs. 5, 6 and 14 (of Fig. 6's ELBOs the unsmoothed ones, which its labels print)."""
     curves = paper_sweep_curves(experiment).sort_values("effective_epoch")
     last = curves.groupby(["series", "quantity"])["value"].last().unstack()
-    test = curves[curves["quantity"] == "elbo_test"].set_index("effective_epoch")
-    best = test.groupby("series")["value"].agg(best_elbo_test="max", best_epoch="idxmax")
     if experiment == "latents":
         raw = digitised("raw_cifar_fig6").sort_values("epoch").groupby("series")["elbo"].last()
         for name in last.index:
@@ -97,7 +92,7 @@ def _paper_runs(experiment: str) -> pd.DataFrame:
         last["amortization_gap"] = last["elbo_star_test"] - last["elbo_test_subset"]
         last["robustness_gap"] = last["input_similarity"] - last["reconstruction_similarity"]
         last["x"] = last.index.str.removeprefix("mz").astype(float)
-    return last.join(best).reset_index().rename_axis(columns=None)
+    return last.reset_index().rename_axis(columns=None)
 
 
 def _paper_sizes() -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """The records of the sweeps; each has a name, a figure and a table of its own."""
 
+from ...report.entries import Part
 from ...report.study import Figure, Study
-from . import claims, runs, size_claims
+from . import runs
+from .claims import PART, SIZE_PART
 from .pages import EARLY_STOPPING, FIG04_RIGHT, FIG05, FIG06, FIG07, FIG08, FIG14, FIG15, FIG16
 
 
@@ -13,7 +15,7 @@ def on_one_network(dataset: str, likelihood: str) -> bool:
     return dataset != "binary_mnist" and likelihood == "default"
 
 
-def _sweep(name: str, paper: str, notebook: str, part: claims.Part, *figures: Figure) -> Study:
+def _sweep(name: str, paper: str, notebook: str, *figures: Figure, claims: Part = PART) -> Study:
     return Study(
         name=name,
         paper=paper,
@@ -21,7 +23,7 @@ def _sweep(name: str, paper: str, notebook: str, part: claims.Part, *figures: Fi
         runs=getattr(runs, name),
         figures=figures,
         tables=(name,),
-        claims=part,
+        claims=claims,
         applies=on_one_network,
         sweep=True,
     )
@@ -29,11 +31,11 @@ def _sweep(name: str, paper: str, notebook: str, part: claims.Part, *figures: Fi
 
 HOW_MUCH, PRIOR, SIZES = "06_how_much_synthetic_data", "07_prior_work", "08_overparameterization"
 STUDIES = (
-    _sweep("limited_k", "Fig. 4 (right)", HOW_MUCH, claims.PART, FIG04_RIGHT),
-    _sweep("rha", "Fig. 5", PRIOR, claims.PART, FIG05),
-    _sweep("mollify", "Fig. 14", PRIOR, claims.PART, FIG14, EARLY_STOPPING),
-    _sweep("mixing", "Fig. 15", HOW_MUCH, claims.PART, FIG15),
-    _sweep("teacher_fractions", "Fig. 16", HOW_MUCH, claims.PART, FIG16),
-    _sweep("latents", "Fig. 6", SIZES, size_claims.PART, FIG06),
-    _sweep("sizes", "Figs. 7 and 8", SIZES, size_claims.PART, FIG07, FIG08),
+    _sweep("limited_k", "Fig. 4 (right)", HOW_MUCH, FIG04_RIGHT),
+    _sweep("rha", "Fig. 5", PRIOR, FIG05),
+    _sweep("mollify", "Fig. 14", PRIOR, FIG14, EARLY_STOPPING),
+    _sweep("mixing", "Fig. 15", HOW_MUCH, FIG15),
+    _sweep("teacher_fractions", "Fig. 16", HOW_MUCH, FIG16),
+    _sweep("latents", "Fig. 6", SIZES, FIG06, claims=SIZE_PART),
+    _sweep("sizes", "Figs. 7 and 8", SIZES, FIG07, FIG08, claims=SIZE_PART),
 )

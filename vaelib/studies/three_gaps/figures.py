@@ -7,7 +7,6 @@ from the smallest to the largest seed. At the right of a panel each method has a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +14,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ...report.canvas import (
     COLOURS,
@@ -28,12 +27,15 @@ from ...report.canvas import (
     TRAIN,
     ReportFigure,
     canvas,
+    draw_line,
     known_methods,
+    nats,
+    one_setting,
     robust_limits,
     series_handles,
     style_legend,
 )
-from ...report.reference import LIKELIHOODS, NAMES, SETTING
+from ...report.reference import SETTING, of_setting, setting
 from ...report.text import number
 
 
@@ -58,18 +60,16 @@ THREE_GAPS = (
 OWN = Panel("Own distribution against test set", ("elbo_own", ":", "own training distribution"), TEST, "")
 
 
+def _points(curves: pd.DataFrame, method: str, quantity: str) -> pd.DataFrame:
+    return curves[(curves["method"] == method) & (curves["quantity"] == quantity)].dropna(subset="value")
+
+
 def draw_curve(ax: Axes, curves: pd.DataFrame, method: str, quantity: str, linestyle: str) -> list[Artist]:
     """Draw one quantity of one method over effective epochs: mean line and, with two seeds or more, min-max band."""
-    rows = curves[(curves["method"] == method) & (curves["quantity"] == quantity)].dropna(subset="value")
-    if rows.empty:
-        return []
-    stats = rows.groupby("effective_epoch")["value"].agg(["mean", "min", "max"])
-    look = {"marker": MARKERS[method], "ms": 4, "markevery": max(1, len(stats) // 8)}
-    artists: list[Artist] = ax.plot(stats.index, stats["mean"], linestyle, color=COLOURS[method], **look)
-    if rows["seed"].nunique() > 1:
-        band = ax.fill_between(stats.index, stats["min"], stats["max"], color=COLOURS[method], alpha=0.16, lw=0)
-        artists.append(band)
-    return artists
+    rows = _points(curves, method, quantity)
+    look = {"color": COLOURS[method], "marker": MARKERS[method], "ms": 4}
+    every = max(1, rows["effective_epoch"].nunique() // 8)
+    return draw_line(ax, rows, "effective_epoch", "value", linestyle, markevery=every, **look)
 
 
 def draw_brackets(
@@ -101,10 +101,8 @@ def draw_brackets(
 
 def _end(curves: pd.DataFrame, method: str, quantity: str) -> float:
     """Return the mean over seeds of a quantity at the last epoch, NaN where there is none."""
-    rows = curves[(curves["method"] == method) & (curves["quantity"] == quantity)].dropna(subset="value")
-    return (
-        float(rows[rows["effective_epoch"] == rows["effective_epoch"].max()]["value"].mean()) if len(rows) else np.nan
-    )
+    rows = _points(curves, method, quantity)
+    return float(rows[rows["effective_epoch"] == rows["effective_epoch"].max()]["value"].mean())
 
 
 def draw_panel(
@@ -156,10 +154,10 @@ def dress(ax: Axes, panel: Panel, handles: Sequence[Line2D] = ()) -> None:
     ax.set_title(panel.title, pad=22)
     ax.set(xlabel="effective epoch", ylabel=panel.ylabel)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    ax.yaxis.set_major_locator(MaxNLocator(6))
-    if panel.ylabel != "MS-SSIM":
-        low, high = ax.get_ylim()
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if high - low > 8 else "{x:,.1f}"))
+    if panel.ylabel == "MS-SSIM":
+        ax.yaxis.set_major_locator(MaxNLocator(6))
+    else:
+        nats(ax)
 
 
 def three_gaps_figure(
@@ -176,9 +174,7 @@ def three_gaps_figure(
     ``labels`` are the legend's names of the methods.
     Panels without data are left out. Raises ValueError where the tables hold several settings or no curve.
     """
-    if len(curves[SETTING].drop_duplicates()) != 1:
-        raise ValueError("three_gaps_figure draws one (dataset, likelihood); filter the tables first")
-    present = set(curves.dropna(subset="value")["quantity"])
+    present = set(one_setting(curves).dropna(subset="value")["quantity"])
     panels = [panel for panel in THREE_GAPS if {panel.upper[0], panel.lower[0]} <= present]
     if not panels:
         raise ValueError("curves holds no pair of quantities to draw")
@@ -202,13 +198,8 @@ def own_distribution_figure(curves: pd.DataFrame, *, paper: pd.DataFrame | None 
     with mpl.rc_context(fname=STYLE):
         methods = known_methods(curves)
         fig, pairs = canvas(len(settings), series_handles(methods), brackets=len(methods), **frame)
-        for setting, (ax, strip) in zip(settings, pairs, strict=True):
-            dataset, likelihood = setting
-            name = f"{NAMES.get(dataset, Path(dataset).stem)}, {LIKELIHOODS.get(likelihood, likelihood)}"
-            panel = replace(OWN, title=name if len(settings) > 1 else OWN.title)
-            ours, theirs = (
-                None if table is None else table[(table[SETTING] == list(setting)).all(axis=1)]
-                for table in (curves, paper)
-            )
+        for one, (ax, strip) in zip(settings, pairs, strict=True):
+            panel = replace(OWN, title=setting(*one) if len(settings) > 1 else OWN.title)
+            ours, theirs = (None if table is None else of_setting(table, *one) for table in (curves, paper))
             draw_panel(ax, strip, ours, panel, None, theirs)
     return fig

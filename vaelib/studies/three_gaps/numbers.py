@@ -14,7 +14,7 @@ from ...report.canvas import LABELS
 from ...report.escape import nothing, styled
 from ...report.reference import METHODS, SETTING, of_setting, paper_curves
 from ...report.rules import interval95
-from ...report.text import number
+from ...report.text import listed, number
 from ...runs import Experiment, tables_folder
 from ...runs.stages.data import PUBLISHED
 from ...runs.tables import merge_table
@@ -94,7 +94,7 @@ def write_numbers(experiment: Experiment, curves: pd.DataFrame) -> pd.DataFrame:
     whole = PUBLISHED.get(experiment.dataset, (0,))[0]
     table = against_paper(curves if experiment.data.n_train == whole else curves.iloc[:0])
     if len(table):
-        merge_table(tables_folder(experiment.profile.name) / "numbers.csv", table)
+        merge_table(tables_folder(experiment.profile.name) / "numbers.csv", table.assign(n_train=whole))
     return table
 
 
@@ -113,4 +113,6 @@ def beside_paper(table: pd.DataFrame) -> Any:
         index=["quantity", "effective_epoch"], columns="method", values="cell", aggfunc="first", sort=False
     )
     wide = wide.rename_axis(index={"effective_epoch": "epoch"}, columns=None)
-    return styled(wide).set_properties(**{"white-space": "nowrap"}).set_caption("ours (the paper's) and the verdict")
+    counts = listed([f"{count} {verdict}" for verdict, count in table["verdict"].value_counts().items()])
+    caption = f"ours (the paper's) and the verdict: of {len(table)} numbers {counts}"
+    return styled(wide).set_properties(**{"white-space": "nowrap"}).set_caption(caption)

@@ -1,13 +1,15 @@
 """From an experiment to its figures and tables on disk: names as in the paper, footers, stamps."""
 
+import math
 from typing import Any
 
 import pandas as pd
 
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
+from ...report.pages import compared
 from ...report.publish import provenance_line, publish, sheet
-from ...report.reference import FIGURES, paper_curves
+from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
 from ...report.study import Figure
 from ...report.text import number
 from ...runs import Experiment, read_table, tables_folder
@@ -40,6 +42,7 @@ GAP_LABELS = {
     "amortization_gap": "amortization gap G_a (nats)",
     "robustness_gap": "robustness gap G_r (MS-SSIM)",
 }
+COLUMNS = {"elbo_train": "ELBO on training images", "elbo_test": "ELBO on test images"} | GAP_LABELS
 
 
 def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
@@ -47,8 +50,7 @@ def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
     setting = (experiment.dataset, experiment.likelihood)
     beneath = None
     if experiment.profile.name in ("overnight", "gpu", "paper") and setting in FIGURES:
-        curves = paper_curves()
-        beneath = curves[(curves.dataset == setting[0]) & (curves.likelihood == setting[1])]
+        beneath = of_setting(paper_curves(), *setting)
     return sheet(experiment, provenance_line(gaps, profile=experiment.profile.name)) | {"paper": beneath}
 
 
@@ -70,21 +72,19 @@ def write_table_07(experiment: Experiment) -> pd.DataFrame:
     folder = tables_folder(experiment.profile.name)
     table = table_07(read_table(folder / "three_gaps.csv"))
     merge_table(folder / "table_07.csv", table)
-    mine = (table.dataset == experiment.dataset) & (table.likelihood == experiment.likelihood)
-    return table[mine].reset_index(drop=True)
+    return of_setting(table, experiment.dataset, experiment.likelihood).reset_index(drop=True)
 
 
-def compared(table: pd.DataFrame) -> Any:
-    """Return Table 7's rows of one setting, ours beside the paper's, the smallest gap of each column in bold."""
-    shown = table.assign(method=table["method"].map(LABELS), gap=table["gap"].map(GAP_LABELS))
-    wide = shown.pivot_table(
-        index="method", columns="gap", values=["paper", "ours", "ours_se"], sort=False, dropna=False
-    )
-    columns = [(gap, who) for gap in GAP_LABELS.values() for who in ("paper", "ours", "ours_se")]
-    wide = wide.swaplevel(axis=1).reindex(columns=[c for c in columns if c in wide.swaplevel(axis=1).columns])
-    wide = wide.rename(columns={"ours_se": "± s.e. over seeds"})
-    smallest = [column for column in wide.columns if "s.e." not in column[1]]
-    return styled(wide).format(number, na_rep="–").highlight_min(subset=smallest, props="font-weight: bold")
+def compared_gaps(table: pd.DataFrame) -> Any:
+    """Return Table 7's rows of one setting, ours below the paper's, mean ± standard error over seeds, the best in bold."""
+    return compared(table.rename(columns={"ours_se": "ours_sd"}).assign(paper_sd=math.nan), "gap", GAP_LABELS, GAPS)
+
+
+def own_gaps(three_gaps: pd.DataFrame) -> Any:
+    """Return the ELBOs and gaps on images of one's own, of which the paper has no numbers, in the same form."""
+    long = three_gaps.melt("method", [name for name in COLUMNS if name in three_gaps], "gap")
+    table = long.groupby(["gap", "method"], as_index=False)["value"].agg(ours="mean", ours_sd="sem")
+    return compared(table.assign(paper=math.nan, paper_sd=math.nan), "gap", COLUMNS, GAPS)
 
 
 def fine_print(three_gaps: pd.DataFrame) -> Any:

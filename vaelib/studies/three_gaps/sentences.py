@@ -6,12 +6,14 @@ from typing import Any
 import pandas as pd
 
 from ...report.canvas import LABELS
-from ...report.reference import FIGURES, GAPS, METHODS, SETTING, of_setting, setting
+from ...report.pages import blocks
+from ...report.reference import FIGURES, METHODS, SETTING, of_setting, setting
 from ...report.rules import Evidence, estimate, value
-from ...report.text import how_many, listed, number, with_error
+from ...report.text import how_many, listed, number
 from ...runs.tables import read_table
 from .claims import evidence, our_values
 from .numbers import beside_paper
+from .pages import compared_gaps, own_gaps
 
 # quantity -> its name, and the word for more of it
 QUANTITIES = {
@@ -19,13 +21,6 @@ QUANTITIES = {
     "generalization_gap": ("generalization gap", "larger", "smaller"),
     "amortization_gap": ("amortization gap", "larger", "smaller"),
     "robustness_gap": ("robustness gap", "larger", "smaller"),
-}
-COLUMNS = {
-    "elbo_train": "ELBO on training images",
-    "elbo_test": "ELBO on test images",
-    "generalization_gap": "generalization gap",
-    "amortization_gap": "amortization gap",
-    "robustness_gap": "robustness gap (MS-SSIM)",
 }
 SPOKEN = LABELS | {"normal": "normal training"}  # within a sentence
 UNCLEAR = "not clearly different"
@@ -74,76 +69,22 @@ def settings_of(three_gaps: pd.DataFrame) -> list[tuple[str, str]]:
     return sorted(found, key=lambda one: one in FIGURES)
 
 
-def own_gaps(three_gaps: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the gaps on images of one's own as blocks of one setting: headings, and a line of cells for each method."""
-    blocks = []
-    for dataset, likelihood in (one for one in settings_of(three_gaps) if one not in FIGURES):
-        runs = of_setting(three_gaps, dataset, likelihood)
-        columns = [column for column in COLUMNS if column in runs and runs[column].notna().any()]
-        groups = runs.groupby("method")[columns]
-        means, errors, seeds = groups.mean(), groups.sem(), int(runs["seed"].nunique())
-        best = {c: means[c].max() if c.startswith("elbo") else means[c].min() for c in columns}
-        lines = []
-        for method in (one for one in METHODS if one in means.index):
-            cells = []
-            for column in columns:
-                mean, error = means.loc[method, column], errors.loc[method, column]
-                text = with_error(float(mean), float(error))
-                cells.append({"text": text, "best": column != "elbo_train" and mean == best[column]})
-            lines.append({"method": LABELS[method], "cells": cells})
-        about = f"{int(runs['n_train'].max()):,} training images, {how_many(seeds, 'seed')}"
-        names = [COLUMNS[column] for column in columns]
-        blocks.append({"setting": setting(dataset, likelihood), "about": about, "names": names, "lines": lines})
-    return blocks
-
-
 def report_page(build: Path) -> dict[str, Any]:
-    """Return what the three gaps add to the report: what was found in sentences, own images' gaps, Table 7,
-    and the numbers beside the paper's where the images are."""
-    path = build / "tables" / "three_gaps.csv"
-    found: dict[str, Any] = {"table": table_07_blocks(build / "tables" / "table_07.csv")}
-    found["numbers"] = numbers_blocks(build / "tables" / "numbers.csv")
-    if path.exists():
+    """Return what the three gaps add to the report: what was found in sentences, own images' gaps, Table 7, numbers."""
+    found: dict[str, Any] = {}
+    if (path := build / "tables" / "table_07.csv").exists():
+        table = read_table(path)
+        found["table"] = blocks(_of_paper(table[table["seeds"] > 0]), "table_07", compared_gaps)
+    if (path := build / "tables" / "numbers.csv").exists():
+        found["numbers"] = blocks(read_table(path), "numbers", beside_paper)
+    if (path := build / "tables" / "three_gaps.csv").exists():
         three_gaps = read_table(path)
         told = [] if build.name == "smoke" else [sentences(three_gaps, *one) for one in settings_of(three_gaps)]
-        found |= {"results": list(filter(None, told)), "own": own_gaps(three_gaps)}
+        own = blocks(_of_paper(three_gaps, False), "own", own_gaps)
+        found |= {"results": list(filter(None, told)), "own": own}
     return found
 
 
-def numbers_blocks(path: Path) -> list[dict[str, Any]]:
-    """Return :func:`~.numbers.beside_paper` as one HTML table a setting, and how many numbers have which verdict."""
-    blocks = []
-    for (dataset, likelihood), rows in read_table(path).groupby(SETTING, sort=False) if path.exists() else ():
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in rows["verdict"].value_counts().items())
-        about = f"{how_many(int(rows['seeds'].max()), 'seed')}; of {len(rows)} numbers {counts}"
-        html = beside_paper(rows).to_html(table_uuid=f"numbers_{len(blocks)}")
-        blocks.append({"setting": setting(dataset, likelihood), "about": about, "html": html})
-    return blocks
-
-
-def table_07_blocks(path: Path) -> list[dict[str, Any]]:
-    """Return Table 7 as blocks of one setting: per method and gap the paper's text, ours and whether it is smallest."""
-    if not path.exists():
-        return []
-    table = read_table(path)
-    blocks = []
-    for (dataset, likelihood), rows in table[table["seeds"] > 0].groupby(["dataset", "likelihood"], sort=False):
-        if (dataset, likelihood) not in FIGURES:
-            continue  # no number of the paper: own_gaps has its own table
-        smallest = rows.groupby("gap")[["paper", "ours"]].min()
-        cells = rows.set_index(["method", "gap"])
-        lines = []
-        for method in [m for m in METHODS if m in set(rows["method"])]:
-            line = {"method": LABELS[method], "cells": []}
-            for gap in GAPS:
-                value = cells.loc[(method, gap)] if (method, gap) in cells.index else None
-                for side in ("paper", "ours"):
-                    text = (
-                        "–" if value is None else with_error(value[side], value["ours_se"] if side == "ours" else None)
-                    )
-                    best = value is not None and pd.notna(value[side]) and value[side] == smallest.loc[gap, side]
-                    line["cells"].append({"text": text, "best": bool(best), "side": side})
-            lines.append(line)
-        about = f"{int(rows['n_train'].max()):,} training images, {how_many(int(rows['seeds'].max()), 'seed')}"
-        blocks.append({"setting": setting(dataset, likelihood), "about": about, "lines": lines})
-    return blocks
+def _of_paper(table: pd.DataFrame, wanted: bool = True) -> pd.DataFrame:
+    """Return the rows of settings that the paper has numbers of, or of those that it has not."""
+    return table[[(tuple(one) in FIGURES) == wanted for one in table[SETTING].to_numpy()]]

@@ -8,7 +8,7 @@ r"""Certificates of the likelihoods: five tests that any p(x|z) of Eq. 2 must pa
 | ``precision``   | largest \|log p in float32 - in float64\| / (1 + \|log p\|) there |
 | ``code_excess`` | bits by which an arithmetic coder's code of a sampled image exceeds -log2 p of the whole image |
 
-The coder (:mod:`~vaelib.models.coder`) knows sub-pixels one after another, by tables made from *grey* densities alone:
+The coder (:mod:`tests.coder`) knows sub-pixels one after another, by tables made from *grey* densities alone:
 of a colour pixel first red, then green with each component reweighted by how likely it made the red, then blue. That the
 code has the joint density's length thus tests the joint density by another way; under ``zhang2022``
 nothing is reweighted, as each sub-pixel draws its own component, and a uniform is mixed into the tables. A Gaussian's pixels
@@ -21,10 +21,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .. import rng
-from .coder import decode, encode, frequencies
-from .likelihoods import Bernoulli, Gaussian, Likelihood, MixtureOfLogistics
-from .zhang import ALPHA, LEVELS
+from tests.coder import decode, encode, frequencies
+from vaelib import rng
+from vaelib.models import Bernoulli, Gaussian, Likelihood, MixtureOfLogistics
+from vaelib.models.zhang import ALPHA, LEVELS
 
 CELLS_PER_SIGMA, CELLS = 16, 256
 DRAWS, FUZZED, SIDE, FEW = 100_000, 2_000, 8, 2
@@ -251,21 +251,3 @@ def code_excess(variant: Variant) -> float:
     log_p = likelihood.log_prob(*whole)
     cells = pixels * math.log2(likelihood.sigma / CELLS_PER_SIGMA) if isinstance(likelihood, Gaussian) else 0.0
     return length + float(log_p) / math.log(2) + cells
-
-
-def certificates(variants: tuple[Variant, ...] = VARIANTS) -> list[dict[str, float | str]]:
-    """Return one row a variant: its name and the five tests of this module."""
-    rows = []
-    for variant in variants:
-        finite, precision = extremes(variant)
-        rows.append(
-            {
-                "likelihood": variant.name,
-                "mass_error": mass_error(variant),
-                "tv_ratio": tv_ratio(variant),
-                "finite": finite,
-                "precision": precision,
-                "code_excess": code_excess(variant),
-            }
-        )
-    return rows
