@@ -19,15 +19,17 @@ SET          ?=
 SLOW         ?=
 ONLY         ?=
 LONG         ?=
+TORCH        ?=
+UPGRADE      ?=
 VAELIB_BUILD := $(or $(value VAELIB_BUILD),build)
 # An active virtual or conda environment is used; without one, .venv is made.
 ENV          := $(or $(value VIRTUAL_ENV),$(value CONDA_PREFIX),$(CURDIR)/.venv)
 
 # What is given may hold any character: make expands none of it, and recipes read it from the environment, in quotes.
-GIVEN := PROFILE DATASET LIKELIHOOD SET SLOW ONLY LONG VAELIB_BUILD ENV
+GIVEN := PROFILE DATASET LIKELIHOOD SET SLOW ONLY LONG TORCH UPGRADE VAELIB_BUILD ENV
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 override VAELIB_BUILD := $(if $(filter /%,$(firstword $(VAELIB_BUILD))),,$(CURDIR)/)$(VAELIB_BUILD)
-export PROFILE DATASET LIKELIHOOD SET SLOW ONLY LONG VAELIB_BUILD
+export PROFILE DATASET LIKELIHOOD SET SLOW ONLY LONG TORCH UPGRADE VAELIB_BUILD
 export PYTHON := $(ENV)/bin/python
 export READY  := $(ENV)/.vaelib-ready
 MAKEOVERRIDES :=
@@ -36,10 +38,10 @@ VAELIB := "$$PYTHON" -m vaelib
 # With `+` before it also run by `make -n`, which then shows what would be made.
 RUN    := MAKE="$(MAKE)" bash notebooks/run.sh
 
-.PHONY: help setup headline all sweeps smoke report show pack claims plan sync check test bench docs doctor lab clean
+.PHONY: help setup update-lock headline all sweeps smoke report show pack claims plan sync check test test-pythons bench docs doctor lab clean
 
 help:     ## show this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 headline: setup  ## (default) the three gaps of four training methods, and the report
 	@+$(RUN) headline
@@ -53,8 +55,12 @@ sweeps: setup  ## the sweeps over k, mixtures, procedures and sizes alone
 smoke: setup  ## every notebook at a size that takes seconds; proves the pipeline, claims nothing
 	@+PROFILE=smoke $(RUN) all
 
-setup:    ## install everything into .venv (or into the environment that is active)
-	@if [ ! -e "$$READY" ] || [ pyproject.toml -nt "$$READY" ]; then bash notebooks/setup.sh; fi
+setup:    ## install everything into .venv (or into the environment that is active); TORCH=cpu: the small build of torch
+	@if [ ! -e "$$READY" ] || [ pyproject.toml -nt "$$READY" ] || [ requirements.lock -nt "$$READY" ] \
+	  || [ "$${TORCH:-$$(cat "$$READY")}" != "$$(cat "$$READY")" ]; then bash notebooks/setup.sh; fi
+
+update-lock:  ## requirements.lock from pyproject.toml (UPGRADE=1: with the newest versions of everything)
+	@bash notebooks/versions.sh lock
 
 report: setup  ## rebuild the report from the tables and figures made so far
 	@$(VAELIB) report --profile="$$PROFILE"
@@ -92,6 +98,9 @@ check: setup  ## lint, formatting, notebook pairs
 
 test: setup  ## all tests, every notebook in smoke included (SLOW=1: the long ones too)
 	@"$$PYTHON" -m pytest -n 2 --dist loadfile --no-loadscope-reorder $${SLOW:+--slow}
+
+test-pythons:  ## the tests' quick part on Python 3.11, 3.12, 3.13 and with the lowest versions that are allowed
+	@bash notebooks/versions.sh test
 
 # pythae without what it asks for: all of it is there, but for a backport that no Python of today needs.
 bench: setup  ## one table: speed beside pythae, diffusers and the machine's own ceilings (ONLY=name, LONG=1)

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread (so that bits repeat), the ``--slow`` switch, and a build folder of each test's own."""
+"""Shared by all tests: one thread (so that bits repeat), ``--slow`` and ``--quick``, a build folder of each test's own."""
 
 import os
 
@@ -10,9 +10,18 @@ import torch
 
 torch.set_num_threads(1)
 
+# Of the suite's quick part (`make test-pythons`) is what shows whether the library works with these versions. These files start
+# browsers, kernels, clusters or make, whose own versions are not the library's.
+NOT_QUICK = {"browser", "cluster", "makefile", "notebooks", "smoke", "survival", "together"}
+
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run tests that take minutes")
+    parser.addoption("--quick", action="store_true", help="without browsers, notebooks, clusters and make")
+
+
+def pytest_ignore_collect(collection_path, config):
+    return True if config.getoption("--quick") and collection_path.stem.removeprefix("test_") in NOT_QUICK else None
 
 
 def pytest_collection_modifyitems(config, items):

@@ -20,7 +20,7 @@ from vaelib.studies.catalogue import make_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "Makefile").read_text()
-FILES = ("run.sh", "run.mk", "setup.sh")
+FILES = ("run.sh", "run.mk", "setup.sh", "versions.sh")
 # A name with all that a shell, make or YAML could take for something else.
 ODD = """my "photos" & dogs' #1; $(touch gone) `touch gone` $(shell touch gone) 100:30"""
 
@@ -40,8 +40,13 @@ def make(*arguments: str, check: bool = True, **environment: str) -> str:
     return done.stdout
 
 
+def without_uv() -> str:
+    """Return PATH without the folders that have uv, which would be taken for the installation."""
+    return os.pathsep.join(one for one in os.environ["PATH"].split(os.pathsep) if not Path(one, "uv").exists())
+
+
 def test_help_lists_every_goal():
-    listed = re.findall(r"^  make (\w+)", make("help"), re.MULTILINE)
+    listed = re.findall(r"^  make ([\w-]+)", make("help"), re.MULTILINE)
     assert sorted(listed) == sorted(re.search(r"^\.PHONY: (.*)", TEXT, re.MULTILINE).group(1).split())
 
 
@@ -102,7 +107,10 @@ if [ "$3" = studies ]; then
   exit
 fi
 for word; do printf '%s\\0' "$word"; done >> "$CALLS"; printf '\\n\\0' >> "$CALLS"
-[ "$1" = -c ] && { echo "${VERSION:-3.12 True}"; exit; }
+case "$1 $2" in
+  -c*torch*) echo "$TORCH_HERE"; exit ;;
+  -c*) echo "${VERSION:-3.12 True}"; exit ;;
+esac
 for word; do
   case "$word" in
     --dataset=*) data=${word#*=} ;;
@@ -129,7 +137,13 @@ class Project:
             one.mkdir(parents=True)
         for one in ("Makefile", *(f"notebooks/{name}" for name in FILES)):
             (self.folder / one).write_text((ROOT / one).read_text())
-        for one in ("pyproject.toml", "vaelib/a.py", "notebooks/00_tour.py", "notebooks/03_three_gaps.py"):
+        for one in (
+            "pyproject.toml",
+            "requirements.lock",
+            "vaelib/a.py",
+            "notebooks/00_tour.py",
+            "notebooks/03_three_gaps.py",
+        ):
             (self.folder / one).write_text("")
         (self.environment / "bin/python").write_text(FAKE_PYTHON)
         (self.environment / "bin/python").chmod(0o755)
@@ -269,11 +283,119 @@ def test_an_old_python_is_refused_at_once(project):
 
 def test_setup_says_what_it_is_doing_and_does_it_once(project):
     project.ready.unlink()
-    text = project.make("setup")
+    text = project.make("setup", PATH=without_uv())
     assert "  Collecting torch\n    Downloading torch-2.whl (900 MB)\n" in text
     assert "Obtaining" in (project.build / "logs/setup.log").read_text()
     project.make("setup")
     assert project.asked == []
+    for newer in ("pyproject.toml", "requirements.lock"):
+        os.utime(project.folder / newer, (time.time() + 100,) * 2)
+        project.make("setup", PATH=without_uv())
+        assert project.asked != []
+        os.utime(project.folder / newer, (0, 0))
+
+
+def installed(project) -> list[list[str]]:
+    """Return what pip or uv was asked to install, without options that only say how loudly."""
+    quiet = {"--progress-bar", "off"}
+    return [[word for word in call if word not in quiet] for call in project.asked if "install" in call]
+
+
+def test_a_venv_of_the_projects_own_gets_what_was_tested_and_ones_own_keeps_what_it_has(project):
+    project.ready.unlink()
+    text = project.make("setup", PATH=without_uv())
+    assert "is yours: what it has is kept" in text
+    assert installed(project)[0] == ["-m", "pip", "install", "-e", ".[all]"]
+    project.ready.unlink()
+    project.environment.rename(project.folder / ".venv")
+    text = project.make("setup", PATH=without_uv(), VIRTUAL_ENV="", CONDA_PREFIX="")
+    assert "is yours" not in text
+    assert installed(project)[0] == ["-m", "pip", "install", "-c", "requirements.lock", "-e", ".[all]"]
+
+
+FAKE_UV = """#!/bin/bash
+for word in uv "$@"; do printf '%s\\0' "$word" >> "$CALLS"; done; printf '\\n\\0' >> "$CALLS"
+echo "its last words"; exit "${UV_ENDS:-0}"
+"""
+
+
+@pytest.fixture
+def uv(project, tmp_path):
+    """Return the PATH of a machine that has uv, and make the project's environment its own, with nothing installed."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/uv").write_text(FAKE_UV)
+    (tmp_path / "bin/uv").chmod(0o755)
+    project.ready.unlink()
+    project.environment.rename(project.folder / ".venv")
+    return {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "VIRTUAL_ENV": "", "CONDA_PREFIX": ""}
+
+
+def test_uv_is_taken_where_it_is_there(project, uv):
+    project.make("setup", **uv)
+    python = f"{project.folder}/.venv/bin/python"
+    tested = ["-c", "requirements.lock", "-e", ".[all]"]
+    assert installed(project)[0] == ["uv", "pip", "install", "--python", python, *tested]
+
+
+def test_the_small_build_of_torch_is_asked_for_once_and_remembered(project, uv):
+    project.make("setup", "TORCH=cpu", **uv)
+    assert installed(project)[0][5:] == ["-c", "requirements.lock", "--torch-backend=cpu", "-e", ".[all]"]
+    project.make("setup", **uv)
+    assert project.asked == []
+    (project.folder / "pyproject.toml").touch()
+    os.utime(project.folder / "pyproject.toml", (time.time() + 100,) * 2)
+    project.make("setup", TORCH_HERE="2.14.1+cpu", **uv)
+    assert "--torch-backend=cpu" in installed(project)[0]
+
+
+def test_what_the_small_build_cannot_be_had_for_is_one_line(project, uv):
+    (project.folder / ".venv/.vaelib-ready").write_text("")  # with the large one
+    text = project.make("setup", "TORCH=cpu", check=False, TORCH_HERE="2.14.1", **uv)
+    assert "TORCH=cpu is for a new environment" in text
+    assert installed(project) == []
+    text = project.make("setup", f"TORCH={ODD}", check=False, **uv)
+    assert f"TORCH = '{ODD}' is unknown; choose cpu" in text
+    assert project.asked == []
+    (project.folder / ".venv/.vaelib-ready").unlink()
+    text = project.make("setup", "TORCH=cpu", check=False, UV_ENDS="2", **uv)
+    assert "torch's CPU build lies at torch's own index, which must be reached" in text
+    assert "its last words" not in text
+    assert "its last words" in (project.build / "logs/setup.log").read_text()
+    assert not (project.folder / ".venv/.vaelib-ready").exists()
+
+
+def test_the_lock_is_made_by_uv_and_new_versions_are_asked_for(project, uv):
+    project.make("update-lock", **uv)
+    (call,) = project.asked
+    assert call[:4] == ["uv", "pip", "compile", "--quiet"]
+    assert call[-3:] == ["pyproject.toml", "-o", "requirements.lock"]
+    assert "--upgrade" not in call
+    project.make("update-lock", "UPGRADE=1", **uv)
+    assert "--upgrade" in project.asked[0]
+
+
+@pytest.mark.parametrize("broken", ["setup", "studies", "notebook", "report"])
+def test_what_fails_fails_on_a_macs_make_too(tmp_path, broken):
+    """GNU make 3.81 has no .SHELLFLAGS: to it, the line sets a variable that nobody reads."""
+    project = Project(tmp_path, "plain")
+    for one in ("Makefile", "notebooks/run.mk"):
+        text, lines = re.subn(r"^\.SHELLFLAGS.*\n", "", (project.folder / one).read_text(), flags=re.MULTILINE)
+        assert lines == 1
+        (project.folder / one).write_text(text)
+    fake = project.environment / "bin/python"
+    call = {"setup": "*pip*", "studies": "*studies*", "notebook": "*notebook*run*", "report": "*report*"}[broken]
+    fake.write_text(fake.read_text().replace("\n", f'\ncase "$*" in {call}) echo it broke; exit 1 ;; esac\n', 1))
+    if broken == "setup":
+        project.ready.unlink()
+    process = subprocess.run(
+        ["make", "-C", str(project.folder), f"VAELIB_BUILD={project.build}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | project.variables(PATH=without_uv()),
+    )
+    assert process.returncode == 2, process.stdout
+    assert "REPORT" not in process.stdout
 
 
 @pytest.mark.parametrize(("user", "allowed"), [("0", True), ("1000", False)])

@@ -24,7 +24,10 @@ def sha256(path: Path) -> str:
 
 def sync(path: Path) -> None:
     """Force a file or a folder's entries to disk."""
-    handle = os.open(path, os.O_RDONLY)
+    posix = hasattr(os, "O_DIRECTORY")
+    if not posix and path.is_dir():
+        return  # Windows opens no folder
+    handle = os.open(path, os.O_RDONLY if posix else os.O_RDWR)  # nor syncs what is open for reading alone
     try:
         os.fsync(handle)
     finally:
@@ -61,7 +64,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as indented JSON, atomically."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    write_atomic(path, lambda part: part.write_text(text))
+    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def read_json(path: Path) -> Any:
@@ -71,6 +74,6 @@ def read_json(path: Path) -> Any:
         VaelibError: absent, or not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VaelibError(f"{path} is not readable JSON ({error}); delete it and run again") from None

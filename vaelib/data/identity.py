@@ -62,5 +62,5 @@ def _digest(path: Path, state: tuple[tuple[Path, int, int], ...]) -> str:
     whole = hashlib.sha256()
     for file, *_ in state:
         # A single file's own name is no part of it; in a folder, names are the labels.
-        whole.update(os.fsencode(file.relative_to(path)) + b"\0" + sha256(file).encode())
+        whole.update(os.fsencode(file.relative_to(path).as_posix()) + b"\0" + sha256(file).encode())
     return whole.hexdigest()[:8]

@@ -262,11 +262,11 @@ def _cifar_jpeg(roots: list[Path]) -> Raw | None:
                 np.savez(file, **arrays)
 
         write_atomic(cached, write)
-        write_atomic(mark, lambda part: part.write_text(found))
+        write_atomic(mark, lambda part: part.write_text(found, encoding="ascii"))
     if not cached.exists():
         return None
     parts = read_npz(cached, "train", "train_labels", "test", "test_labels").values()
-    note = "" if mark.exists() and mark.read_text() == CIFAR_JPEG_MD5 else ", unverified"
+    note = "" if mark.exists() and mark.read_text(encoding="ascii") == CIFAR_JPEG_MD5 else ", unverified"
     return Raw(*parts, f"CIFAR-10 JPEG copy (lossy{note})", False)
 
 

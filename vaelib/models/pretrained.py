@@ -111,7 +111,7 @@ def model_shape(folder: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise VaelibError(f"{path} is not a readable configuration ({error}); fetch it again") from None
 

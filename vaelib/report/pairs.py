@@ -97,7 +97,7 @@ def sync(check: bool = False, folder: Path | None = None) -> list[str]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text, whole or not at all."""
-    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _kept(pair: Path) -> str:

@@ -175,7 +175,7 @@ def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:
 
 @cache
 def _budgets() -> dict[str, dict[str, Any]]:
-    return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text())
+    return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
 
 
 def profile_names() -> list[str]:

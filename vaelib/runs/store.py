@@ -141,12 +141,13 @@ class Store:
 
     def _publish(self, artifact: Artifact, work: Path, final: Path, seconds: float, lock: Lock) -> None:
         lock.check()
-        seconds += sum(float(path.read_text()) for path in (work / SCRATCH).glob("*.seconds"))  # parts made elsewhere
+        for path in (work / SCRATCH).glob("*.seconds"):  # parts made elsewhere
+            seconds += float(path.read_text(encoding="ascii"))
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
         for part in work.rglob(f".*{files.PART}"):  # a killed process was writing it
             part.unlink()
         names = sorted(
-            str(path.relative_to(work)) for path in work.rglob("*") if path.is_file() and path.name != MANIFEST
+            path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file() and path.name != MANIFEST
         )
         for name in names:
             files.sync(work / name)
@@ -179,7 +180,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         VaelibError: it is none.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         _ = content["key"], content["version"], content["settings"]
         _ = [(facts["bytes"], facts["sha256"]) for facts in content["files"].values()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -96,7 +96,7 @@ def identity() -> dict[str, str]:
 def measured() -> dict[str, float] | None:
     """Return the rates of the last calibration in this build folder, or None: none yet, or of another machine."""
     try:
-        kept = json.loads(calibration_file().read_text())
+        kept = json.loads(calibration_file().read_text(encoding="utf-8"))
         rates = {kind: float(kept["rates"][kind]) for kind in RATES}
         return rates if kept["machine"] == identity() and min(rates.values()) > 0 else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -41,7 +41,7 @@ def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Ca
     with store.plainly(settings):
         (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
         fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
-        (folder / SCRATCH / f"shard-{shard}.seconds").write_text(str(time.monotonic() - start))
+        (folder / SCRATCH / f"shard-{shard}.seconds").write_text(str(time.monotonic() - start), encoding="ascii")
 
 
 __all__ = [
