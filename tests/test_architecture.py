@@ -20,7 +20,7 @@ FLOORS = [
     {"models"},
     {"data", "samplers"},
     {"training", "gaps"},
-    {"tasks"},
+    {"tasks", "scoring"},
     {"runs"},
     {"report"},
     {"studies"},

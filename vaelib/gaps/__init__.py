@@ -10,15 +10,15 @@ could mend, the certified bounds tell: ELBO ≤ ELBO* ≤ IWAE_k, AIS ≤ log p(
 
 from .ais import Bracket, InferenceGap, ais_lower, bdmc, split_inference_gap
 from .attack import attack_course, attack_encoder, attack_path, symmetric_kl
-from .bounds import OptimizedPosterior, evaluate_elbo, optimize_posterior
+from .bounds import ELBOTerms, OptimizedPosterior, elbo_terms, evaluate_elbo, optimize_posterior
 from .certified import Certified, certify, promised
 from .iwae import Bound, iwae, slack
 from .robustness import Pairs, RobustnessGap, attacked_pairs, robustness_gap, stratified
 from .similarity import ms_ssim
 
 __all__ = [
-    "Bound", "Bracket", "Certified", "InferenceGap", "OptimizedPosterior", "Pairs", "RobustnessGap", "ais_lower",
-    "attack_course", "attack_encoder", "attack_path", "attacked_pairs", "bdmc", "certify", "evaluate_elbo", "iwae",
-    "ms_ssim", "optimize_posterior", "promised", "robustness_gap", "slack", "split_inference_gap", "stratified",
-    "symmetric_kl",
+    "Bound", "Bracket", "Certified", "ELBOTerms", "InferenceGap", "OptimizedPosterior", "Pairs", "RobustnessGap",
+    "ais_lower", "attack_course", "attack_encoder", "attack_path", "attacked_pairs", "bdmc", "certify", "elbo_terms",
+    "evaluate_elbo", "iwae", "ms_ssim", "optimize_posterior", "promised", "robustness_gap", "slack",
+    "split_inference_gap", "stratified", "symmetric_kl",
 ]  # fmt: skip
