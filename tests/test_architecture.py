@@ -22,7 +22,7 @@ FLOORS = [
     {"training", "gaps"},
     {"tasks", "scoring"},
     {"runs"},
-    {"report"},
+    {"report", "subject"},
     {"studies"},
     {"cli"},
     {"__main__", "__init__"},

@@ -10,6 +10,7 @@ bracket says how tight the lower bound is. Everything is in nats per image, bits
 
 import math
 import platform
+import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ from .version import __version__
 ACTIVE = 0.01  # variance of the posterior's mean above which a latent is active
 CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000
 GRADIENT = 3  # passes that one with a gradient costs
+Line = tuple[str, str, str]
 
 
 class _Record(BaseModel):
@@ -177,95 +179,96 @@ class Scorecard(_Record):
             seed, effective_epochs: of its training.
             source, key: more about the images, and about the run.
         """
-        found: dict[str, Any] = {"dataset": dataset, "likelihood": self.likelihood, "method": method, "seed": seed}
-        found["effective_epochs"] = effective_epochs
-        climb, attack = self.amortization, self.robustness
-        star = None
-        if climb is not None:
-            errors = self.test.elbo.se or math.nan, climb.gap.se or math.nan
+        climb, attack, star = self.amortization, self.robustness, None
+        if climb:
             star = Estimate(
-                value=self.test.elbo.value + climb.gap.value, se=math.hypot(*errors), images=climb.gap.images
+                value=self.test.elbo.value + climb.gap.value,
+                se=math.hypot(_error(self.test.elbo), _error(climb.gap)),
+                images=climb.gap.images,
             )
-        for name, estimate in {
+        with_errors = {
             "elbo_train": self.train.elbo,
             "elbo_test": self.test.elbo,
             "elbo_star_test": star,
             "generalization_gap": self.generalization_gap,
             "amortization_gap": climb and climb.gap,
             "robustness_gap": attack and attack.gap,
-        }.items():
-            found[name] = estimate.value if estimate else math.nan
-            found[f"{name}_se"] = estimate.se if estimate and estimate.se is not None else math.nan
+        }
+        found: dict[str, Any] = {"dataset": dataset, "likelihood": self.likelihood, "method": method, "seed": seed}
+        found["effective_epochs"] = effective_epochs
+        for name, estimate in with_errors.items():
+            found |= {name: estimate.value if estimate else math.nan, f"{name}_se": _error(estimate)}
         for name in ("input_similarity", "reconstruction_similarity", "clean_floor"):
             found[name] = getattr(attack, name).value if attack else math.nan
         found["at_sigma_floor"] = attack.at_sigma_floor if attack else math.nan
         found["unconverged"] = float(climb.unconverged) if climb else math.nan
-        found |= {"n_train": self.train.elbo.images, "n_test": self.test.elbo.images, "source": source, "key": key}
-        return found
+        return found | {
+            "n_train": self.train.elbo.images,
+            "n_test": self.test.elbo.images,
+            "source": source,
+            "key": key,
+        }
 
     def __str__(self) -> str:
         size = "×".join(map(str, self.image_shape))
+        sides = [("", f"train, {self.train.elbo.images:,} images", f"test, {self.test.elbo.images:,} images")]
+        sides += [
+            (label, str(getattr(self.train, name)), str(getattr(self.test, name))) for label, name in SIDES.items()
+        ]
+        missing = [(name, "-", f"not measured: {why}") for name, why in self.absent.items()]
         lines = [f"{self.name}: {self.likelihood} likelihood, images {size}, {self.latents} latents", ""]
-        lines += _columns(
-            [("", f"train, {self.train.elbo.images:,} images", f"test, {self.test.elbo.images:,} images")]
-            + [(label, str(getattr(self.train, name)), str(getattr(self.test, name))) for label, name in SIDES.items()]
-        )
-        return "\n".join([*lines, "", *_columns(self._gaps()), "", *self._small_print()])
+        lines += [
+            *_columns(sides, ">"),
+            "",
+            *_columns(self._gaps() + self._attack() + self._bounds() + missing, "<"),
+            "",
+        ]
+        settings = ", ".join(f"{name}={value}" for name, value in self.protocol.model_dump().items())
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        small = [
+            *self.notes,
+            f"±: standard error over images. Protocol: {settings}.",
+            f"{versions}; measured in {duration(self.seconds)}",
+        ]
+        return "\n".join([*lines, *(line for text in small for line in textwrap.wrap(text, 110))])
 
-    def _gaps(self) -> list[tuple[str, str, str]]:
-        """Return the lines of the gaps and of log p(x): what, how much, measured how."""
+    def _gaps(self) -> list[Line]:
+        """Return the lines of G_g and G_a: what, how much, measured how."""
         lines = [("G_g (nats)", str(self.generalization_gap), "ELBO of train minus ELBO of test (Eq. 3)")]
         if self.amortization:
             gap, cut = self.amortization.gap, self.amortization.unconverged
-            told = f"; {cut} of them unconverged, so that it is larger" if cut else ""
+            told = f"; {cut} unconverged: it is larger" if cut else ""
             lines.append(("G_a (nats)", str(gap), f"best posterior minus encoder's, {gap.images} images (Eq. 4){told}"))
-        if self.robustness:
-            found, protocol = self.robustness, self.protocol
-            how = f"{found.gap.images} images × {protocol.restarts} attacks within {protocol.radius:g} (Eq. 5)"
-            lines += [
-                ("G_r", str(found.gap), f"similarity lost under attack, {how}"),
-                ("  images", str(found.input_similarity), "MS-SSIM of clean and attacked images"),
-                ("  reconstructions", str(found.reconstruction_similarity), "MS-SSIM of their reconstructions"),
-                (
-                    "  clean floor",
-                    str(found.clean_floor),
-                    "of G_r: two reconstructions of one clean image differ by it",
-                ),
-            ]
-            if found.at_sigma_floor:
-                lines.append(
-                    (
-                        "  at smallest σ",
-                        f"{found.at_sigma_floor:.0%}",
-                        f"of attacks drive σ to {protocol.smallest_sigma:g}",
-                    )
-                )
-        if self.log_p:
-            bounds, count = self.log_p, self.log_p.lower.images
-            lines.append(
-                ("log p(x) (nats)", f"≥ {bounds.lower}", f"{count} test images; their ELBO {bounds.elbo.value:,.1f}, "
-                 f"ELBO* {bounds.elbo_star.value:,.1f}")
-            )  # fmt: skip
-            if bounds.own_lower and bounds.own_upper:
-                low, high = bounds.own_lower.value, bounds.own_upper.value
-                lines.append(
-                    (
-                        "  its own images",
-                        f"{low:,.1f} to {high:,.1f}",
-                        f"{count} that the VAE drew: bracket of AIS and BDMC",
-                    )
-                )
-        return lines + [(name, "-", f"not measured: {why}") for name, why in self.absent.items()]
+        return lines
 
-    def _small_print(self) -> list[str]:
-        """Return notes, protocol and versions."""
-        settings = ", ".join(f"{name} {value}" for name, value in self.protocol.model_dump().items())
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        return [
-            *self.notes,
-            f"± standard error over images. Protocol: {settings}.",
-            f"{versions}; {duration(self.seconds)}",
+    def _attack(self) -> list[Line]:
+        """Return the lines of G_r and of what it is made of."""
+        if not self.robustness:
+            return []
+        found, protocol = self.robustness, self.protocol
+        how = f"{found.gap.images} images × {protocol.restarts} attacks of radius {protocol.radius:g} (Eq. 5)"
+        lines = [
+            ("G_r", str(found.gap), f"similarity lost to the attack, {how}"),
+            ("  images", str(found.input_similarity), "MS-SSIM of clean and attacked images"),
+            ("  reconstructions", str(found.reconstruction_similarity), "MS-SSIM of their reconstructions"),
+            ("  clean floor", str(found.clean_floor), "G_r of no attack: two reconstructions of one clean image"),
         ]
+        floor = f"of attacks drive a σ to {protocol.smallest_sigma:g}, the smallest allowed"
+        return lines + [("  at smallest σ", f"{share:.0%}", floor) for share in [found.at_sigma_floor] if share]
+
+    def _bounds(self) -> list[Line]:
+        """Return the lines of log p(x)."""
+        if not self.log_p:
+            return []
+        bounds, low, high = self.log_p, self.log_p.own_lower, self.log_p.own_upper
+        how = f"mean of {bounds.lower.images} test images; their ELBO {bounds.elbo.value:,.1f}, "
+        how += f"ELBO* {bounds.elbo_star.value:,.1f}"
+        lines = [("log p(x) (nats)", f"≥ {bounds.lower.value:,.1f}", how)]
+        if low and high:
+            own = f"{low.value:,.1f} to {high.value:,.1f}"
+            crossed = "; tighter than their noise" if low.value > high.value else ""
+            lines.append(("  of its own", own, f"from both sides, {low.images} images that the VAE drew{crossed}"))
+        return lines
 
 
 SIDES = {
@@ -277,13 +280,15 @@ SIDES = {
 }
 
 
-def _columns(rows: list[tuple[str, str, str]]) -> list[str]:
-    """Return rows as text, the columns as wide as they need be; numbers stand to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    last = "<" if any("(Eq." in row[2] for row in rows) else ">"
-    return [
-        f"  {name:<{widths[0]}}  {value:>{widths[1]}}  {more:{last}{widths[2]}}".rstrip() for name, value, more in rows
-    ]
+def _error(estimate: Estimate | None) -> float:
+    """Return a standard error, NaN where there is none."""
+    return math.nan if estimate is None or estimate.se is None else estimate.se
+
+
+def _columns(rows: list[Line], last: str) -> list[str]:
+    """Return rows as text, the columns as wide as they need be; the last one stands to the right or to the left."""
+    names, values, others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return [f"  {name:<{names}}  {value:>{values}}  {other:{last}{others}}".rstrip() for name, value, other in rows]
 
 
 def scorecard(
@@ -335,7 +340,7 @@ def scorecard(
         >>> card.test.active_units <= 2, card.robustness.gap.images, card.absent
         (True, 20, {'log p(x)': 'log_p_images = 0'})
     """
-    start = time.monotonic()
+    start, name = time.monotonic(), name or type(vae).__name__
     vae = from_pythae(vae) if is_pythae(vae) else vae
     check_vae(vae)
     for what, images in (("train", train), ("test", test)):
@@ -369,7 +374,7 @@ def scorecard(
         return test[gaps.stratified(labels, counts[what], seed).to(test.device)]
 
     amortization = robustness = log_p = None
-    with Progress(round(sum(plan.values())), f"scorecard of {name or type(vae).__name__}", "%") as bar:
+    with Progress(round(sum(plan.values())), f"scorecard of {name}", "%") as bar:
         watched = _Watched(vae, bar, plan)
         watched.begin("ELBO")
         sides = [gaps.elbo_terms(watched, images, seed) for images in (train, test)]
@@ -405,7 +410,7 @@ def scorecard(
     own, other = (side.elbo for side in split)
     error = None if own.se is None or other.se is None else math.hypot(own.se, other.se)
     return Scorecard(
-        name=name or type(vae).__name__,
+        name=name,
         likelihood=getattr(vae.likelihood, "name", type(vae.likelihood).__name__),
         image_shape=tuple(vae.image_shape),
         latents=vae.d_z,
