@@ -68,6 +68,7 @@ CALLS = {
     "bdmc": lambda x: gaps.bdmc(VAE, torch.zeros(len(x), 2), x, **FEW),
     "certify": lambda x: gaps.certify(VAE, x[:2], k=1, chains=1, temperatures=2),
     "elbo": lambda x: vaelib.elbo(VAE, x, torch.zeros(len(x), 2)),
+    "elbo_terms": lambda x: gaps.elbo_terms(VAE, x),
     "evaluate_elbo": lambda x: gaps.evaluate_elbo(VAE, x),
     "features_of": lambda x: tasks.features_of(CLASSIFIER, x),
     "fit": lambda x: next(tasks.fit(tasks.FitState(CLASSIFIER), x, LABELS, epochs=1)),
@@ -86,6 +87,7 @@ CALLS = {
     "psnr": lambda x: tasks.psnr(VAE, x),
     "reconstruct": lambda x: tasks.reconstruct(VAE, x),
     "robustness_gap": lambda x: gaps.robustness_gap(VAE, x, LABELS, n_images=2, restarts=1, steps=1),
+    "scorecard": lambda x: vaelib.scorecard(VAE, x, x, amortization_images=0, attack_images=0, log_p_images=0),
     "train_denoiser": trained_denoiser,
     # Documented, if not among the public names of a package.
     "corrupt": lambda x: corrupt(x, "contrast"),
@@ -102,6 +104,7 @@ def words(text):
 
 NO_IMAGES = words(
     """
+    ELBOTerms Scorecard from_functions from_pythae
     VAE Bernoulli DiffusionState EDMDenoiser FullyConnectedVAE Gaussian MixedDistribution MixtureOfLogistics Mollified Mollify
     NonFiniteLoss Posterior ResidualVAE VAEState VaelibError __version__ augmentation build_denoiser build_likelihood
     count_parameters heun_sample load_dataset sample_images train_encoder train_vae Bound Bracket Certified
@@ -117,7 +120,9 @@ ONLY_BYTES = words(
     neighbours share_of two_sample_test"""
 )
 ANY_SHAPE = words("labelled neighbours share_of")  # they compare pixels, and know no model
-ANY_SIZE = ANY_SHAPE | words("Augmentation ms_ssim features_of fit logits_of proxy_quality two_sample_test")
+ANY_SIZE = ANY_SHAPE | words(
+    "Augmentation TrainingDistribution ms_ssim features_of fit logits_of proxy_quality two_sample_test"
+)
 ANY_CHANNELS = ANY_SHAPE | words("Augmentation ms_ssim ImageData TrainingDistribution corrupt inception_quality")
 ANY_RANGE = {"bdmc"}  # its images are a Gaussian's own draws
 FLOATS = BYTES.float() / 255

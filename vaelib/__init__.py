@@ -14,6 +14,7 @@ The paper's symbols and their names here:
 | ``G_g`` (3)      | :func:`evaluate_elbo`, twice  | D_train minus D_test                                  |
 | ``G_a`` (4)      | :func:`optimize_posterior`    | ``.gap``                                              |
 | ``G_r`` (5)      | :func:`robustness_gap`        | ``.gap``; attack (10): :func:`attack_encoder`         |
+| all of these     | :func:`scorecard`             | one record; :class:`Scorecard`                        |
 | Eqs. (7)-(9)     | :class:`TrainingDistribution` | normal, DMaaPx, augmented; :class:`MixedDistribution` |
 | ``n_c``, ``m_z`` | ``ResidualVAE(nc=, mz=)``     | :func:`count_parameters`: \|Θ\|, \|Θ_z\|, \|Θ_¬z\|    |
 | ``p_DM(x')``     | :class:`EDMDenoiser`          | :func:`heun_sample`, :func:`sample_images`            |
@@ -36,9 +37,12 @@ from .models import (
     build_likelihood,
     count_parameters,
     elbo,
+    from_functions,
+    from_pythae,
 )
 from .models.denoiser import EDMDenoiser, build_denoiser
 from .samplers import dpmpp_2m_sample, heun_sample, sample_images
+from .scoring import Scorecard, scorecard
 from .training.diffusion import DiffusionState, train_denoiser
 from .training.distributions import MixedDistribution, TrainingDistribution
 from .training.mollify import Mollified, Mollify
@@ -49,8 +53,9 @@ from .version import __version__
 __all__ = [
     "VAE", "Augmentation", "Bernoulli", "DiffusionState", "EDMDenoiser", "FullyConnectedVAE", "Gaussian", "ImageData",
     "MixedDistribution", "MixtureOfLogistics", "Mollified", "Mollify", "NonFinite", "NonFiniteLoss", "Posterior",
-    "ResidualVAE", "TrainingDistribution", "VAEState", "VaelibError", "__version__", "attack_encoder", "augmentation",
-    "bdmc", "build_denoiser", "build_likelihood", "count_parameters", "dpmpp_2m_sample", "elbo", "evaluate_elbo",
-    "heun_sample", "iwae", "load_dataset", "ms_ssim", "optimize_posterior", "robustness_gap", "sample_images",
-    "train_denoiser", "train_encoder", "train_vae",
+    "ResidualVAE", "Scorecard", "TrainingDistribution", "VAEState", "VaelibError", "__version__", "attack_encoder",
+    "augmentation", "bdmc", "build_denoiser", "build_likelihood", "count_parameters", "dpmpp_2m_sample", "elbo",
+    "evaluate_elbo", "from_functions", "from_pythae", "heun_sample", "iwae", "load_dataset", "ms_ssim",
+    "optimize_posterior", "robustness_gap", "sample_images", "scorecard", "train_denoiser", "train_encoder",
+    "train_vae",
 ]  # fmt: skip

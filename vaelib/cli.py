@@ -235,6 +235,67 @@ def verify() -> None:
 
 
 @app.command()
+def scorecard(
+    whose: Annotated[
+        str,
+        typer.Argument(
+            help="module:function, which returns a VAE or (vae, train, test, labels), or the key of a VAE in the store"
+        ),
+    ],
+    dataset: DatasetOption = "fashion_mnist",
+    n_train: Annotated[int | None, typer.Option(help="training images of the data set, stratified; all")] = None,
+    n_test: Annotated[int | None, typer.Option(help="test images of the data set, stratified; all")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="also write the record here")] = None,
+    amortization_images: Annotated[int, typer.Option(help="test images of G_a; 0 leaves it out", min=0)] = 100,
+    attack_images: Annotated[int, typer.Option(help="test images of G_r; 0 leaves it out", min=0)] = 50,
+    attack_steps: Annotated[int, typer.Option(help="steps of an attack", min=1)] = 50,
+    restarts: Annotated[int, typer.Option(help="attacks an image", min=1)] = 10,
+    radius: Annotated[float, typer.Option(help="of the attack, on pixels in [0, 1]")] = 0.1,
+    similarity: Annotated[
+        str, typer.Option(help="kuzina2022, kuzina2022_fixed or wang2003_upsampled: which MS-SSIM")
+    ] = "kuzina2022",
+    log_p_images: Annotated[int, typer.Option(help="images of the bounds on log p(x); 0: none", min=0)] = 5,
+    seed: Annotated[int, typer.Option(help="of noise, attacks and subsets")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure a VAE of your own: rate, distortion, ELBO, active units, the three gaps and bounds on log p(x)."""
+    from .data import load_dataset
+    from .runs.stages import pick_device
+    from .scoring import scorecard as measure
+    from .subject import find
+
+    place = pick_device(device)
+    subject = find(whose)
+    if subject.images is None:
+        data = load_dataset(dataset, n_train=n_train, n_test=n_test)
+        theirs, ours = tuple(subject.vae.image_shape), tuple(data.test.shape[1:])
+        if theirs != ours:
+            raise VaelibError(
+                f"{whose} takes images {theirs}, those of {data.name} are {ours}; choose another --dataset, or let the "
+                "function return (vae, train, test, labels)"
+            )
+        print(f"images: {data.source}; {len(data.train):,} training and {len(data.test):,} test images")
+        subject = subject._replace(images=(data.train, data.test, data.test_labels))
+    card = measure(
+        subject.vae.to(place),
+        *subject.images,
+        name=subject.name,
+        seed=seed,
+        amortization_images=amortization_images,
+        attack_images=attack_images,
+        attack_steps=attack_steps,
+        restarts=restarts,
+        radius=radius,
+        similarity=similarity,
+        log_p_images=log_p_images,
+    )
+    print(card)
+    if json_file:
+        card.write_json(json_file)
+        print(f"record: {paths.shown(json_file)}")
+
+
+@app.command()
 def claims(profile: ProfileOption = "laptop") -> None:
     """Judge the paper's claims by the tables made so far; print the ledger and write claims.json."""
     from .report.claims import format_claims, judge_build

@@ -65,7 +65,7 @@ def check_form(
             f"{name} are {images.dtype}; bytes (0 to 255) are wanted: give (255 * {name}).round().to(torch.uint8) of "
             "floats in [0, 1]"
         )
-    _check_shape(images, getattr(model, "image_shape", None) or (None, side, side), name)
+    _check_shape(images, getattr(model, "image_shape", None) or (None, side, side), name, model is not None)
     ours = torch.float64 if images.dtype == torch.float64 else torch.float32  # what as_float makes of them
     theirs = next((one.dtype for one in tensors_of(model) if one.is_floating_point()), ours)
     if ours != theirs:
@@ -73,8 +73,11 @@ def check_form(
         raise VaelibError(f"{name} are {ours} and the model {theirs}; give {cure.get(theirs, 'a model.float()')}")
 
 
-def _check_shape(images: Tensor, shape: tuple[int | None, ...], name: str) -> None:
-    """Raise VaelibError unless ``images`` are (N, C, H, W) of the given (C, H, W), None standing for any, and N ≥ 1."""
+def _check_shape(images: Tensor, shape: tuple[int | None, ...], name: str, sized: bool) -> None:
+    """Raise VaelibError unless ``images`` are (N, C, H, W) of the given (C, H, W), None standing for any, and N ≥ 1.
+
+    ``sized``: a model asks, which might be made for other images.
+    """
     form = "(N, " + ", ".join(str(size or letter) for size, letter in zip(shape, "CHW", strict=True)) + ")"
     found, cure = tuple(images.shape), ""
     if images.ndim != 4:
@@ -92,7 +95,13 @@ def _check_shape(images: Tensor, shape: tuple[int | None, ...], name: str) -> No
         elif channels not in (None, found[1]):
             cure = f"images of {channels} channel(s), or a model made with channels={found[1]}"
         else:
-            cure = "images padded or resized to it (torch.nn.functional.pad, interpolate)"
+            size = found[2] if found[2] == found[3] else found[2:]
+            cure = (
+                f"images padded or resized to it (torch.nn.functional.pad, interpolate), or a VAE made with size={size}"
+            )
+            cure = cure if sized else cure.partition(", or")[0]
+    elif shape == (None, None, None) and found[-1] in (1, 3) and found[1] > 4:
+        cure = f"{name}.permute(0, 3, 1, 2)"
     if cure:
         raise VaelibError(f"{name} of shape {found} are wanted as {form}; give {cure}")
 

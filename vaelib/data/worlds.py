@@ -20,7 +20,7 @@ from .. import rng
 from ..models.likelihoods import Gaussian, build_likelihood
 from ..models.linear import LinearGaussianVAE
 from ..models.vae import FullyConnectedVAE
-from ..modes import evaluating
+from ..modes import evaluating, tensors_of
 
 
 def unique_share(samples: Tensor) -> float:
@@ -41,7 +41,7 @@ class DecoderWorld:
     @torch.no_grad()
     def pairs(self, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Draw ``n`` latents (n, d_z) and their images (n, C, H, W), floats; Gaussian pixels are not clipped to [0, 1]."""
-        like = next(iter(self.vae.state_dict().values()))
+        like = next(tensors_of(self.vae))
         z = rng.normal((n, self.vae.d_z), seed, "world/latents").to(like)
         with evaluating(self.vae):
             params, pixels = self.vae.decode(z), rng.generator(seed, "world/pixels")

@@ -10,14 +10,14 @@ could mend, the certified bounds tell: ELBO ≤ ELBO* ≤ IWAE_k, AIS ≤ log p(
 
 from .ais import Bracket, ais_lower, bdmc
 from .attack import attack_course, attack_encoder, attack_path, symmetric_kl
-from .bounds import OptimizedPosterior, evaluate_elbo, optimize_posterior
+from .bounds import ELBOTerms, OptimizedPosterior, elbo_terms, evaluate_elbo, optimize_posterior
 from .certified import Certified, certify, promised
 from .iwae import Bound, iwae, slack
 from .robustness import Pairs, RobustnessGap, attacked_pairs, robustness_gap, stratified
 from .similarity import ms_ssim
 
 __all__ = [
-    "Bound", "Bracket", "Certified", "OptimizedPosterior", "Pairs", "RobustnessGap", "ais_lower", "attack_course",
-    "attack_encoder", "attack_path", "attacked_pairs", "bdmc", "certify", "evaluate_elbo", "iwae", "ms_ssim",
-    "optimize_posterior", "promised", "robustness_gap", "slack", "stratified", "symmetric_kl",
+    "Bound", "Bracket", "Certified", "ELBOTerms", "OptimizedPosterior", "Pairs", "RobustnessGap", "ais_lower",
+    "attack_course", "attack_encoder", "attack_path", "attacked_pairs", "bdmc", "certify", "elbo_terms", "evaluate_elbo",
+    "iwae", "ms_ssim", "optimize_posterior", "promised", "robustness_gap", "slack", "stratified", "symmetric_kl",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..errors import VaelibError
 from ..images import as_float, check_images
-from ..models.vae import Posterior, elbo_at
+from ..models.vae import Posterior, elbo_at, log_likelihood_at
 from ..modes import evaluating
 from ..rng import normal
 from .memory import decodings_at_once
@@ -52,6 +52,37 @@ def image_noise(start: int, stop: int, samples: int, d_z: int, seed: int, purpos
     return antithetic(block_noise(start, stop, (-(-samples // 2), d_z), seed, purpose).transpose(0, 1), samples)
 
 
+class ELBOTerms(NamedTuple):
+    """The two terms of the ELBO and the posterior's mean, all on the CPU: rate and distortion (N,), nats; mu (N, d_z)."""
+
+    rate: Tensor
+    distortion: Tensor
+    mu: Tensor
+
+    @property
+    def elbo(self) -> Tensor:
+        """ELBO = -(rate + distortion) of each image (Eq. 2), (N,) nats."""
+        return -(self.rate + self.distortion)
+
+
+def elbo_terms(
+    vae: nn.Module, images: Tensor, seed: int = 0, samples: int = 1, batch_size: int = 1000, unclipped: bool = False
+) -> ELBOTerms:
+    """Return what the ELBO of every image is made of: rate KL(q(z|x) ‖ p(z)) and distortion -E_q[log p(x|z)].
+
+    Arguments and errors are those of :func:`evaluate_elbo`.
+    """
+    check_images(images, vae, unclipped=unclipped)
+    parts = []
+    with evaluating(vae) as device, torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            x = as_float(images[start : start + batch_size].to(device))
+            eps = image_noise(start, start + len(x), samples, vae.d_z, seed, "elbo").to(device)
+            q = vae.encode(x)
+            parts.append((q.kl(), -log_likelihood_at(vae, q, x, eps), q.mu))
+        return ELBOTerms(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
+
+
 def evaluate_elbo(
     vae: nn.Module, images: Tensor, seed: int = 0, samples: int = 1, batch_size: int = 1000, unclipped: bool = False
 ) -> Tensor:
@@ -66,14 +97,7 @@ def evaluate_elbo(
     Raises:
         VaelibError: no batch of images (:mod:`vaelib.images`).
     """
-    check_images(images, vae, unclipped=unclipped)
-    scores = []
-    with evaluating(vae) as device, torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            x = as_float(images[start : start + batch_size].to(device))
-            eps = image_noise(start, start + len(x), samples, vae.d_z, seed, "elbo").to(device)
-            scores.append(elbo_at(vae, vae.encode(x), x, eps))
-        return torch.cat(scores).cpu()
+    return elbo_terms(vae, images, seed, samples, batch_size, unclipped).elbo
 
 
 class OptimizedPosterior(NamedTuple):

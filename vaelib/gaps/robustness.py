@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from ..data import splits
 from ..errors import VaelibError, unknown
-from ..images import as_float, check_images, check_labels
+from ..images import as_float, check_form, check_images, check_labels
 from ..modes import evaluating
 from ..precision import RETRAIN, require_finite
 from ..rng import generator, normal
 from .attack import attack_encoder
-from .similarity import check_variant, similarity
+from .similarity import check_size, check_variant, similarity
 
 RECONSTRUCTIONS = ("sample", "mean")
 
@@ -117,10 +117,12 @@ def robustness_gap(
 
     Raises:
         VaelibError: an unknown variant name, more images asked for than there are, no batch of images
-            (:mod:`vaelib.images`), or labels that are not a whole number from 0 on for each of them.
+            (:mod:`vaelib.images`), images under 16 pixels a side, or labels that are not a whole number from 0 on for each of them.
         NonFinite: the VAE gave NaN or infinity.
     """
     check_variant(variant)
+    check_form(images, vae)
+    check_size(images)
     rows, smallest = [], getattr(vae, "smallest_sigma", 0.0)
     for found in attacked_pairs(vae, images, labels, **options):
         with evaluating(vae), torch.inference_mode():

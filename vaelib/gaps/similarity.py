@@ -1,4 +1,4 @@
-r"""MS-SSIM (Wang et al. 2003) for 32-pixel images, in three named variants.
+r"""MS-SSIM (Wang et al. 2003) for images of 32 pixels, and of 16 or more, in three named variants.
 
 At scale j (the images halved j - 1 times by 2×2 averages) local means μ, variances σ² and covariance under a Gaussian
 window (standard deviation 1.5, no padding) give, with C₁ = 0.01², C₂ = 0.03² for images in [0, 1],
@@ -60,6 +60,16 @@ def check_variant(variant: str) -> None:
         raise unknown("similarity variant", variant, VARIANTS)
 
 
+def check_size(images: Tensor, name: str = "images") -> None:
+    """Raise VaelibError where images are too small for five scales."""
+    if min(images.shape[2:]) < SMALLEST:
+        height, width = images.shape[2:]
+        raise VaelibError(
+            f"{name} are {height}×{width}; MS-SSIM halves them four times and needs {SMALLEST} pixels a side or more: "
+            "give images padded or resized to that (torch.nn.functional.pad, interpolate)"
+        )
+
+
 def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:
     """Return the multi-scale structural similarity of two batches of images; 1 means equal.
 
@@ -73,11 +83,11 @@ def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:
     check_variant(variant)
     for name, images in (("x", x), ("y", y)):
         check_images(images, name=name)
-    if x.shape != y.shape or min(x.shape[2:]) < SMALLEST:
-        shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+    if x.shape != y.shape:
         raise VaelibError(
-            f"images x and y of shapes {shapes}; give two batches of one shape, {SMALLEST} pixels a side or more"
+            f"images x and y of shapes {tuple(x.shape)} and {tuple(y.shape)}; give two batches of one shape"
         )
+    check_size(x, "x")
     return similarity(x, y, variant)
 
 

@@ -36,26 +36,43 @@ class Likelihood(Protocol):
     def mean(self, params: Tensor) -> Tensor: ...
 
 
+OUTPUTS = ("logits", "probabilities")
+
+
 class Bernoulli:
-    """Independent Bernoulli pixels with logits ``params``; greys in [0, 1] score their expected log-likelihood."""
+    """Independent Bernoulli pixels; greys in [0, 1] score their expected log-likelihood.
+
+    Arguments:
+        output: of the decoder: ``logits``, or ``probabilities`` where its last layer is a sigmoid already. These score as
+            PyTorch's ``binary_cross_entropy`` does, whose logarithms end at -100.
+
+    Raises:
+        VaelibError: ``output`` is unknown.
+    """
 
     name = "bernoulli"
 
+    def __init__(self, output: str = "logits"):
+        if output not in OUTPUTS:
+            raise unknown("output of a Bernoulli's decoder =", output, OUTPUTS)
+        self.logits = output == "logits"
+
     def channels_out(self, channels: int) -> int:
-        """Return the decoder's channels: one logit a pixel."""
+        """Return the decoder's channels: one number a pixel."""
         return channels
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return log p(x|z), shape (B,), nats per image."""
-        return -F.binary_cross_entropy_with_logits(params, x, reduction="none").flatten(1).sum(1)
+        entropy = F.binary_cross_entropy_with_logits if self.logits else F.binary_cross_entropy
+        return -entropy(params, x, reduction="none").flatten(1).sum(1)
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw binary images, shape of ``params``."""
-        return (uniform(params, generator) < params.sigmoid()).to(params.dtype)
+        return (uniform(params, generator) < self.mean(params)).to(params.dtype)
 
     def mean(self, params: Tensor) -> Tensor:
         """Return E[x|z] in [0, 1]."""
-        return params.sigmoid()
+        return params.sigmoid() if self.logits else params
 
 
 MEANS = ("sigmoid", "linear")

@@ -47,30 +47,33 @@ class VAE(nn.Module, ABC):
     Attributes:
         d_z: number of latents.
         channels: image channels C.
-        image_shape: (C, 32, 32).
+        image_shape: (C, H, W), from ``size``: pixels a side, or (H, W).
         likelihood: p(x|z), see :mod:`vaelib.models.likelihoods`.
         smallest_sigma: the floor of the posterior's standard deviations.
     """
 
     smallest_sigma: float = SMALLEST_SIGMA
 
-    def __init__(self, d_z: int, channels: int, likelihood: Likelihood):
+    def __init__(self, d_z: int, channels: int, likelihood: Likelihood, size: int | tuple[int, int] = IMAGE_SIZE):
         super().__init__()
         if d_z < 1:
             raise VaelibError(f"latents = {d_z}: a VAE needs at least one latent (the paper's: 16)")
+        height, width = (size, size) if isinstance(size, int) else size
+        if min(height, width) < 1:
+            raise VaelibError(f"size = {size}: an image has at least one pixel a side (the paper's: 32)")
         self.d_z, self.channels, self.likelihood = d_z, channels, likelihood
-        self.image_shape = channels, IMAGE_SIZE, IMAGE_SIZE
+        self.image_shape = channels, height, width
 
     @abstractmethod
     def encoder_output(self, x: Tensor) -> Tensor:
-        """Return the encoder's raw output (B, 2 d_z) for images (B, C, 32, 32) in [0, 1]."""
+        """Return the encoder's raw output (B, 2 d_z) for images (B, C, H, W) in [0, 1]."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Return the likelihood's parameters (B, channels_out, 32, 32) for latents (B, d_z)."""
+        """Return the likelihood's parameters (B, channels_out, H, W) for latents (B, d_z)."""
 
     def encode(self, x: Tensor) -> Posterior:
-        """Return q(z|x) = N(mu, diag(softplus(s))²) for images (B, C, 32, 32) in [0, 1]."""
+        """Return q(z|x) = N(mu, diag(softplus(s))²) for images (B, C, H, W) in [0, 1]."""
         mu, s = self.encoder_output(x).chunk(2, dim=1)
         # An attack drives s down until softplus underflows; 1/sigma^2 must stay finite, and no posterior is that narrow.
         return Posterior(mu, F.softplus(s).clamp_min(self.smallest_sigma))
@@ -84,7 +87,7 @@ def elbo(vae: VAE, x: Tensor, eps: Tensor) -> Tensor:
     """Return the ELBO of Eq. (2) for each image, shape (B,), nats per image.
 
     Arguments:
-        x: images (B, C, 32, 32), uint8 or floats in [0, 1].
+        x: images (B, C, H, W), uint8 or floats in [0, 1].
         eps: standard normal noise, (B, d_z) or (S, B, d_z) for S samples of z an image.
 
     Raises:
@@ -100,11 +103,15 @@ def elbo_at(vae: VAE, q: Posterior, x: Tensor, eps: Tensor) -> Tensor:
 
     ``x`` may come repeated S times, (S B, C, H, W), from a caller who asks often about the same images.
     """
+    return log_likelihood_at(vae, q, x, eps) - q.kl()
+
+
+def log_likelihood_at(vae: VAE, q: Posterior, x: Tensor, eps: Tensor) -> Tensor:
+    """Return E_{z ~ q}[log p(x|z)], the first term of Eq. (2), shape (B,), nats; arguments as for :func:`elbo_at`."""
     z = q.rsample(eps).flatten(0, -2)
     samples = len(z) // len(q.mu)
     repeated = x if len(x) == len(z) else x.repeat(samples, 1, 1, 1)
-    log_likelihood = vae.likelihood.log_prob(vae.decode(z), repeated).unflatten(0, (samples, len(q.mu))).mean(0)
-    return log_likelihood - q.kl()
+    return vae.likelihood.log_prob(vae.decode(z), repeated).unflatten(0, (samples, len(q.mu))).mean(0)
 
 
 class _Float32Forward(torch.autograd.Function):
@@ -144,23 +151,36 @@ class FullyConnectedVAE(VAE):
         hidden: width of the two hidden layers on either side.
         channels: image channels.
         likelihood: p(x|z); Gaussian(0.03) unless given.
+        size: of the images: pixels a side, or (H, W).
     """
 
-    def __init__(self, d_z: int = 16, hidden: int = 512, channels: int = 1, likelihood: Likelihood | None = None):
-        super().__init__(d_z, channels, likelihood or Gaussian())
+    def __init__(
+        self,
+        d_z: int = 16,
+        hidden: int = 512,
+        channels: int = 1,
+        likelihood: Likelihood | None = None,
+        size: int | tuple[int, int] = IMAGE_SIZE,
+    ):
+        super().__init__(d_z, channels, likelihood or Gaussian(), size)
         if hidden < 1:
             raise VaelibError(f"hidden = {hidden}: a layer has at least one unit (the paper's: 512)")
-        pixels = channels * IMAGE_SIZE**2
+        _, height, width = self.image_shape
+        pixels = height * width
         self.channels_out = self.likelihood.channels_out(channels)
         self.encoder = nn.Sequential(
-            nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), Linear32(hidden, 2 * d_z)
+            nn.Linear(channels * pixels, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            Linear32(hidden, 2 * d_z),
         )
         self.decoder = nn.Sequential(
             Linear32(d_z, hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
-            Linear32(hidden, self.channels_out * IMAGE_SIZE**2),
+            Linear32(hidden, self.channels_out * pixels),
         )
 
     def encoder_output(self, x: Tensor) -> Tensor:
@@ -168,5 +188,5 @@ class FullyConnectedVAE(VAE):
         return self.encoder(x.flatten(1))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the likelihood's parameters, (B, channels_out, 32, 32)."""
-        return self.decoder(z).unflatten(1, (self.channels_out, IMAGE_SIZE, IMAGE_SIZE))
+        """Return the likelihood's parameters, (B, channels_out, H, W)."""
+        return self.decoder(z).unflatten(1, (self.channels_out, *self.image_shape[1:]))

@@ -22,7 +22,7 @@ from torch import Tensor
 from .. import rng
 from ..data.augment import Augmentation
 from ..errors import VaelibError
-from ..images import SIDE, check_images
+from ..images import check_images
 
 METHODS = ("normal", "dmaapx", "aug_tuned", "aug_naive")
 
@@ -40,11 +40,11 @@ class Stream(ABC):
 
     @abstractmethod
     def batch(self, step: int, size: int) -> Tensor:
-        """Return batch number ``step`` (from 0), floats in [0, 1], (size, C, 32, 32)."""
+        """Return batch number ``step`` (from 0), floats in [0, 1], (size, C, H, W)."""
 
     @abstractmethod
     def sample(self, n: int, seed: int) -> Tensor:
-        """Return ``n`` fixed images of the distribution itself, floats (n, C, 32, 32) (Fig. 13's dotted curves)."""
+        """Return ``n`` fixed images of the distribution itself, floats (n, C, H, W) (Fig. 13's dotted curves)."""
 
     def steps(self, epochs: float, size: int) -> int:
         """Return the batches that complete ``epochs`` effective epochs, rounded down."""
@@ -55,7 +55,7 @@ class TrainingDistribution(Stream):
     """An endless stream of training batches over a pool of images.
 
     Arguments:
-        pool: uint8 images (P, C, 32, 32), on the training device: D_train, or a bank of k·N samples.
+        pool: uint8 images (P, C, H, W), on the training device: D_train, or a bank of k·N samples.
         n_train: N, the images of one effective epoch.
         seed: of the shuffling and the augmentation.
         augmentation: p_aug(x'|x), or None.
@@ -65,14 +65,14 @@ class TrainingDistribution(Stream):
     """
 
     def __init__(self, pool: Tensor, n_train: int, *, seed: int = 0, augmentation: Augmentation | None = None):
-        check_images(pool, side=SIDE, only_bytes=True, name="pool")
+        check_images(pool, only_bytes=True, name="pool")
         if n_train < 1:
             raise VaelibError(f"n_train = {n_train} images make no epoch; give at least 1")
         self.pool, self.n_train, self.seed, self.augmentation = pool, n_train, seed, augmentation
         self._orders: dict[int, Tensor] = {}
 
     def batch(self, step: int, size: int) -> Tensor:
-        """Return batch number ``step`` (from 0), floats in [0, 1], (size, C, 32, 32)."""
+        """Return batch number ``step`` (from 0), floats in [0, 1], (size, C, H, W)."""
         return self.augment(self.images(step * size, size), step)
 
     def images(self, start: int, count: int) -> Tensor:
@@ -88,7 +88,7 @@ class TrainingDistribution(Stream):
         return TrainingDistribution(self.pool, self.n_train, seed=seed, augmentation=self.augmentation)
 
     def sample(self, n: int, seed: int) -> Tensor:
-        """Return ``n`` fixed images of the distribution itself, floats (n, C, 32, 32) (Fig. 13's dotted curves)."""
+        """Return ``n`` fixed images of the distribution itself, floats (n, C, H, W) (Fig. 13's dotted curves)."""
         return _first(self.reseeded(rng.derive(seed, "own")), n)
 
     def _indices(self, start: int, size: int) -> Tensor:
@@ -155,14 +155,14 @@ class MixedDistribution(Stream):
         self.n_train, self.seed = real.n_train, real.seed
 
     def batch(self, step: int, size: int) -> Tensor:
-        """Return batch number ``step`` (from 0), real images first, floats in [0, 1], (size, C, 32, 32)."""
+        """Return batch number ``step`` (from 0), real images first, floats in [0, 1], (size, C, H, W)."""
         reals = self.share.part(step, size)
         sides = (self.real, reals.start, len(reals)), (self.synthetic, step * size - reals.start, size - len(reals))
         x = torch.cat([side.images(start, count) for side, start, count in sides if count])
         return self.real.augment(x, step)
 
     def sample(self, n: int, seed: int) -> Tensor:
-        """Return ``n`` fixed images of the mixture, floats (n, C, 32, 32)."""
+        """Return ``n`` fixed images of the mixture, floats (n, C, H, W)."""
         real, synthetic = (side.reseeded(rng.derive(seed, "own")) for side in (self.real, self.synthetic))
         return _first(MixedDistribution(real, synthetic, self.share.value), n)
 
