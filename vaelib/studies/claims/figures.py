@@ -5,11 +5,13 @@ none, and the verdict can be read off: beyond 1 the interval lies above zero (su
 """
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -125,13 +127,15 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
     if not shown:
         return None
     several = len({row["likelihood"] for row in shown}) > 1
-    tall = LINE * len(shown)
+    names = [_name(row, several) for row in shown]
+    ends = np.cumsum([1 + 0.7 * name.count("\n") for name in names])  # a sentence of two lines takes more room
+    places, tall = (ends + np.concatenate([[0], ends[:-1]])) / 2, LINE * ends[-1]
     with mpl.rc_context(fname=STYLE):
         fig, _ = blank(LEFT + WIDTH + 0.3, tall + 1.65, title_note=title, footer=footer, wrap=UNCUT, grows=False)
         ax = fig.box(LEFT, 0.72, WIDTH, tall)
         ax.axvspan(-1, 1, color=VERDICTS["not_testable"], alpha=0.35, lw=0, zorder=0)
         ax.axvline(0, color=GREY, lw=0.8, zorder=1)
-        for place, row in enumerate(shown):
+        for place, row in zip(places, shown, strict=True):
             x, colour = scaled(row), VERDICTS[row["verdict"]]
             dark = GREY if row["verdict"] == "not_testable" else colour
             ax.plot([x - 1, x + 1], [place, place], color=dark, lw=1.6, solid_capstyle="butt")
@@ -143,9 +147,8 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
         ax.set_xlim(-FAR * 1.9, FAR * 1.4)
         ax.set_xticks([-FAR, -3, -1, 0, 1, 3, FAR], [f"≤−{FAR}", "−3", "−1", "0", "1", "3", f"≥{FAR}"])
         ax.minorticks_off()
-        ax.set_ylim(len(shown) - 0.4, -0.6)
-        names = [_name(row, several) for row in shown]
-        ax.set_yticks(range(len(shown)), names, fontsize=7.5)
+        ax.set_ylim(ends[-1] + 0.1, -0.1)
+        ax.set_yticks(places, names, fontsize=7.5, linespacing=1.1)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("margin, in half-widths of its 95 % interval")
         marks = {"^": "the paper's number agrees", "v": "disagrees"}
@@ -154,10 +157,9 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
 
 
 def _name(row: Row, several: bool) -> str:
-    """Return a claim's line: its section and its sentence, cut where it would not fit."""
+    """Return a claim's label: its section and its whole sentence, in as many lines as that takes."""
     tail = f" [{row['likelihood']}]" if several else ""
-    text, room = f"{section(row)}  {row['claim']}", 65 - len(tail)
-    return (text if len(text) <= room else text[: room - 1].rstrip() + "…") + tail
+    return textwrap.fill(f"{section(row)}  {row['claim']}{tail}", 64)
 
 
 def draw_counts(rows: Sequence[Row], profile: str) -> ReportFigure:
