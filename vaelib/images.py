@@ -65,7 +65,7 @@ def check_form(
             f"{name} are {images.dtype}; bytes (0 to 255) are wanted: give (255 * {name}).round().to(torch.uint8) of "
             "floats in [0, 1]"
         )
-    _check_shape(images, getattr(model, "image_shape", None) or (None, side, side), name, model is not None)
+    _check_shape(images, getattr(model, "image_shape", None) or (None, side, side), name, hasattr(model, "encode"))
     ours = torch.float64 if images.dtype == torch.float64 else torch.float32  # what as_float makes of them
     theirs = next((one.dtype for one in tensors_of(model) if one.is_floating_point()), ours)
     if ours != theirs:
@@ -76,7 +76,7 @@ def check_form(
 def _check_shape(images: Tensor, shape: tuple[int | None, ...], name: str, sized: bool) -> None:
     """Raise VaelibError unless ``images`` are (N, C, H, W) of the given (C, H, W), None standing for any, and N ≥ 1.
 
-    ``sized``: a model asks, which might be made for other images.
+    ``sized``: a VAE asks, which might be made for other images.
     """
     form = "(N, " + ", ".join(str(size or letter) for size, letter in zip(shape, "CHW", strict=True)) + ")"
     found, cure = tuple(images.shape), ""
