@@ -29,12 +29,12 @@ if [ ! "$environment" -ef .venv ]; then
   tested=
   echo "$environment is yours: what it has is kept. For the versions that were tested: pip install -c requirements.lock -e '.[all]'"
 fi
-size="about 6 GB, most of it torch's CUDA build; make setup TORCH=cpu: a sixth of it"
+size="about 7 GB on Linux, most of it torch's CUDA build; make setup TORCH=cpu: 2 GB"
 
 # uv where it is there, for it takes a fraction of the time; torch's CPU build needs it, for it knows where that is.
 uv=$(command -v uv || command -v "$environment/bin/uv" || true)
 if [ -n "$TORCH" ]; then
-  size="about 1 GB, with torch's CPU build"
+  size="about 2 GB, with torch's CPU build"
   has=$("$PYTHON" -c 'from importlib.metadata import version; print(version("torch"))' 2> /dev/null) || has=
   if [ -n "$has" ] && [[ $has != *+$TORCH ]]; then
     echo "TORCH=$TORCH is for a new environment, and $environment has torch $has already: delete or deactivate it, and say it again"

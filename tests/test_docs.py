@@ -145,7 +145,7 @@ def test_commands_and_goals_exist():
         for code in re.findall(r"`([^`\n]+)`|^((?:vaelib|make) .*)$", path.read_text(), re.MULTILINE):
             for part in code:
                 commands |= set(re.findall(r"\bvaelib ([a-z]+)\b", part)) - {"report", "runs"}
-                goals |= set(re.findall(r"\bmake ([a-z]+)\b", part))
+                goals |= set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)\b", part))
     done = subprocess.run([sys.executable, "-m", "vaelib", "--help"], capture_output=True, text=True, check=True)
     assert all(re.search(rf"\b{command}\b", done.stdout) for command in commands), commands
     makefile = (ROOT / "Makefile").read_text()

@@ -98,7 +98,8 @@ for name in ("SIGKILL", "SIGHUP", "SIGUSR1", "SIGALRM"):
 opened, synced, reading = os.open, os.fsync, set()
 
 def open_no_folder(path, flags, *rest, **more):
-    if os.path.isdir(path):
+    ours = sys._getframe(1).f_globals.get("__name__", "").startswith("vaelib")  # Linux's own rmtree opens folders
+    if ours and os.path.isdir(path):
         raise PermissionError(13, "Permission denied", path)
     handle = opened(path, flags, *rest, **more)
     (reading.discard if flags & (os.O_RDWR | os.O_WRONLY) else reading.add)(handle)
