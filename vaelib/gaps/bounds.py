@@ -65,6 +65,10 @@ def evaluate_elbo(
 
     Raises:
         VaelibError: no batch of images (:mod:`vaelib.images`).
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> evaluate_elbo(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32)).shape
+    torch.Size([3])
     """
     check_images(images, vae, unclipped=unclipped)
     scores = []
@@ -136,6 +140,11 @@ def optimize_posterior(
 
     Raises:
         VaelibError: no batch of images (:mod:`vaelib.images`), no start, no memory.
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> best = optimize_posterior(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32), max_steps=20)
+    >>> bool((best.gap >= 0).all())
+    True
     """
     check_images(images, vae, unclipped=unclipped)
     if starts < 1:

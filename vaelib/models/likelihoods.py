@@ -37,7 +37,12 @@ class Likelihood(Protocol):
 
 
 class Bernoulli:
-    """Independent Bernoulli pixels with logits ``params``; greys in [0, 1] score their expected log-likelihood."""
+    """Independent Bernoulli pixels with logits ``params``; greys in [0, 1] score their expected log-likelihood.
+
+    >>> white = torch.ones(1, 1, 32, 32)
+    >>> round(Bernoulli().log_prob(torch.zeros_like(white), white).item())  # 1024 log ½
+    -710
+    """
 
     name = "bernoulli"
 
@@ -159,6 +164,9 @@ def build_likelihood(name: str, **settings: float | str) -> Likelihood:
 
     Raises:
         VaelibError: unknown name.
+
+    >>> build_likelihood("gaussian", sigma=0.1).sigma
+    0.1
     """
     if name not in LIKELIHOODS:
         raise unknown("likelihood =", name, LIKELIHOODS)
