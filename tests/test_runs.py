@@ -23,7 +23,7 @@ from vaelib.runs import graph_progress as board_module
 from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import spaced
-from vaelib.runs.graph_progress import Board
+from vaelib.runs.graph_progress import GraphProgress
 from vaelib.runs.provenance import cores
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
@@ -189,7 +189,7 @@ def board(monkeypatch):
     monkeypatch.setattr(progress.Progress, "update", lambda self, n, note, left: told.append((n, note, left)))
 
     def make(needs):
-        return Board(list(needs), "runs", 2, {one.key: [up.key for up in ups] for one, ups in needs.items()})
+        return GraphProgress(list(needs), "runs", 2, {one.key: [up.key for up in ups] for one, ups in needs.items()})
 
     return make, clock, told
 

@@ -5,7 +5,15 @@ from collections.abc import Iterable
 
 
 class VaelibError(Exception):
-    """A mistake outside the code (setting, file, data, machine); the CLI prints its text and no traceback."""
+    """A mistake outside the code (setting, file, data, machine); the CLI prints its text and no traceback.
+
+    >>> from vaelib import build_likelihood
+    >>> try:
+    ...     build_likelihood("gauss")
+    ... except VaelibError as error:
+    ...     print(error)
+    likelihood = 'gauss' is unknown; choose one of bernoulli, gaussian, mol; did you mean gaussian?
+    """
 
 
 class NonFinite(VaelibError):

@@ -31,6 +31,11 @@ class ImageData:
     ``source`` says it for people ("MNIST, bit-exact train, first 3,000 of 10,000 test images"). ``exact``: the
     published set, whole and bit for bit. ``held_out``: training images that are not in ``train``, as many as were asked
     for, with their labels.
+
+    >>> images, labels = torch.zeros(4, 1, 32, 32, dtype=torch.uint8), torch.arange(4)
+    >>> data = ImageData(images, images[:2], labels, labels[:2], "mine", "all black", False, images[:0], labels[:0])
+    >>> len(data.train), len(data.test)
+    (4, 2)
     """
 
     train: torch.Tensor
@@ -146,6 +151,12 @@ def load_dataset(
     cache that downloads go to); ``strict`` refuses a folder with an image that cannot be read (else it is left out, and
     printed and said in ``source``; more than half are always refused).
     Raises VaelibError: unknown name or source, n too large, damaged or missing files.
+
+    >>> import tempfile
+    >>> path = f"{tempfile.mkdtemp()}/mine.npz"
+    >>> np.savez(path, images=np.zeros((10, 28, 28), np.uint8))
+    >>> load_dataset(path).train.shape  # four fifths, padded
+    torch.Size([8, 1, 32, 32])
     """
     if roots is None:
         roots = paths.data_roots()

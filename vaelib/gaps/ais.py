@@ -242,6 +242,12 @@ def bdmc(
 
     ``z`` (N, d_z) and ``images`` come from :meth:`vaelib.data.worlds.DecoderWorld.pairs`, unclipped and not rounded;
     all else is :func:`ais_lower`'s, at twice the cost.
+
+    >>> from vaelib.data.worlds import random_decoder
+    >>> world = random_decoder(d_z=2, hidden=8)
+    >>> bracket = bdmc(world.vae, *world.pairs(3), chains=2, temperatures=5)
+    >>> bracket.lower.shape, bracket.upper.shape
+    (torch.Size([3]), torch.Size([3]))
     """
     lower, _, upper = _anneal(vae, z, images, q, chains, temperatures, leapfrogs, seed, memory, True)
     return Bracket(lower, upper)

@@ -152,6 +152,12 @@ def attack_encoder(vae: nn.Module, x: Tensor, *, steps: int = 50, **options: Any
     Raises:
         VaelibError: unknown ``gradient`` or ``start``, a ``radius`` that is not positive, or no batch of images
             (:mod:`vaelib.images`).
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> x = torch.rand(3, 1, 32, 32)
+    >>> x_a = attack_encoder(FullyConnectedVAE(d_z=2), x, steps=2, restarts=4, radius=0.1)
+    >>> x_a.shape, bool(((x_a - x).abs() < 0.101).all())
+    (torch.Size([4, 3, 1, 32, 32]), True)
     """
     return attack_course(vae, x, (steps,), **options)[0]
 

@@ -96,6 +96,10 @@ def evaluate_elbo(
 
     Raises:
         VaelibError: no batch of images (:mod:`vaelib.images`).
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> evaluate_elbo(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32)).shape
+    torch.Size([3])
     """
     return elbo_terms(vae, images, seed, samples, batch_size, unclipped).elbo
 
@@ -160,6 +164,11 @@ def optimize_posterior(
 
     Raises:
         VaelibError: no batch of images (:mod:`vaelib.images`), no start, no memory.
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> best = optimize_posterior(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32), max_steps=20)
+    >>> bool((best.gap >= 0).all())
+    True
     """
     check_images(images, vae, unclipped=unclipped)
     if starts < 1:

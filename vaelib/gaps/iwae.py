@@ -92,6 +92,10 @@ def iwae(
 
     Raises:
         VaelibError: no batch of images (:mod:`vaelib.images`), no memory, k below 1, or a ``q`` of another number of images.
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> iwae(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32), k=20).value.shape
+    torch.Size([3])
     """
     check_images(images, vae, unclipped=unclipped)
     if k < 1 or (q is not None and len(q.mu) != len(images)):

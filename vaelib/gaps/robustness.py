@@ -119,6 +119,11 @@ def robustness_gap(
         VaelibError: an unknown variant name, more images asked for than there are, no batch of images
             (:mod:`vaelib.images`), images under 16 pixels a side, or labels that are not a whole number from 0 on for each of them.
         NonFinite: the VAE gave NaN or infinity.
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> images, labels = torch.rand(6, 1, 32, 32), torch.arange(6) % 2
+    >>> robustness_gap(FullyConnectedVAE(d_z=2), images, labels, n_images=4, restarts=2, steps=2).gap.shape
+    torch.Size([4])
     """
     check_variant(variant)
     check_form(images, vae)

@@ -79,6 +79,10 @@ def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:
 
     Raises:
         VaelibError: unknown ``variant``, no two batches of images (:mod:`vaelib.images`) of one shape, or too small ones.
+
+    >>> x = torch.rand(2, 1, 32, 32)
+    >>> [round(value, 3) for value in ms_ssim(x, x).tolist()]
+    [1.0, 1.0]
     """
     check_variant(variant)
     for name, images in (("x", x), ("y", y)):

@@ -58,6 +58,10 @@ class EDMDenoiser(nn.Module):
     multiplies it.
     ``space_to_depth`` 2 or 4 shows the network each 2×2 or 4×4 block of pixels as channels, (B, 4C, 16, 16) or
     (B, 16C, 8, 8): a quarter or a sixteenth of the work at equal width.
+
+    >>> denoiser = EDMDenoiser(PlaneNetwork())  # of points in the plane
+    >>> denoiser(torch.zeros(3, 2, 1, 1), torch.ones(3)).shape
+    torch.Size([3, 2, 1, 1])
     """
 
     def __init__(
@@ -165,6 +169,10 @@ def build_denoiser(
     l − 1; levels whose resolution is in ``attention`` attend. ``norm_groups`` (EDM: 32, of at least 4 channels) must
     divide every width; on a CPU take width / 16, since PyTorch's channels-last group norm runs over a group's channels
     with vector instructions (ten times faster). Initial weights come from torch's global generator.
+
+    >>> denoiser = build_denoiser(1, width=8, multipliers=(1, 1), blocks=1, attention=(), norm_groups=2)
+    >>> denoiser(torch.zeros(2, 1, 32, 32), torch.ones(2)).shape
+    torch.Size([2, 1, 32, 32])
     """
     if space_to_depth not in (1, 2, 4):
         raise ValueError(f"space_to_depth must be 1, 2 or 4, not {space_to_depth}")

@@ -48,6 +48,10 @@ class Bernoulli:
 
     Raises:
         VaelibError: ``output`` is unknown.
+
+    >>> white = torch.ones(1, 1, 32, 32)
+    >>> round(Bernoulli().log_prob(torch.zeros_like(white), white).item())  # 1024 log ½
+    -710
     """
 
     name = "bernoulli"
@@ -176,6 +180,9 @@ def build_likelihood(name: str, **settings: float | str) -> Likelihood:
 
     Raises:
         VaelibError: unknown name.
+
+    >>> build_likelihood("gaussian", sigma=0.1).sigma
+    0.1
     """
     if name not in LIKELIHOODS:
         raise unknown("likelihood =", name, LIKELIHOODS)

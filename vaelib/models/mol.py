@@ -198,6 +198,10 @@ class MixtureOfLogistics:
         rgb: how the sub-pixels of a colour image share components: one of ``RGB``.
 
     Raises VaelibError for no components, a ``min_log_scale`` out of range, an unknown ``rgb``.
+
+    >>> likelihood, x = MixtureOfLogistics(), torch.zeros(2, 3, 32, 32)
+    >>> likelihood.log_prob(torch.zeros(2, likelihood.channels_out(3), 32, 32), x).shape
+    torch.Size([2])
     """
 
     name = "mol"

@@ -148,6 +148,9 @@ class ResidualVAE(VAE):
 
     Raises:
         VaelibError: nc outside 1 to 1024, mz outside 1 to 64, or an unknown skip or variant.
+
+    >>> ResidualVAE(nc=4, mz=2).d_z
+    128
     """
 
     def __init__(

@@ -22,7 +22,11 @@ SMALLEST_SIGMA = 1e-6
 
 
 class Posterior(NamedTuple):
-    """A diagonal Gaussian q(z|x) with mean ``mu`` and standard deviation ``sigma``, each (B, d_z)."""
+    """A diagonal Gaussian q(z|x) with mean ``mu`` and standard deviation ``sigma``, each (B, d_z).
+
+    >>> Posterior(mu=torch.zeros(1, 2), sigma=torch.ones(1, 2)).kl()  # the prior itself
+    tensor([0.])
+    """
 
     mu: Tensor
     sigma: Tensor
@@ -50,6 +54,10 @@ class VAE(nn.Module, ABC):
         image_shape: (C, H, W), from ``size``: pixels a side, or (H, W).
         likelihood: p(x|z), see :mod:`vaelib.models.likelihoods`.
         smallest_sigma: the floor of the posterior's standard deviations.
+
+    >>> vae: VAE = FullyConnectedVAE()  # docs/own-work.md makes another one
+    >>> vae.d_z, vae.image_shape
+    (16, (1, 32, 32))
     """
 
     smallest_sigma: float = SMALLEST_SIGMA
@@ -92,6 +100,9 @@ def elbo(vae: VAE, x: Tensor, eps: Tensor) -> Tensor:
 
     Raises:
         VaelibError: no batch of images (:mod:`vaelib.images`).
+
+    >>> elbo(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32), eps=torch.randn(3, 2)).shape
+    torch.Size([3])
     """
     check_images(x, vae, name="x")
     x = as_float(x)
@@ -152,6 +163,9 @@ class FullyConnectedVAE(VAE):
         channels: image channels.
         likelihood: p(x|z); Gaussian(0.03) unless given.
         size: of the images: pixels a side, or (H, W).
+
+    >>> FullyConnectedVAE(d_z=2).encode(torch.rand(3, 1, 32, 32)).mu.shape
+    torch.Size([3, 2])
     """
 
     def __init__(

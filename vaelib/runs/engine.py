@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import VaelibError
 from .cluster import client_of, dashboard, threads_as_workers
 from .cost.price import cost
-from .graph_progress import Board, chain_lengths
+from .graph_progress import GraphProgress, chain_lengths
 from .settings import Artifact, Bank, Data
 from .stages import make
 from .stages.context import pick_device
@@ -96,16 +96,16 @@ def run(
 
 def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
     unmade: dict[str, str] = {}
-    with Board(todo, title, 1, _keys(todo)) as board:
+    with GraphProgress(todo, title, 1, _keys(todo)) as shown:
         for artifact in todo:
             causes = [unmade[one.key] for one in _needs(artifact) if one.key in unmade]
             if causes:
                 unmade[artifact.key] = causes[0]
                 continue
-            tell = partial(board.tell, artifact.key, artifact.kind)
+            tell = partial(shown.tell, artifact.key, artifact.kind)
             try:
                 attempt(store.log(artifact), "", partial(make, artifact, store, device, tell))
-                board.finish(artifact.key)
+                shown.finish(artifact.key)
             except VaelibError as error:
                 unmade[artifact.key] = str(error)
     _refuse(todo, unmade)
@@ -115,8 +115,8 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
     from distributed import as_completed
 
     futures: dict[str, Any] = {}
-    with Board(todo, title, len(client.ncores()) or 1, _keys(todo)) as board, dashboard(client):
-        client.subscribe_topic(TOPIC, lambda event: board.tell(*event[1]))
+    with GraphProgress(todo, title, len(client.ncores()) or 1, _keys(todo)) as shown, dashboard(client):
+        client.subscribe_topic(TOPIC, lambda event: shown.tell(*event[1]))
         path = path_lengths(todo)
         for artifact in todo:
             after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
@@ -134,7 +134,7 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
             if future.status == "error":
                 unmade[keys[future]] = _told(future.exception())
             else:
-                board.finish(keys[future])
+                shown.finish(keys[future])
         client.unsubscribe_topic(TOPIC)
     _refuse(todo, unmade)
 

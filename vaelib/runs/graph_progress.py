@@ -24,7 +24,7 @@ WIDTH = 70  # of the note: a line of a log should not wrap
 FIRST = 1e-4
 
 
-class Board:
+class GraphProgress:
     """A bar weighted by price; ``tell`` and ``finish`` as work is reported.
 
     Arguments:
@@ -111,7 +111,7 @@ class Board:
         self.bar.update(max(0, now - self.shown), note, self.left(done))
         self.shown = max(now, self.shown)
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "GraphProgress":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -49,6 +49,10 @@ def sample_images(
     The sample x ∈ [−1, 1] is stored as ⌊127.5 x + 128⌋; ``binarize`` then thresholds at one half, to 0 and 255.
     ``batch_size`` is part of an image's identity, by at most the rounding of the network's kernels. ``sampler``: ``heun``, the
     paper's, or ``dpmpp_2m``, which calls the network once a step. Raises VaelibError for another one, NonFinite.
+
+    >>> denoiser = EDMDenoiser(lambda inputs, c_noise: 0 * inputs)  # the exact one of N(0, ¼)
+    >>> sample_images(denoiser, range(3), channels=1, steps=2, device="cpu", batch_size=3).shape
+    torch.Size([3, 1, 32, 32])
     """
     if sampler not in SAMPLERS:
         raise unknown("sampler =", sampler, SAMPLERS)

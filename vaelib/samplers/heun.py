@@ -41,6 +41,10 @@ def heun_sample(
     """Return x_0 for standard normal ``noise`` (B, ...), by 2 · steps − 1 calls of D (Karras Algorithm 1, S_churn = 0).
 
     ``denoise(x, sigma)`` gets x in the precision of ``noise`` and σ of shape (B,); the state itself is float64.
+
+    >>> only_zero = lambda x, sigma: torch.zeros_like(x)  # the denoiser of data that are always 0
+    >>> heun_sample(only_zero, torch.randn(4, 2), steps=5).abs().max().item()
+    0.0
     """
     times = time_steps(steps, sigma_min, sigma_max, rho)
 

@@ -39,7 +39,12 @@ class DiffusionStep(NamedTuple):
 
 
 class DiffusionState:
-    """A denoiser, its moving average (``average``), its Adam state and the images seen: what a checkpoint holds."""
+    """A denoiser, its moving average (``average``), its Adam state and the images seen: what a checkpoint holds.
+
+    >>> state = DiffusionState(EDMDenoiser(PlaneNetwork()))
+    >>> state.images_seen, state.average is state.denoiser
+    (0, False)
+    """
 
     def __init__(self, denoiser: EDMDenoiser):
         self.denoiser = denoiser
@@ -176,6 +181,10 @@ def train_denoiser(
     Raises NonFiniteLoss; VaelibError: images that are no bytes (:mod:`vaelib.images`) or of another shape than the
     denoiser's, gradients switched off, or more processes than passes. Each step reseeds torch's global generator, from which
     dropout draws too.
+
+    >>> loop = train_denoiser(EDMDenoiser(PlaneNetwork()), torch.randn(50, 2, 1, 1), n_images=200, batch_size=100)
+    >>> [step.images_seen for step in loop]
+    [100, 200]
     """
     state = DiffusionState(denoiser) if state is None else state
     if state.denoiser is not denoiser:

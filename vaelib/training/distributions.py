@@ -62,6 +62,10 @@ class TrainingDistribution(Stream):
 
     Raises:
         VaelibError: a pool that is no batch of images as bytes (:mod:`vaelib.images`), or ``n_train`` below 1.
+
+    >>> stream = TrainingDistribution(torch.zeros(40, 1, 32, 32, dtype=torch.uint8), n_train=40)
+    >>> stream.batch(0, 8).shape, stream.steps(epochs=1, size=8)
+    (torch.Size([8, 1, 32, 32]), 5)
     """
 
     def __init__(self, pool: Tensor, n_train: int, *, seed: int = 0, augmentation: Augmentation | None = None):
@@ -138,6 +142,11 @@ class MixedDistribution(Stream):
 
     Raises:
         VaelibError: a share outside [0, 1], or streams that differ in more than their images.
+
+    >>> black, white = (torch.full((8, 1, 32, 32), value, dtype=torch.uint8) for value in (0, 255))
+    >>> mixed = MixedDistribution(TrainingDistribution(black, 8), TrainingDistribution(white, 8), real_share=0.75)
+    >>> mixed.batch(0, 4)[:, 0, 0, 0]
+    tensor([0., 0., 0., 1.])
     """
 
     def __init__(self, real: TrainingDistribution, synthetic: TrainingDistribution, real_share: float):

@@ -31,6 +31,9 @@ class Mollify:
 
     Raises:
         VaelibError: a share outside [0, 1], τ ≤ 0, or end ≤ start.
+
+    >>> Mollify().level(0.0), Mollify().level(0.5)
+    (1.0, 0.0)
     """
 
     start: float = 0.0
@@ -69,6 +72,13 @@ class Mollified(Stream):
         seed: of the noise.
         clip: noisy images are clipped to [0, 1] and rounded to multiples of 1/255, the grid a mixture of logistics
             scores; False leaves the Gaussian noise whole (for a Gaussian likelihood).
+
+    >>> import torch
+    >>> from vaelib import TrainingDistribution
+    >>> black = TrainingDistribution(torch.zeros(8, 1, 32, 32, dtype=torch.uint8), 8)
+    >>> noisy = Mollified(black, Mollify(), epochs=4)  # eight batches of four
+    >>> bool(noisy.batch(0, 4).any()), bool(noisy.batch(7, 4).any())
+    (True, False)
     """
 
     def __init__(self, distribution: Stream, mollify: Mollify, *, epochs: int, seed: int = 0, clip: bool = True):

@@ -2,10 +2,6 @@
 
 From a VAE trained to half time, only the encoder is trained further, on batches of real images beside samples of the
 decoder: an encoder that has seen what the decoder generates should overfit D_train less.
-
->>> state = encoder_state(vae, epochs=500)                              # doctest: +SKIP
->>> for epoch in train_encoder(state, distribution, epochs=1000):       # doctest: +SKIP
-...     print(epoch.number, epoch.elbo)
 """
 
 from collections.abc import Iterator
@@ -97,6 +93,12 @@ def train_encoder(
     Raises:
         VaelibError: a bad source or share, or a state that would train the decoder too: at the call, before training.
         NonFiniteLoss: the ELBO became NaN or infinite in this epoch.
+
+    >>> from vaelib import FullyConnectedVAE, TrainingDistribution
+    >>> stream = TrainingDistribution(torch.zeros(8, 1, 32, 32, dtype=torch.uint8), n_train=8)
+    >>> state = encoder_state(FullyConnectedVAE(d_z=2), epochs=1)
+    >>> [epoch.number for epoch in train_encoder(state, stream, epochs=2, batch_size=4)]
+    [2]
     """
     if state.trained is not state.vae.encoder:
         raise VaelibError("Reverse Half Asleep trains the encoder alone; make its state by encoder_state(vae, lr)")

@@ -1,8 +1,5 @@
 """The VAE's training loop: Algorithms 1 and 2 with Adam, as a generator that the caller drives.
 
->>> for epoch in train_vae(VAEState(vae), distribution, epochs=300):      # doctest: +SKIP
-...     print(epoch.number, epoch.elbo)
-
 Everything random is a function of (seed, step), so a :class:`VAEState` saved after any epoch and loaded into a new
 process goes on to the same weights, bit for bit on a CPU with an equal number of threads.
 """
@@ -41,6 +38,10 @@ class VAEState:
         lr: Adam's learning rate; betas are PyTorch's defaults.
         trained: the part of ``vae`` that learns (default: all of it); the rest is frozen and stays in eval mode.
         epochs: effective epochs done before, for a training that goes on from another.
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> VAEState(FullyConnectedVAE(d_z=2)).epochs
+    0
     """
 
     def __init__(self, vae: VAE, lr: float = 1e-3, *, trained: nn.Module | None = None, epochs: int = 0):
@@ -131,6 +132,11 @@ def train_vae(
     Raises:
         NonFiniteLoss: the ELBO became NaN or infinite in this epoch.
         VaelibError: a batch size below 1, images of another shape than the VAE's, or gradients switched off.
+
+    >>> from vaelib import FullyConnectedVAE, TrainingDistribution
+    >>> stream = TrainingDistribution(torch.zeros(8, 1, 32, 32, dtype=torch.uint8), n_train=8)
+    >>> [epoch.number for epoch in train_vae(VAEState(FullyConnectedVAE(d_z=2)), stream, epochs=2, batch_size=4)]
+    [1, 2]
     """
     if batch_size < 1:
         raise VaelibError(f"batch_size = {batch_size} images make no step; give at least 1 (the paper's: 64)")
