@@ -1,0 +1,7 @@
+"""Pages for a browser that fetch nothing: rendered notebooks, and a site of all that a build and the checkout have to read.
+
+| module | what it does |
+| --- | --- |
+| :mod:`~vaelib.site.markdown` | Markdown as HTML, its equations as MathML |
+| :mod:`~vaelib.site.rendering` | an executed notebook as one page |
+"""

@@ -1,0 +1,38 @@
+"""An executed notebook as one HTML file: no script and nothing else from anywhere, light and dark, equations set."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jinja2 import FileSystemLoader, pass_context
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from ..files import write_atomic
+from .markdown import to_html as markdown_to_html
+
+
+class _Exporter(HTMLExporter):
+    """nbconvert's exporter with our Markdown."""
+
+    @pass_context
+    def markdown2html(self, context: Any, source: str) -> str:
+        """Return a cell's Markdown, or that of an output, as HTML."""
+        attachments = context.get("cell", {}).get("attachments", {})
+        return markdown_to_html(source, attachments=attachments, anchor_link_text=self.anchor_link_text)
+
+
+def to_html(executed: Path, out: Path) -> Path:
+    """Render an executed notebook as one HTML file and return its path; cells tagged ``interactive``, which need a kernel, are left out."""
+    remove = {"enabled": True, "remove_cell_tags": ["interactive"]}
+    exporter = _Exporter(
+        config=Config({"TagRemovePreprocessor": remove}),
+        extra_loaders=[FileSystemLoader(Path(__file__).parent)],
+        template_file="notebook.html",
+    )
+    exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
+    exporter.log.setLevel(logging.ERROR)  # else a warning about alternative texts for each figure
+    body, _ = exporter.from_notebook_node(nbformat.read(executed, 4), {"metadata": {"name": Path(executed).stem}})
+    write_atomic(Path(out), lambda part: part.write_text(body, encoding="utf-8"))
+    return Path(out)
