@@ -23,7 +23,7 @@ FLOORS = [
     {"tasks"},
     {"runs"},
     {"report"},
-    {"studies"},
+    {"site", "studies"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -298,7 +298,9 @@ def notebook_run(
     parameters = notebooks.read_parameters(sources[name], parameter or [], overrides or [])
     done = notebooks.run(sources[name], out.resolve(), parameters)
     if html:
-        notebooks.to_html(done, html.resolve())
+        from .site.rendering import to_html
+
+        to_html(done, html.resolve())
     print(f"notebook: {paths.shown(done)}")
 
 

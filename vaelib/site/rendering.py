@@ -24,7 +24,10 @@ class _Exporter(HTMLExporter):
 
 
 def to_html(executed: Path, out: Path) -> Path:
-    """Render an executed notebook as one HTML file and return its path; cells tagged ``interactive``, which need a kernel, are left out."""
+    """Render an executed notebook as one HTML file and return its path.
+
+    Cells tagged ``interactive`` are left out: they need a kernel.
+    """
     remove = {"enabled": True, "remove_cell_tags": ["interactive"]}
     exporter = _Exporter(
         config=Config({"TagRemovePreprocessor": remove}),
