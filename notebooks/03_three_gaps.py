@@ -51,7 +51,8 @@ overrides = {}  # settings of the profile by name, for example {"epochs": 50, "s
 from IPython.display import Markdown
 
 from vaelib.report import claims, escape, pages
-from vaelib.report.explorers import curves
+from vaelib.report.explorers import curves, widgets
+from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.runs import run, write_tables
 from vaelib.studies.three_gaps import numbers, sentences
 from vaelib.studies.three_gaps import pages as figures
@@ -111,6 +112,19 @@ curves.curve_explorer()
 
 # %%
 curves.curve_twin(tables["curves"])
+
+# %% [markdown]
+# ## Move the latents
+#
+# What has each decoder learned? Choose a test image and move one of its latents, from the encoder's mean through what the
+# prior allows.
+
+# %% tags=["interactive"]
+two, images = trained_vaes(experiment, methods=["normal", "dmaapx"]), load_test_set(experiment)[0]
+widgets.traversal_explorer(two, images[:12])
+
+# %%
+figures.keep_latents(experiment)
 
 # %% [markdown]
 # ## Do not compare ELBOs across training distributions

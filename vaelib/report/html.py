@@ -17,6 +17,7 @@ from ..files import read_json, write_atomic
 from ..runs.profiles import protocol
 from .claims import NOT_RUN, OURS, PAPER, require_build
 from .explorers.curves import curve_twin
+from .explorers.live import read_decoders
 from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
 from .reference import NAMES, setting
 from .sources import source_of, table_rows
@@ -89,6 +90,7 @@ def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         "src": src,
         "source": source,
         "twins": [],
+        "decoders": [],
         "curves": None,
     }
 
@@ -110,6 +112,10 @@ def _add_twins(figures: list[dict[str, Any]], build: Path) -> None:
             if path.exists() and size + path.stat().st_size < LIMIT:
                 figure["twins"].append(read_twin(path))
                 size += path.stat().st_size
+        decoders = read_decoders(build / "twins", figure["name"])
+        needed = sum(len(packed) for one in decoders for _, _, packed in one.layers)
+        if size + needed < LIMIT:
+            figure["decoders"], size = decoders, size + needed
 
 
 def _claim(row: dict) -> dict[str, Any]:
