@@ -8,6 +8,7 @@ escaped. The page is sent alone, so it links to nothing beside it.
 import base64
 import io
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ VERDICTS = ("supported", "contradicted", "not_testable")
 BARE = ("study", "dataset", "likelihood", "caption", "alt", "table", "command", "commit")
 
 
-def write_report(build: Path, out: Path | None = None) -> Path:
-    """Write ``report.html`` of one profile's build folder and return its path; raises VaelibError without a build."""
+def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | None = None) -> Path:
+    """Write ``report.html`` of one profile's build folder and return its path; raises VaelibError without a build.
+
+    ``pages`` are the notebooks' addresses as seen from ``out``, to be linked: for a page that is not sent alone.
+    """
     build = require_build(Path(build))
     out = Path(out) if out else build / "report.html"
     about, ledger = build / "build.json", build / "claims.json"
@@ -47,7 +51,7 @@ def write_report(build: Path, out: Path | None = None) -> Path:
     added: dict[str, Any] = {}
     for study in studies().values():
         added |= study.page(build) if study.page else {}
-    pages = sorted(path for path in build.rglob("*.html") if path != out and path.name != "report.html")
+    rendered = sorted(path for path in build.rglob("*.html") if path != out and path.name != "report.html")
     text = TEMPLATES.get_template("report.html").render(
         profile=build.name,
         headline=headline,
@@ -63,7 +67,8 @@ def write_report(build: Path, out: Path | None = None) -> Path:
         audit_counts=Counter(row["verdict"] for row in claims if row["evidence"] == PAPER),
         verdicts=VERDICTS,
         provenance=_flatten(record),
-        pages=[path.relative_to(build).as_posix() for path in pages],
+        linked=pages is not None,
+        pages=[path.relative_to(build).as_posix() for path in rendered] if pages is None else pages,
     )
     write_atomic(out, lambda part: part.write_text(text, encoding="utf-8"))
     return out
