@@ -38,7 +38,7 @@ VAELIB := "$$PYTHON" -m vaelib
 # With `+` before it also run by `make -n`, which then shows what would be made.
 RUN    := MAKE="$(MAKE)" bash notebooks/run.sh
 
-.PHONY: help setup update-lock headline all sweeps smoke report show pack claims plan sync check test test-pythons bench docs doctor lab clean
+.PHONY: help setup update-lock headline all sweeps smoke report show site pack claims plan sync check test test-pythons bench docs doctor lab clean
 
 help:     ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -67,6 +67,9 @@ report: setup  ## rebuild the report from the tables and figures made so far
 
 show: setup  ## the report in the browser; where nothing is made yet, of the results that come with the project
 	@$(VAELIB) report --profile="$$PROFILE" --open
+
+site: setup  ## report, notebooks, documentation and API as pages with one index, in build/site
+	@$(VAELIB) site --profile="$$PROFILE"
 
 pack: setup  ## copy what a reader should see of a build into results/
 	@$(VAELIB) pack --profile="$$PROFILE"
@@ -110,4 +113,4 @@ bench: setup  ## one table: speed beside pythae, diffusers and the machine's own
 	@"$$PYTHON" -m tests.benchmarks $${ONLY:+--only "$$ONLY"} $${LONG:+--long}
 
 clean:    ## delete results, keep downloaded data and the environment
-	@rm -rf "$$VAELIB_BUILD"/{smoke,laptop,overnight,gpu,paper,store,src,logs,api,screenshots}
+	@rm -rf "$$VAELIB_BUILD"/{smoke,laptop,overnight,gpu,paper,store,src,logs,api,site,screenshots}

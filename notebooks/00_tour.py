@@ -41,9 +41,12 @@ from vaelib.training.distributions import TrainingDistribution
 # %% [markdown]
 # ## A small training set and a network that can memorise it
 #
-# The encoder *f*<sub>φ</sub> maps an image *x* to a Gaussian *q*<sub>φ</sub>(z|x) over a few latents, the decoder
-# *g*<sub>θ</sub> maps latents back to a distribution over images. Both are trained to raise the ELBO of Eq. (2),
-# E<sub>q</sub>[log *p*<sub>θ</sub>(x|z)] − KL(*q*<sub>φ</sub>(z|x) ‖ *p*(z)), here on only a few hundred images.
+# The encoder $f_\phi$ maps an image $x$ to a Gaussian $q_\phi(z \mid x)$ over a few latents, the decoder $g_\theta$ maps
+# latents back to a distribution $p_\theta(x \mid z)$ over images. Both are trained to raise the evidence lower bound, here on
+# only a few hundred images:
+#
+# $$\text{ELBO}_\Theta(x) = \mathbb{E}_{z \sim q_\phi(z \mid x)}
+# \bigl[\log p_\theta(x \mid z) + \log p_z(z) - \log q_\phi(z \mid x)\bigr] \tag{2}$$
 
 # %%
 name = likelihood_of(dataset, likelihood)
@@ -67,8 +70,12 @@ for title, images in sets.items():
 # %% [markdown]
 # ## Gap one: generalization
 #
-# Dashed is the ELBO on the N training images, solid the ELBO on test images; their distance is *G*<sub>g</sub> of
-# Eq. (3). Where it widens as training goes on, the model is overfitting.
+# Dashed is the ELBO on the N training images, solid the ELBO on test images. Their distance is the generalization gap:
+#
+# $$G_\text{g} = \mathbb{E}_{x \sim \mathcal{D}_\text{train}}\bigl[\text{ELBO}_\Theta(x)\bigr] -
+# \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}_\Theta(x)\bigr] \tag{3}$$
+#
+# Where it widens as training goes on, the model is overfitting.
 
 # %%
 curves = tour.overfitting_figure(runs, few.source)
@@ -77,8 +84,11 @@ tour.saved(curves, tour.SHOWN_OVERFITTING, profile, dataset, likelihood)
 # %% [markdown]
 # ## Gap two: amortization
 #
-# Is the decoder to blame, or the encoder? Give each test image the best posterior *q*\*(z|x) that can be found for it,
-# with the decoder frozen. What the ELBO gains is the encoder's fault: *G*<sub>a</sub> of Eq. (4).
+# Is the decoder to blame, or the encoder? Give each test image the best posterior $q^*(z \mid x)$ that can be found for it,
+# with the decoder frozen. What the ELBO gains by that is the encoder's fault, and is called the amortization gap:
+#
+# $$G_\text{a} = \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}^*_\theta(x)\bigr] -
+# \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}_\Theta(x)\bigr] \ge 0 \tag{4}$$
 
 # %%
 count = min(budget.amortization_images or len(few.test), len(few.test))
@@ -89,8 +99,13 @@ pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.
 # %% [markdown]
 # ## Gap three: robustness
 #
-# A change to the input that is hardly visible, chosen to move *q*<sub>φ</sub>(z|x) as far as possible (Eq. 10): does the
-# reconstruction become another thing? The similarity (MS-SSIM) lost on the way is *G*<sub>r</sub> of Eq. (5).
+# A change $\epsilon$ to the input $x_\text{r}$ that is hardly visible, chosen to move $q_\phi$ as far as possible (Eq. 10):
+# does the reconstruction $\tilde{x}_\text{a}$ of $x_\text{a} = x_\text{r} + \epsilon$ become another thing? The similarity
+# (MS-SSIM) lost on the way is the robustness gap:
+#
+# $$G_\text{r} = \mathbb{E}_{x_\text{a} \sim p(x_\text{a} \mid x_\text{r})}
+# \mathbb{E}_{x_\text{r} \sim \mathcal{D}_\text{test}}\bigl[\text{MS-SSIM}[x_\text{r}, x_\text{a}] -
+# \text{MS-SSIM}[\tilde{x}_\text{r}, \tilde{x}_\text{a}]\bigr] \tag{5}$$
 
 # %%
 shown = few.test[:8].float() / 255
@@ -103,7 +118,8 @@ attack = tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), bud
 pages.means(attack)
 
 # %% [markdown]
-# Attack yourself: choose an image, then move the radius δ and the number of steps. (Without a kernel: the first image, below.)
+# Attack yourself: choose an image, then move the radius $\delta$ and the number of steps. (Without a kernel: the first
+# image, below.)
 
 # %% tags=["interactive"]
 widgets.attack_explorer(vaes, few.test[:12])

@@ -16,16 +16,16 @@
 # %% [markdown]
 # # 1. Compare training distributions where the truth is known
 #
-# **You will see** what Sec. 4.1 of the paper can only argue for, as numbers. On real images nobody knows *p*<sub>data</sub>;
+# **You will see** what Sec. 4.1 of the paper can only argue for, as numbers. On real images nobody knows $p_\text{data}$;
 # in small worlds of our own we do. So Fig. 1 is drawn here from real fits, the two criteria of Table 1 are measured, Remark
 # B.5 is an identity, and every estimator of this library is held against a closed form. The last sections go where there is
 # none, and say how far the numbers can still be trusted.
 #
 # | symbol | a training distribution |
 # | --- | --- |
-# | *D*<sub>train</sub> | N points, again and again: normal training, Eq. (7) |
-# | *p*<sub>DM</sub> | samples of a diffusion model fitted to those N points: DMaaPx, Eq. (8) |
-# | *p*<sub>aug</sub> | the N points under random transformations, Eq. (9) |
+# | $\mathcal{D}_\text{train}$ | N points, again and again: normal training, Eq. (7) of notebook 03 |
+# | $p_\text{DM}$ | samples of a diffusion model fitted to those N points: DMaaPx, Eq. (8) |
+# | $p_\text{aug}$ | the N points under random transformations, Eq. (9) |
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
@@ -44,7 +44,7 @@ from vaelib.studies.ground_truth.runs import brackets, ground_truth, write_brack
 # %% [markdown]
 # ## A world in the plane
 #
-# *p*<sub>data</sub> is the letter S, a chain of 24 Gaussians. From N of its points we make each training distribution: two
+# $p_\text{data}$ is the letter S, a chain of 24 Gaussians. From N of its points we make each training distribution: two
 # augmentations (*tuned*: rotation and jitter chosen on points set aside; *naive*: ±20°, jitter, and a mirror image, which is
 # wrong for an S as it is for the paper's "2"), and a diffusion model with the same preconditioning, loss and sampler as the
 # teachers of the other notebooks. Its density follows exactly from its probability-flow ODE.
@@ -57,8 +57,8 @@ tables = write_ground_truth(lab)
 # %% [markdown]
 # ## Fig. 1
 #
-# *Outside* are samples beyond the edge of *p*<sub>data</sub> (1 % of its own samples are); *missed* is the part of
-# *p*<sub>data</sub> that is ten times as dense as the training distribution there. These are problems (ii) and (i) of
+# *Outside* are samples beyond the edge of $p_\text{data}$ (1 % of its own samples are); *missed* is the part of
+# $p_\text{data}$ that is ten times as dense as the training distribution there. These are problems (ii) and (i) of
 # Sec. 4.1.1.
 
 # %%
@@ -69,7 +69,7 @@ figures.draw_training_distributions(lab)
 #
 # Criterion (1), unlimited unique samples, is a matter of counting, and true of anything continuous. The column *near-copies*
 # asks more: how many samples lie as close to a training point as only 5 % of fresh data do? Criterion (2) is the KL
-# divergence from *p*<sub>data</sub>. That of *D*<sub>train</sub> is infinite: a finite set has no density.
+# divergence from $p_\text{data}$. That of $\mathcal{D}_\text{train}$ is infinite: a finite set has no density.
 
 # %%
 figures.table_1(tables)
@@ -87,9 +87,14 @@ pages.verdicts([row for row in claims.evaluate_claims(tables, profile) if row["n
 # %% [markdown]
 # ## Remark B.5: the ELBO is bounded by the entropy
 #
-# Averaged over a distribution *p*, no ELBO exceeds −H(*p*), whatever the model; where the model is *p* itself and the posterior
-# exact, the two are equal. So data of a lower entropy can score higher than the data that a model was trained on (the rightmost
-# points): ELBOs of different distributions cannot be compared, and their difference is no generalization gap.
+# Averaged over a distribution $p$, no ELBO exceeds $-H[p]$, whatever the model:
+#
+# $$\mathbb{E}_{x \sim p(x)}\bigl[\text{ELBO}_\Theta(x)\bigr] \le \mathbb{E}_{x \sim p(x)}\bigl[\log p_\theta(x)\bigr]
+# = -H\bigl[p(x), p_\theta(x)\bigr] \le -H\bigl[p(x)\bigr] \tag{11}$$
+#
+# Where the model is $p$ itself and the posterior exact, all of these are equal. So data of a lower entropy can score
+# higher than the data that a model was trained on (the rightmost points): ELBOs of different distributions cannot be
+# compared, and their difference is no generalization gap.
 
 # %%
 figures.draw_remark(lab, tables)
@@ -108,14 +113,14 @@ figures.draw_calibration_of(lab, tables)
 figures.coverage(tables)
 
 # %% [markdown]
-# The stated error of *G*<sub>g</sub> counts *D*<sub>train</sub> as a sample, too, which here stays the same: it should be wider
-# than the scatter. That of *G*<sub>a</sub> leaves out what the optimiser leaves behind.
+# The stated error of $G_\text{g}$ counts $\mathcal{D}_\text{train}$ as a sample, too, which here stays the same: it
+# should be wider than the scatter. That of $G_\text{a}$ leaves out what the optimiser leaves behind.
 #
-# ## Brackets: ELBO ≤ ELBO\* ≤ log *p*(x) ≤ BDMC
+# ## Brackets: $\text{ELBO} \le \text{ELBO}^* \le \log p(x) \le \text{BDMC}$
 #
-# For a nonlinear decoder log *p*(x) has no closed form. From below come IWAE and AIS; from above comes bidirectional Monte Carlo,
-# which needs an exact sample of *p*(z|x): images that the decoder itself made have one. *q\* promises* is the stationarity
-# test: the nats that one more natural-gradient step would bring, 0 at an optimum.
+# For a nonlinear decoder $\log p(x)$ has no closed form. From below come IWAE and AIS; from above comes bidirectional
+# Monte Carlo, which needs an exact sample of $p(z \mid x)$: images that the decoder itself made have one. *q\*
+# promises* is the stationarity test: the nats that one more natural-gradient step would bring, 0 at an optimum.
 
 # %%
 figures.bounds_table(tables["world_bounds"], ["likelihood", "starts"])
@@ -131,9 +136,9 @@ figures.draw_missed_modes(lab, tables)
 # %% [markdown]
 # ## Where the truth is not known: trained VAEs
 #
-# The VAEs of notebook 03, if the store holds them (none is trained here). Of test images only the lower ends are known; of a
-# VAE's own samples both, which tells how tight the lower ones are. The inference gap log *p*(x) − ELBO splits at ELBO\* into
-# what the *encoder* loses and what *any* factorised Gaussian would (Cremer et al. 2018).
+# The VAEs of notebook 03, if the store holds them (none is trained here). Of test images only the lower ends are known;
+# of a VAE's own samples both, which tells how tight the lower ones are. The inference gap $\log p(x) - \text{ELBO}(x)$
+# splits at ELBO\* into what the *encoder* loses and what *any* factorised Gaussian would (Cremer et al. 2018).
 
 # %%
 certified = brackets(profile, dataset, likelihood, overrides)

@@ -22,7 +22,7 @@
 #
 # | question | measured by |
 # | --- | --- |
-# | are they copies? | distance to the nearest image of D<sub>train</sub>, beside that of test images |
+# | are they copies? | distance to the nearest image of $\mathcal{D}_\text{train}$, beside that of test images |
 # | are they good, and are all kinds there? | precision and recall, classes, proxy-FID and proxy-IS |
 # | can they be distinguished from real images? | classifier two-sample test (C2ST), 50 % is a coin |
 # | what do they cost? | images a second, time and bytes of k·N samples |
@@ -50,8 +50,8 @@ from vaelib.tasks import proxy_quality
 # %% [markdown]
 # ## The diffusion models of notebook 06
 #
-# One was trained on all N images of D<sub>train</sub>, others on a part of it. Their samples are in the store if notebook
-# 06 has run.
+# One was trained on all N images of $\mathcal{D}_\text{train}$, others on a part of it. Their samples are in the store
+# if notebook 06 has run.
 
 # %%
 experiment = teacher_sheet(profile, dataset, likelihood, overrides)
@@ -77,10 +77,10 @@ figures.draw_samples(experiment)
 # %% [markdown]
 # ## Are they copies?
 #
-# New images have near neighbours in D<sub>train</sub> too, so test images are the yardstick (blue). A diffusion model that
-# memorises would push the green distribution to the left. The two other panels ask whether every class is there, and
-# whether the samples lie where real images do (precision) and cover them (recall). Pixels of exactly 0 are a giveaway: a
-# real FashionMNIST image has a clean background, and a sampler has to hit it.
+# New images have near neighbours in $\mathcal{D}_\text{train}$ too, so test images are the yardstick (blue). A
+# diffusion model that memorises would push the green distribution to the left. The two other panels ask whether every
+# class is there, and whether the samples lie where real images do (precision) and cover them (recall). Pixels of
+# exactly 0 are a giveaway: a real FashionMNIST image has a clean background, and a sampler has to hit it.
 
 # %%
 figures.draw_audit(experiment, tables)

@@ -22,11 +22,24 @@
 #
 # | symbol | name | what it says |
 # | --- | --- | --- |
-# | *G*<sub>g</sub> | generalization gap, Eq. (3) | ELBO on training images minus ELBO on test images |
-# | *G*<sub>a</sub> | amortization gap, Eq. (4) | ELBO of each test image's best posterior *q*\* minus the encoder's |
-# | *G*<sub>r</sub> | robustness gap, Eq. (5) | similarity (MS-SSIM) lost between input and reconstruction under an attack |
+# | $G_\text{g}$ | generalization gap | ELBO on training images minus ELBO on test images |
+# | $G_\text{a}$ | amortization gap | ELBO of each test image's best posterior $q^*$ minus the encoder's |
+# | $G_\text{r}$ | robustness gap | similarity (MS-SSIM) lost between input and reconstruction under an attack |
 #
-# All three are better small. ELBOs, *G*<sub>g</sub> and *G*<sub>a</sub> are in nats per image.
+# In the paper's own equations, where $\text{ELBO}^*_\theta$ is the ELBO with $q^*$ in place of the encoder's $q_\phi$,
+# $x_\text{a}$ is the attacked $x_\text{r}$, and a tilde marks a reconstruction:
+#
+# $$G_\text{g} = \mathbb{E}_{x \sim \mathcal{D}_\text{train}}\bigl[\text{ELBO}_\Theta(x)\bigr] -
+# \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}_\Theta(x)\bigr] \tag{3}$$
+#
+# $$G_\text{a} = \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}^*_\theta(x)\bigr] -
+# \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}_\Theta(x)\bigr] \ge 0 \tag{4}$$
+#
+# $$G_\text{r} = \mathbb{E}_{x_\text{a} \sim p(x_\text{a} \mid x_\text{r})}
+# \mathbb{E}_{x_\text{r} \sim \mathcal{D}_\text{test}}\bigl[\text{MS-SSIM}[x_\text{r}, x_\text{a}] -
+# \text{MS-SSIM}[\tilde{x}_\text{r}, \tilde{x}_\text{a}]\bigr] \tag{5}$$
+#
+# All three are better small. ELBOs, $G_\text{g}$ and $G_\text{a}$ are in nats per image.
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
@@ -38,7 +51,8 @@ overrides = {}  # settings of the profile by name, for example {"epochs": 50, "s
 from IPython.display import Markdown
 
 from vaelib.report import claims, escape, pages
-from vaelib.report.explorers import curves
+from vaelib.report.explorers import curves, widgets
+from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.runs import run, write_tables
 from vaelib.studies.three_gaps import numbers, sentences
 from vaelib.studies.three_gaps import pages as figures
@@ -47,11 +61,24 @@ from vaelib.studies.three_gaps.runs import three_gaps
 # %% [markdown]
 # ## Four training distributions, the same network
 #
+# The ideal objective is the mean ELBO over $p_\text{data}$ itself, which nobody has:
+#
+# $$\mathcal{L} = \mathbb{E}_{x \sim p_\text{data}(x)}\bigl[\text{ELBO}_\Theta(x)\bigr] \tag{6}$$
+#
+# The methods put different things in its place:
+#
 # | method | trains on |
 # | --- | --- |
 # | Normal training | the N real images, again and again (Eq. 7) |
 # | **DMaaPx** | k·N samples of a diffusion model fitted to those N images (Eq. 8) |
 # | Aug.Tuned, Aug.Naive | the N images under random transformations, chosen for the data set or not (Eq. 9) |
+#
+# $$\mathcal{L} = \mathbb{E}_{x \sim \mathcal{D}_\text{train}}\bigl[\text{ELBO}_\Theta(x)\bigr] \tag{7}$$
+#
+# $$\mathcal{L} = \mathbb{E}_{x' \sim p_\text{DM}(x')}\bigl[\text{ELBO}_\Theta(x')\bigr] \tag{8}$$
+#
+# $$\mathcal{L} = \mathbb{E}_{x \sim \mathcal{D}_\text{train}}
+# \bigl[\mathbb{E}_{p_\text{aug}(x' \mid x)}[\text{ELBO}_\Theta(x')]\bigr] \tag{9}$$
 #
 # Everything is measured in *effective epochs* of N images, so all methods take the same number of gradient steps.
 
@@ -70,7 +97,7 @@ tables = write_tables(experiment)
 # %% [markdown]
 # ## The three gaps
 #
-# Left: dashed is the training set, solid the test set. Middle: dash-dotted is *q*\*, solid the encoder. Right: dotted is
+# Left: dashed is the training set, solid the test set. Middle: dash-dotted is $q^*$, solid the encoder. Right: dotted is
 # the similarity of attacked and clean inputs, solid that of their reconstructions. Brackets give the gap at the end.
 
 # %%
@@ -87,11 +114,24 @@ curves.curve_explorer()
 curves.curve_twin(tables["curves"])
 
 # %% [markdown]
+# ## Move the latents
+#
+# What has each decoder learned? Choose a test image and move one of its latents, from the encoder's mean through what the
+# prior allows.
+
+# %% tags=["interactive"]
+two, images = trained_vaes(experiment, methods=["normal", "dmaapx"]), load_test_set(experiment)[0]
+widgets.traversal_explorer(two, images[:12])
+
+# %%
+figures.keep_latents(experiment)
+
+# %% [markdown]
 # ## Do not compare ELBOs across training distributions
 #
 # The tempting number is the ELBO on the images that a model was really trained on (dotted). It is bounded by that
-# distribution's own entropy (Remark B.5), so it says nothing about overfitting: for augmentation it can lie *below* the
-# test ELBO. The generalization gap always uses D<sub>train</sub>.
+# distribution's own entropy (Eq. 11, notebook 01), so it says nothing about overfitting: for augmentation it can lie
+# *below* the test ELBO. The generalization gap always uses $\mathcal{D}_\text{train}$.
 
 # %%
 figures.draw_own_distributions(experiment, tables)
@@ -130,10 +170,11 @@ pages.verdicts(claims.evaluate_claims(tables, profile))
 # %% [markdown]
 # ## How far to trust the three numbers
 #
-# *Unconverged* counts the test images whose *q*\* was still improving when its budget ended. The *clean floor* is the
-# similarity lost between two reconstructions of the same clean image: that much of *G*<sub>r</sub> is noise, not attack.
-# *At sigma floor* is the share of attacks that drive a σ of the posterior down to the smallest that the encoder may give, 10⁻⁶:
-# there that number, not the network, ends the attack, and *G*<sub>r</sub> moves with it (notebook 09, rows σ ≥ …).
+# *Unconverged* counts the test images whose $q^*$ was still improving when its budget ended. The *clean floor* is the
+# similarity lost between two reconstructions of the same clean image: that much of $G_\text{r}$ is noise, not attack.
+# *At sigma floor* is the share of attacks that drive a $\sigma$ of the posterior down to the smallest that the encoder
+# may give, $10^{-6}$: there that number, not the network, ends the attack, and $G_\text{r}$ moves with it (notebook 09,
+# rows $\sigma \ge \ldots$).
 
 # %%
 figures.fine_print(tables["three_gaps"])

@@ -22,10 +22,10 @@
 #
 # | symbol | what it is |
 # | --- | --- |
-# | *z*<sub>0</sub>, *z*<sub>1</sub> | the encoder's means for the two images |
-# | *z*<sub>α</sub> | α *z*<sub>0</sub> + (1 − α) *z*<sub>1</sub>: α = 0 is *x*<sub>1</sub>, α = 1 is *x*<sub>0</sub> |
-# | x̃<sub>α</sub> | a reconstruction of *z*<sub>α</sub>: one noisy draw from *p*<sub>θ</sub>(x\|*z*<sub>α</sub>) |
-# | log *q*<sub>φ</sub>(*z*<sub>α</sub>\|x̃<sub>α</sub>) | nats; low where the encoder, shown that draw, looks for *z* elsewhere |
+# | $z_0$, $z_1$ | the encoder's means for the two images |
+# | $z_\alpha$ | $\alpha z_0 + (1 - \alpha) z_1$ with $\alpha \in [0, 1]$: $\alpha = 0$ is $x_1$, $\alpha = 1$ is $x_0$ |
+# | $\tilde{x}_\alpha$ | a reconstruction of $z_\alpha$: one noisy draw from $p_\theta(x \mid z_\alpha)$ |
+# | $\log q_\phi(z_\alpha \mid \tilde{x}_\alpha)$ | nats; low where the encoder, shown that draw, looks for $z$ elsewhere |
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
@@ -66,7 +66,7 @@ images, _ = load_test_set(experiment)
 # %% [markdown]
 # ## Fig. 3: one pair
 #
-# Thin is the paper's curve, with one reconstruction of each *z*<sub>α</sub>. It is jagged because a reconstruction is a
+# Thin is the paper's curve, with one reconstruction of each $z_\alpha$. It is jagged because a reconstruction is a
 # noisy draw: another draw gives other teeth. The thick line is the mean over 16 of them, the band holds the middle 80 %.
 # Above and below is what the two decoders show on the way.
 
@@ -81,9 +81,9 @@ figures.draw_smoothness(experiment)
 #
 # | quantity | definition, for curves of single reconstructions | claimed for DMaaPx |
 # | --- | --- | --- |
-# | mean log *q* | average over α | larger |
-# | total variation of log q (nats) | sum of all ups and downs from α = 0 to 1, on 51 points | smaller |
-# | spread at one α | standard deviation over reconstructions of one *z*<sub>α</sub>: pixel noise, which makes teeth | smaller |
+# | mean $\log q$ | average over $\alpha$ | larger |
+# | total variation of $\log q$ (nats) | sum of all ups and downs from $\alpha = 0$ to $1$, on 51 points | smaller |
+# | spread at one $\alpha$ | standard deviation over reconstructions of one $z_\alpha$: pixel noise, which makes teeth | smaller |
 # | total variation without pixel noise (nats) | the same sum with the decoder's mean in place of a draw | smaller |
 # | total variation per nat of range | the first sum divided by (highest − lowest); 1 is a straight climb | smaller |
 #
@@ -103,8 +103,8 @@ pages.verdicts(claims.evaluate_sweeps({"smoothness_paths": paths}, profile))
 # %% [markdown]
 # ## Walk yourself
 #
-# Choose two images, then move or play α: both decoders' images, and log *q* with a marker. (Below it, for readers without a
-# kernel, the same for the pair of Fig. 3.)
+# Choose two images, then move or play $\alpha$: both decoders' images, and $\log q$ with a marker. (Below it, for
+# readers without a kernel, the same for the pair of Fig. 3.)
 
 # %% tags=["interactive"]
 widgets.interpolation_explorer(vaes, images[:12])
@@ -117,7 +117,7 @@ static.interpolation_twin(experiment, vaes, ends)
 # ## Move one latent at a time
 #
 # The other way to walk: keep an image's latents but one, and move that one through what the prior allows (grey, from −3 to
-# 3). Latents are ranked by KL(*q*<sub>φ</sub>(*z*<sub>i</sub>\|*x*) ‖ *p*(*z*<sub>i</sub>)): the first ones carry most.
+# 3). Latents are ranked by $\text{KL}\bigl(q_\phi(z_i \mid x) \,\Vert\, p(z_i)\bigr)$: the first ones carry most.
 # (Below the explorer, for readers without a kernel, the six most informative latents of the first image.)
 
 # %% tags=["interactive"]

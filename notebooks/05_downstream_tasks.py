@@ -21,7 +21,7 @@
 #
 # | task | uses | measured by |
 # | --- | --- | --- |
-# | representation learning | encoder | accuracy of four classifiers that see only the posterior's mean μ |
+# | representation learning | encoder | accuracy of four classifiers that see only the posterior's mean $\mu$ |
 # | the same under corruption | encoder | the same on images with noise, blur, weather or compression |
 # | reconstruction | encoder and decoder | PSNR in dB, one mean over all test images and pixels |
 # | sample generation | decoder | proxy-FID and proxy-IS, in the features of a small classifier of our own |
@@ -65,7 +65,7 @@ tables = write_tables(experiment)
 # %% [markdown]
 # ## Do the representations survive corruption?
 #
-# A test set is corrupted, encoded to its means μ and split: a classifier learns from 80 % and is tested on the other 20 %.
+# A test set is corrupted, encoded to its means $\mu$ and split: a classifier learns from 80 % and is tested on the other 20 %.
 # Each point is one corruption and one seed, each violin one method; zero is normal training with the same seed. The paper
 # finds DMaaPx above zero on average, and augmentation below.
 
@@ -77,7 +77,7 @@ figures.changes_on_corruptions(tables["corruptions"])
 
 # %% [markdown]
 # ± is the standard error over seeds. The classifiers are logistic regression (LR), support vector machines with a linear
-# (SVM-L) and a radial (SVM-RBF) kernel, and 5 nearest neighbours (kNN). The linear ones see standardised μ.
+# (SVM-L) and a radial (SVM-RBF) kernel, and 5 nearest neighbours (kNN). The linear ones see standardised $\mu$.
 #
 # ## Corruption by corruption
 #
@@ -90,8 +90,8 @@ figures.draw_corruptions(experiment, tables)
 # %% [markdown]
 # ## What is left of an image
 #
-# The posterior's mean goes through the decoder. The paper shows one *sample* of p(x|z), which carries the likelihood's own
-# noise; the *mean* is what a viewer would rather have, and is usually better by some dB.
+# The posterior's mean goes through the decoder. The paper shows one *sample* of $p(x \mid z)$, which carries the
+# likelihood's own noise; the *mean* is what a viewer would rather have, and is usually better by some dB.
 
 # %%
 figures.draw_reconstructions(experiment, tables)
@@ -99,7 +99,7 @@ figures.draw_reconstructions(experiment, tables)
 # %% [markdown]
 # ## What a decoder dreams
 #
-# Images from the prior, *z* ~ N(0, I), one sample of p(x|z) each. Every method gets the same *z*.
+# Images from the prior, $z \sim \mathcal{N}(0, I)$, one sample of $p(x \mid z)$ each. Every method gets the same $z$.
 
 # %%
 figures.draw_samples(experiment)

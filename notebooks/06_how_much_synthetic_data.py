@@ -22,9 +22,9 @@
 #
 # | symbol | meaning |
 # | --- | --- |
-# | N | images in the training set D<sub>train</sub>; an effective epoch is N images for every method |
+# | N | images in the training set $\mathcal{D}_\text{train}$; an effective epoch is N images for every method |
 # | k | DMaaPx trains on k·N samples, again and again |
-# | *G*<sub>g</sub> | generalization gap, Eq. (3): ELBO on D<sub>train</sub> minus ELBO on D<sub>test</sub>, small is good |
+# | $G_\text{g}$ | generalization gap, Eq. (3): ELBO on $\mathcal{D}_\text{train}$ minus that on $\mathcal{D}_\text{test}$ |
 #
 # ELBOs and gaps are in nats per image; an ELBO is better when it is higher.
 
@@ -45,7 +45,7 @@ from vaelib.studies.sweeps.runs import limited_k, mixing, teacher_fractions
 # %% [markdown]
 # ## The same network everywhere
 #
-# All sweeps use the paper's residual VAE: nc internal channels, mz latent channels on an 8×8 grid, so d<sub>z</sub> = 64·mz
+# All sweeps use the paper's residual VAE: $n_c$ internal channels, $m_z$ latent channels on an 8×8 grid, so $d_z = 64\,m_z$
 # latents. The paper ran them on CIFAR-10; any data set will do. As in the paper there is one seed, unless `sweep_seeds`
 # says otherwise.
 
@@ -66,7 +66,7 @@ tables = {one.name: write_tables(one) for one in (samples, mixtures, teachers)}
 #
 # With k = 1 DMaaPx and normal training (blue lines) both see N images. The paper finds the two alike there, a climb from
 # there on, and that k ≈ 10 suffices. Orange is a control that the paper does not have: the same number of *real* images, taken
-# from those beside D<sub>train</sub>. What separates orange and green is the quality of the samples, not their number.
+# from those beside $\mathcal{D}_\text{train}$. What separates orange and green is the quality of the samples, not their number.
 
 # %%
 figures.draw_sweep(samples, tables["limited_k"])
@@ -92,9 +92,9 @@ figures.compared_sweep(tables["mixing"]["rows"])
 # %% [markdown]
 # ## A diffusion model that saw less
 #
-# The diffusion model is fitted to a part of D<sub>train</sub> only; the VAE still trains on as many of its samples. Blue
-# is normal training on *all* images. (The paper's Fig. 16 turns out to show epoch 500, not 1,000; its curve on
-# D<sub>train</sub> was not read.)
+# The diffusion model is fitted to a part of $\mathcal{D}_\text{train}$ only; the VAE still trains on as many of its
+# samples. Blue is normal training on *all* images. (The paper's Fig. 16 turns out to show epoch 500, not 1,000; its
+# curve on $\mathcal{D}_\text{train}$ was not read.)
 
 # %%
 figures.draw_sweep(teachers, tables["teacher_fractions"])

@@ -26,8 +26,8 @@
 # | Aug.Mollify (Tran et al. 2023) | adds noise to the training images that falls to nothing until half time |
 # | early stopping | keeps the weights of the epoch at which the test ELBO was highest |
 #
-# All are judged by the ELBO on D<sub>test</sub> and by the generalization gap *G*<sub>g</sub>, Eq. (3): the ELBO on
-# D<sub>train</sub> minus the ELBO on D<sub>test</sub>. Both are in nats per image.
+# All are judged by the ELBO on $\mathcal{D}_\text{test}$ and by the generalization gap $G_\text{g}$, Eq. (3): the ELBO on
+# $\mathcal{D}_\text{train}$ minus the ELBO on $\mathcal{D}_\text{test}$. Both are in nats per image.
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
@@ -58,7 +58,7 @@ tables = {one.name: write_tables(one) for one in (asleep, noisy)}
 # %% [markdown]
 # ## Reverse Half Asleep
 #
-# Dashed is the training set, solid the test set; at the dotted line the decoder is frozen. Brackets give *G*<sub>g</sub>
+# Dashed is the training set, solid the test set; at the dotted line the decoder is frozen. Brackets give $G_\text{g}$
 # at the end. In the paper RHA improves normal training, stays below DMaaPx, and adds nothing on top of it.
 
 # %%

@@ -23,12 +23,12 @@
 #
 # | symbol | meaning |
 # | --- | --- |
-# | mz | latent channels on an 8×8 grid: d<sub>z</sub> = 64·mz latents; they govern \|Θ<sub>z</sub>\| |
-# | nc | internal channels: they govern all other parameters, \|Θ<sub>¬z</sub>\|, which grow like nc² |
-# | \|Θ\| | all parameters together |
-# | *G*<sub>g</sub>, *G*<sub>a</sub>, *G*<sub>r</sub> | generalization, amortization, robustness gap, Eqs. (3)–(5) |
+# | $m_z$ (mz) | latent channels on an 8×8 grid: $d_z = 64\,m_z$ latents; they govern $\lvert\Theta_z\rvert$ |
+# | $n_c$ (nc) | internal channels: they govern all other parameters, $\lvert\Theta_{\neg z}\rvert$, which grow like $n_c^2$ |
+# | $\lvert\Theta\rvert$ | all parameters together, $\Theta = \Theta_z \cup \Theta_{\neg z}$ |
+# | $G_\text{g}$, $G_\text{a}$, $G_\text{r}$ | generalization, amortization, robustness gap, Eqs. (3)–(5) |
 #
-# ELBOs, *G*<sub>g</sub> and *G*<sub>a</sub> are in nats per image, *G*<sub>r</sub> is a difference of MS-SSIM.
+# ELBOs, $G_\text{g}$ and $G_\text{a}$ are in nats per image, $G_\text{r}$ is a difference of MS-SSIM.
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
@@ -61,7 +61,7 @@ tables = {one.name: write_tables(one) for one in (few_and_many, grid)}
 # ## More latents: smaller gaps?
 #
 # Normal training twice, with the same nc. Left: dashed is the training set, solid the test set. Middle: dash-dotted is the
-# best posterior *q*\*, solid the encoder. Right: dotted is the similarity of attacked and clean inputs, solid that of their
+# best posterior $q^*$, solid the encoder. Right: dotted is the similarity of attacked and clean inputs, solid that of their
 # reconstructions. Brackets give the gap at the end.
 
 # %%
@@ -86,8 +86,9 @@ figures.draw_sweep(grid, tables["sizes"])
 # %% [markdown]
 # ## A double descent, made by hand
 #
-# The same runs over the number of parameters, upside down. The path of Sec. 5.7 is yellow: nc grows at mz = 1 (1), then mz
-# at that nc (2), which costs hardly any parameters, then nc again (3). In the paper the loss over |Θ| goes down, up and down.
+# The same runs over the number of parameters, upside down. The path of Sec. 5.7 is yellow: nc grows at mz = 1 (1), then
+# mz at that nc (2), which costs hardly any parameters, then nc again (3). In the paper the loss over
+# $\lvert\Theta\rvert$ goes down, up and down.
 
 # %%
 figures.draw_path(grid, tables["sizes"], axis)

@@ -18,18 +18,21 @@
 #
 # **You will see** how the attack of Appendix A works, what its settings in Table 2 do, and how far each of the three gaps
 # depends on choices that the paper leaves open: the variant of MS-SSIM, the gradient, whether a reconstruction is a sample,
-# how long *q*\* is searched for. The VAEs are those of notebook 03; every choice has a name, and its number stands here.
+# how long $q^*$ is searched for. The VAEs are those of notebook 03; every choice has a name, and its number stands here.
 #
 # | symbol | what it is | MNIST, FashionMNIST | CIFAR-10 |
 # | --- | --- | --- | --- |
-# | *n*<sub>r</sub> | attacked test images | 50 | 20 |
-# | *n*<sub>a</sub> | random starts an image | 10 | 10 |
-# | *n*<sub>ε</sub> | steps of projected gradient ascent | 50 | 100 |
-# | η | step size | 1.0 | 1.0 |
-# | δ | largest change of a pixel | 0.1 | 0.05 |
+# | $n_\text{r}$ | attacked test images | 50 | 20 |
+# | $n_\text{a}$ | random starts an image | 10 | 10 |
+# | $n_\epsilon$ | steps of projected gradient ascent | 50 | 100 |
+# | $\eta$ | step size | 1.0 | 1.0 |
+# | $\delta$ | largest change of a pixel | 0.1 | 0.05 |
 #
-# That is Table 2. The attack looks for the change ε, at most δ in any pixel, that moves *q*<sub>φ</sub>(z|x) as far as
-# possible in symmetric KL divergence (Eq. 10); it never looks at a reconstruction.
+# That is Table 2. The attack looks for the change $\epsilon$, at most $\delta$ in any pixel, that moves $q_\phi(z \mid
+# x)$ as far as possible in symmetric KL divergence; it never looks at a reconstruction:
+#
+# $$\epsilon = \mathop{\text{arg max}}_{\lVert\epsilon\rVert_\infty \le \delta}\; S_\text{KL}
+# \bigl[q_\phi(\cdot \mid x_\text{r} + \epsilon) \,\Vert\, q_\phi(\cdot \mid x_\text{r})\bigr] \tag{10}$$
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
@@ -71,15 +74,17 @@ two = trained_vaes(experiment, methods=["normal", "dmaapx"])
 # %% [markdown]
 # ## One attack, step by step
 #
-# The start is random, because the gradient at ε = 0 is exactly zero. As in the published code the first gradient is taken
-# before ε is cut to ±δ (setting `attack_start`); what is drawn lies within ±δ, the start too. What is maximised is invisible
-# here: how far the posterior moves. What is seen below is what that does to the decoder's picture.
+# The start is random, because the gradient at $\epsilon = 0$ is exactly zero. As in the published code the first
+# gradient is taken before $\epsilon$ is cut to $\pm\delta$ (setting `attack_start`); what is drawn lies within
+# $\pm\delta$, the start too. What is maximised is invisible here: how far the posterior moves. What is seen below is
+# what that does to the decoder's picture.
 
 # %%
 panel.draw_strip(experiment)
 
 # %% [markdown]
-# Attack yourself: choose an image, then move the radius δ and the number of steps. (Without a kernel: the first image, below.)
+# Attack yourself: choose an image, then move the radius $\delta$ and the number of steps. (Without a kernel: the first
+# image, below.)
 
 # %% tags=["interactive"]
 images, _ = load_test_set(experiment)
@@ -91,16 +96,16 @@ static.attack_twin(two, images, 0, profile, f"attack_steps_{stem(experiment)}")
 # %% [markdown]
 # ## Is the attack strong enough?
 #
-# An attack that stops too early flatters the encoder. Above, over steps: the divergence that is maximised, then the similarity
-# lost; below, the similarity lost over δ, and in the worst of several random starts. *Raw* adds η times the gradient, as
-# published; *sign* adds its sign, a tenth of δ a step. Reconstructions are means here, at *z* = μ, so nothing but the attack
-# counts.
+# An attack that stops too early flatters the encoder. Above, over steps: the divergence that is maximised, then the
+# similarity lost; below, the similarity lost over $\delta$, and in the worst of several random starts. *Raw* adds
+# $\eta$ times the gradient, as published; *sign* adds its sign, a tenth of $\delta$ a step. Reconstructions are means
+# here, at $z = \mu$, so nothing but the attack counts.
 
 # %%
 panel.draw_strength(experiment, tables["attack_strength"])
 
 # %% [markdown]
-# Where the lines are still rising at the dotted protocol, *G*<sub>r</sub> is a lower bound on what an attacker can do. Note
+# Where the lines are still rising at the dotted protocol, $G_\text{r}$ is a lower bound on what an attacker can do. Note
 # that the largest divergence need not be the worst picture: the attack climbs in latent space.
 #
 # ## What is MS-SSIM on 32 pixels?
@@ -120,10 +125,14 @@ escape.styled(figures.spread_table(tables["similarity_pairs"])).format("{:.3f}")
 # *Spread* is the largest minus the smallest of the three numbers for one and the same pair. Compare it with the robustness
 # gaps themselves: an MS-SSIM without the name of its variant is no number to compare with another paper's.
 #
-# ## How much of *G*<sub>r</sub> is the attack?
+# ## How much of $G_\text{r}$ is the attack?
 #
-# Eq. (5) compares *sampled* reconstructions, and two samples of one clean image already differ. That is the floor (hollow):
-# the gap that would be read off without any attack. With means of p(x|z) only *z* is still random.
+# $$G_\text{r} = \mathbb{E}_{x_\text{a} \sim p(x_\text{a} \mid x_\text{r})}
+# \mathbb{E}_{x_\text{r} \sim \mathcal{D}_\text{test}}\bigl[\text{MS-SSIM}[x_\text{r}, x_\text{a}] -
+# \text{MS-SSIM}[\tilde{x}_\text{r}, \tilde{x}_\text{a}]\bigr] \tag{5}$$
+#
+# This compares *sampled* reconstructions, and two samples of one clean image already differ. That is the floor (hollow):
+# the gap that would be read off without any attack. With means of $p(x \mid z)$ only $z$ is still random.
 
 # %%
 panel.draw_floors(experiment, table)
@@ -141,12 +150,12 @@ panel.draw_sensitivity(experiment, table)
 figures.changed_orders(table)
 
 # %% [markdown]
-# *G*<sub>a</sub> from ten short steps of Adam (Zhang et al. 2022) is a lower bound on what the encoder leaves behind, and need
+# $G_\text{a}$ from ten short steps of Adam (Zhang et al. 2022) is a lower bound on what the encoder leaves behind, and need
 # not be equally tight for all methods.
 #
-# One climb towards *q*\* ends on the hill where it began. `tables/sensitivity.csv` says in the row of several starts how many
-# nats an image loses by that (`lost_by_one_start`), on other and fewer test images than the first row. The rows σ ≥ … move the
-# floor of the posterior's σ, which ends most attacks on DMaaPx.
+# One climb towards $q^*$ ends on the hill where it began. `tables/sensitivity.csv` says in the row of several starts
+# how many nats an image loses by that (`lost_by_one_start`), on other and fewer test images than the first row. The
+# rows $\sigma \ge \ldots$ move the floor of the posterior's $\sigma$, which ends most attacks on DMaaPx.
 #
 # What the panel does not show, and why:
 

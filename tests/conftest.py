@@ -1,6 +1,8 @@
-"""Shared by all tests: one thread (so that bits repeat), ``--slow`` and ``--quick``, a build folder of each test's own."""
+"""Shared by all tests: one thread (so that bits repeat), ``--slow``, ``--quick``, a build folder of each test's own, a browser."""
 
 import os
+import shutil
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -13,6 +15,13 @@ torch.set_num_threads(1)
 # Of the suite's quick part (`make test-pythons`) is what shows whether the library works with these versions. These files start
 # browsers, kernels, clusters or make, whose own versions are not the library's.
 NOT_QUICK = {"browser", "cluster", "makefile", "notebooks", "smoke", "survival", "together"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# No sandbox: CI runs as root. The rest keeps a browser from looking for its maker's hosts.
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PICTURES = Path(__file__).resolve().parents[1] / "build" / "screenshots"
 
 
 def pytest_addoption(parser):
@@ -72,3 +81,21 @@ def toy(tmp_path):
     path = tmp_path / "toy.npz"
     np.savez(path, images=images, labels=labels)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return a running Chromium, or skip (in CI: fail) with what is missing."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        path, sync_playwright = None, None
+    if path is None:
+        reason = "no browser: apt-get install chromium, pip install playwright"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()

@@ -23,7 +23,7 @@ FLOORS = [
     {"tasks", "scoring"},
     {"runs"},
     {"report", "subject"},
-    {"studies"},
+    {"site", "studies"},
     {"cli"},
     {"__main__", "__init__"},
 ]

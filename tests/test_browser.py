@@ -29,42 +29,18 @@ from vaelib.report.explorers.curves import CurveLists, curve_twin, heaviest, set
 from vaelib.report.explorers.static import attack_twin
 from vaelib.report.html import write_report
 from vaelib.report.notebooks import run as run_notebook
-from vaelib.report.notebooks import to_html
 from vaelib.report.pairs import sync
 from vaelib.report.publish import publish_alone
+from vaelib.site.rendering import to_html
 from vaelib.studies.three_gaps.figures import three_gaps_figure
 from vaelib.studies.three_gaps.pages import HEADLINES
 
+from .conftest import PICTURES
 from .test_report import tables
 from .test_safety import NAME, hostile_outputs
 
 ROOT = Path(__file__).resolve().parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# No sandbox: CI runs as root. The rest keeps a browser from looking for its maker's hosts.
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PATIENCE = 240_000  # milliseconds, for a machine that others use too
-PICTURES = ROOT / "build" / "screenshots"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Return a running Chromium, or skip (in CI: fail) with what is missing."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        path, sync_playwright = None, None
-    if path is None:
-        reason = "no browser: apt-get install chromium, pip install playwright"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

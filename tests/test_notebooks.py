@@ -15,8 +15,9 @@ from tests.notebook_rules import lint
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report.notebooks import read_parameters, run, to_html
+from vaelib.report.notebooks import read_parameters, run
 from vaelib.report.pairs import clean_text, copies, sync
+from vaelib.site.rendering import to_html
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))

@@ -11,6 +11,7 @@ import pytest
 from vaelib.report import notebooks
 from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
+from vaelib.site.rendering import to_html
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
@@ -41,7 +42,7 @@ def test_notebook_runs_and_shows_a_picture(source, shared_build, monkeypatch):
     outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert not any(output.output_type == "stream" and output.name == "stderr" for output in outputs)
-    notebooks.to_html(out, out.with_suffix(".html"))
+    to_html(out, out.with_suffix(".html"))
     assert "data:image/png" in out.with_suffix(".html").read_text()
 
 

@@ -342,6 +342,20 @@ def pack(profile: ProfileOption = "laptop") -> None:
     print(f"{len(files)} files, {total:.1f} MB, are in {paths.shown(shipped.results_folder(profile))}")
 
 
+@app.command()
+def site(
+    profile: ProfileOption = "laptop",
+    out: Annotated[Path | None, typer.Option(help="the folder; default build/site")] = None,
+) -> None:
+    """Write report, executed notebooks, documentation and API reference as one site that works from disk."""
+    from .runs import load_profile
+    from .site.build import write_site
+
+    load_profile(profile)
+    index, size = write_site(profile, out)
+    print(f"site: {paths.shown(index)}, {size / 1e6:.1f} MB in all")
+
+
 @notebook.command("run")
 def notebook_run(
     name: Annotated[str, typer.Argument(help="the notebook's name, for example 03_three_gaps")],
@@ -359,7 +373,9 @@ def notebook_run(
     parameters = notebooks.read_parameters(sources[name], parameter or [], overrides or [])
     done = notebooks.run(sources[name], out.resolve(), parameters)
     if html:
-        notebooks.to_html(done, html.resolve())
+        from .site.rendering import to_html
+
+        to_html(done, html.resolve())
     print(f"notebook: {paths.shown(done)}")
 
 

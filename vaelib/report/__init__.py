@@ -7,7 +7,7 @@
 | :mod:`~vaelib.report.publish` | a figure on its way to disk, with the record beside it (``publish``) |
 | :mod:`~vaelib.report.reference` | the paper's digitised curves and Table 7 (``paper_curves``, ``table_07``) |
 | :mod:`~vaelib.report.claims` | verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries`, :mod:`.errata` |
-| :mod:`~vaelib.report.notebooks` | strict execution (``run``, ``to_html``, ``lint``); :mod:`.pairs` keeps ``.ipynb`` in step |
+| :mod:`~vaelib.report.notebooks` | strict execution (``run``, ``lint``); :mod:`.pairs` keeps ``.ipynb`` in step |
 | :mod:`~vaelib.report.explorers` | sliders in JupyterLab (``widgets``) and without a kernel (``static``) |
 | :mod:`~vaelib.report.doctor` | what a machine has and lacks (``examine``); :mod:`.api` writes the API reference |
 

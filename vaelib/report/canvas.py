@@ -4,7 +4,6 @@ import base64
 import html
 import io
 import math
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,10 +20,11 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import BboxBase
 
+from .alternatives import PLAIN, words
 from .reference import SETTING
 
 STYLE = Path(__file__).with_name("style.mplstyle")
-GREY = "#666666"
+GREY = PLAIN
 ELBO_LABEL = "ELBO (nats per image)"
 TRAIN, TEST = ("elbo_train", "--", "train"), ("elbo_test", "-", "test")
 STYLES = [Line2D([], [], color=GREY, ls=style, lw=1.5, label=name) for _, style, name in (TRAIN, TEST)]
@@ -116,16 +116,8 @@ class ReportFigure(Figure):
         return self.add_axes((x / w, y / h, width / w, height / h))
 
     def words(self) -> str:
-        """Return what the figure shows, for those who do not see it: its title, panels with their axes, and series."""
-        said = [text.get_text() for text in (self._suptitle, *self.texts[:1]) if text is not None][:1]
-        for ax in (ax for ax in self.axes if ax.axison):
-            labels = " over ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
-            said.append(": ".join(filter(None, (ax.get_title(loc="left"), labels))))
-        legends = [*self.legends, *(ax.get_legend() for ax in self.axes)]
-        series = dict.fromkeys(text.get_text() for one in legends if one for text in one.get_texts())
-        said.append(f"series: {', '.join(series)}" if series else "")
-        plain = re.sub(r"\\rm ?|[$\\{}]", "", "; ".join(filter(None, map(str.strip, said)))).replace("\n", " ")
-        return f"Figure: {plain or 'pictures'}"
+        """Return what the figure shows, for those who do not see it (:mod:`.alternatives`)."""
+        return words(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
         """Return the picture with its alternative text: as HTML, since JupyterLab gives a bare PNG none, and as PNG."""

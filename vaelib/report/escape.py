@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 # What Markdown or HTML could take for markup. As character references, because frontends differ in what a backslash does.
 MARKUP = re.compile(r"[&<>\"'`*\[\]!$\\|~#]")
@@ -18,9 +19,21 @@ def in_markdown(text: object) -> str:
     return MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(str(text).split()))
 
 
-def styled(frame: pd.DataFrame) -> Any:
+BLANK = re.compile(r'<th( class="[^"]*\bblank\b[^"]*"[^>]*)>&nbsp;</th>')
+
+
+class Table(Styler):
+    """A frame's style whose empty corners are no headings: those who hear a table would be read an empty one."""
+
+    def to_html(self, *args: Any, **options: Any) -> Any:
+        """Return the table as HTML; what is written to a file instead stays as pandas writes it."""
+        page = super().to_html(*args, **options)
+        return BLANK.sub(r"<td\1></td>", page) if isinstance(page, str) else page
+
+
+def styled(frame: pd.DataFrame) -> Styler:
     """Return ``frame.style``, which would show a cell ``<b>`` in bold, with cells and headings escaped."""
-    style = frame.style.format(escape="html")
+    style = Table(frame).format(escape="html")
     return style.format_index(escape="html", axis="index").format_index(escape="html", axis="columns")
 
 

@@ -8,6 +8,7 @@ escaped. The page is sent alone, so it links to nothing beside it.
 import base64
 import io
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..files import read_json, write_atomic
 from ..runs.profiles import protocol
 from .claims import NOT_RUN, OURS, PAPER, require_build
 from .explorers.curves import curve_twin
+from .explorers.live import read_decoders
 from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
 from .reference import NAMES, setting
 from .sources import source_of, table_rows
@@ -29,8 +31,11 @@ VERDICTS = ("supported", "contradicted", "not_testable")
 BARE = ("study", "dataset", "likelihood", "caption", "alt", "table", "command", "commit")
 
 
-def write_report(build: Path, out: Path | None = None) -> Path:
-    """Write ``report.html`` of one profile's build folder and return its path; raises VaelibError without a build."""
+def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | None = None) -> Path:
+    """Write ``report.html`` of one profile's build folder and return its path; raises VaelibError without a build.
+
+    ``pages`` are the notebooks' addresses as seen from ``out``, to be linked: for a page that is not sent alone.
+    """
     build = require_build(Path(build))
     out = Path(out) if out else build / "report.html"
     about, ledger = build / "build.json", build / "claims.json"
@@ -46,7 +51,7 @@ def write_report(build: Path, out: Path | None = None) -> Path:
     added: dict[str, Any] = {}
     for study in studies().values():
         added |= study.page(build) if study.page else {}
-    pages = sorted(path for path in build.rglob("*.html") if path != out and path.name != "report.html")
+    rendered = sorted(path for path in build.rglob("*.html") if path != out and path.name != "report.html")
     text = TEMPLATES.get_template("report.html").render(
         profile=build.name,
         headline=headline,
@@ -62,7 +67,8 @@ def write_report(build: Path, out: Path | None = None) -> Path:
         audit_counts=Counter(row["verdict"] for row in claims if row["evidence"] == PAPER),
         verdicts=VERDICTS,
         provenance=_flatten(record),
-        pages=[path.relative_to(build).as_posix() for path in pages],
+        linked=pages is not None,
+        pages=[path.relative_to(build).as_posix() for path in rendered] if pages is None else pages,
     )
     write_atomic(out, lambda part: part.write_text(text, encoding="utf-8"))
     return out
@@ -89,6 +95,7 @@ def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         "src": src,
         "source": source,
         "twins": [],
+        "decoders": [],
         "curves": None,
     }
 
@@ -110,6 +117,10 @@ def _add_twins(figures: list[dict[str, Any]], build: Path) -> None:
             if path.exists() and size + path.stat().st_size < LIMIT:
                 figure["twins"].append(read_twin(path))
                 size += path.stat().st_size
+        decoders = read_decoders(build / "twins", figure["name"])
+        needed = sum(len(packed) for one in decoders for _, _, packed in one.layers)
+        if size + needed < LIMIT:
+            figure["decoders"], size = decoders, size + needed
 
 
 def _claim(row: dict) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Notebooks are executed from their ``.py`` and rendered (how the pairs are kept: :mod:`.pairs`).
+"""Notebooks are executed from their ``.py`` (how the pairs are kept: :mod:`.pairs`; rendered: :mod:`vaelib.site.rendering`).
 
 ``run`` executes a source through papermill: a misspelt parameter is fatal (papermill alone warns and runs the full
 budget), the target appears by rename after every cell has run, and a failed run stays beside it as a hidden part file.
@@ -22,7 +22,7 @@ from ..data.identity import dataset_from_here
 from ..errors import VaelibError
 from ..files import write_atomic
 from ..runs.profiles import parse_overrides, parse_pairs
-from .pairs import KERNEL, compare, write_text
+from .pairs import KERNEL, compare
 
 
 @contextmanager
@@ -167,31 +167,3 @@ def _last_lines(part: Path, count: int = 20) -> str:
     outputs = [output for cell in nbformat.read(part, 4).cells for output in cell.get("outputs", [])]
     text = [output.get("text", "") or "\n".join(output.get("traceback", [])) for output in outputs]
     return "\n".join("\n".join(text).splitlines()[-count:])
-
-
-# nbconvert's page without the scripts that it would fetch from a host.
-STILL = "{% extends 'lab/index.html.j2' %}" + "".join(
-    f"{{% block html_head_js{name} %}}{{% endblock %}}" for name in ("", "_mathjax", "_mermaidjs")
-)
-
-
-def to_html(executed: Path, out: Path) -> Path:
-    """Render an executed notebook as one HTML file that fetches nothing (so no MathJax: write symbols as text).
-
-    Cells tagged ``interactive`` are left out: they need a kernel.
-    """
-    from jinja2 import DictLoader
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
-
-    remove = {"enabled": True, "remove_cell_tags": ["interactive"]}
-    exporter = HTMLExporter(
-        config=Config({"TagRemovePreprocessor": remove}),
-        extra_loaders=[DictLoader({"still": STILL})],
-        template_file="still",
-    )
-    exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
-    exporter.log.setLevel(logging.ERROR)  # else a warning about alternative texts for each figure
-    body, _ = exporter.from_notebook_node(nbformat.read(executed, 4), {"metadata": {"name": Path(executed).stem}})
-    write_text(Path(out), body)
-    return Path(out)

@@ -114,9 +114,18 @@ def interpolation_twin(
 
 
 def traversal_twin(
-    experiment: Experiment, vaes: Mapping[str, VAE], index: int, *, latents: int = 6, stops: int = 13
+    experiment: Experiment,
+    vaes: Mapping[str, VAE],
+    index: int,
+    *,
+    latents: int = 6,
+    stops: int = 13,
+    figure: str = "fig03",
 ) -> Twin:
-    """Return, and keep for the report beside Fig. 3, one test image's most informative latents, moved one at a time."""
+    """Return, and keep for the report beside Fig. 3 (or another ``figure``), the latents of a test image, moved one at a time.
+
+    They are the most informative ones.
+    """
     images, _ = load_test_set(experiment)
     orders = {name: informative_latents(vae, images[:12])[:latents] for name, vae in vaes.items()}
     picture = TraversalPicture(vaes, images[index], orders, stops=stops)
@@ -124,7 +133,7 @@ def traversal_twin(
         f"Choose a latent of test image {index}, by its rank in KL to the prior, and drag z: E[x|z] with all other latents "
         "kept, and where q(z|x) lies."
     )
-    return keep(twin_of(picture, caption), experiment.profile.name, f"fig03_{stem(experiment)}{TRAVERSAL}")
+    return keep(twin_of(picture, caption), experiment.profile.name, f"{figure}_{stem(experiment)}{TRAVERSAL}")
 
 
 def attack_twin(

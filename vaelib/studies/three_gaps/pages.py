@@ -4,14 +4,18 @@ import math
 from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
+from ...report.explorers.live import can_live, keep_decoders
+from ...report.explorers.static import traversal_twin
 from ...report.pages import compared
-from ...report.publish import provenance_line, publish, sheet
+from ...report.publish import provenance_line, publish, sheet, stem
 from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
 from ...report.study import Figure
 from ...report.text import number
+from ...report.trained import load_test_set, trained_vaes
 from ...runs import Experiment, read_table, tables_folder
 from ...runs.tables import merge_table
 from .figures import own_distribution_figure, three_gaps_figure
@@ -65,6 +69,21 @@ def draw_own_distributions(experiment: Experiment, tables: dict[str, pd.DataFram
     """Draw and save Fig. 13's panel: the ELBO on what was really trained on, beside the test ELBO."""
     figure = own_distribution_figure(tables["curves"], **_frame(experiment, tables["three_gaps"]))
     return publish(figure, FIG13, experiment)
+
+
+def keep_latents(experiment: Experiment) -> Any:
+    """Keep for the report what moves the latents of normal training and of DMaaPx, and return what to say or show of it.
+
+    Fully connected decoders run in the report themselves; others get pictures of one latent at a time.
+    """
+    vaes, (images, labels) = trained_vaes(experiment, methods=["normal", "dmaapx"]), load_test_set(experiment)
+    name = HEADLINES.get((experiment.dataset, experiment.likelihood), FIG02).name
+    if not all(map(can_live, vaes.values())):
+        return traversal_twin(experiment, vaes, 0, figure=name)
+    keep_decoders(vaes, images, labels, experiment.profile.name, f"{name}_{stem(experiment)}")
+    return Markdown(
+        f"*The report moves all {vaes['normal'].d_z} latents of both decoders, below its first figure and without a kernel.*"
+    )
 
 
 def write_table_07(experiment: Experiment) -> pd.DataFrame:

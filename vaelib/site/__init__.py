@@ -1,0 +1,8 @@
+"""Pages for a browser that fetch nothing: rendered notebooks, and a site of all that a build and the checkout have to read.
+
+| module | what it does |
+| --- | --- |
+| :mod:`~vaelib.site.markdown` | Markdown as HTML, its equations as MathML |
+| :mod:`~vaelib.site.rendering` | an executed notebook as one page |
+| :mod:`~vaelib.site.build` | ``build/site``: all of these, the report and the API reference behind one index |
+"""

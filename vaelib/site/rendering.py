@@ -1,0 +1,56 @@
+"""An executed notebook as one HTML file: no script and nothing else from anywhere, light and dark, equations set."""
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import nbformat
+from jinja2 import FileSystemLoader, pass_context
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from ..files import write_atomic
+from .markdown import to_html as markdown_to_html
+
+NAMED = re.compile(r"\b[Nn]otebook (\d\d)\b")
+
+
+def _linked(named: re.Match, links: Mapping[str, str]) -> str:
+    """Return a notebook's mention as a link, where it has a page."""
+    return f"[{named[0]}]({quote(links[named[1]])})" if named[1] in links else named[0]
+
+
+class _Exporter(HTMLExporter):
+    """nbconvert's exporter with our Markdown."""
+
+    @pass_context
+    def markdown2html(self, context: Any, source: str) -> str:
+        """Return a cell's Markdown, or that of an output, as HTML."""
+        attachments = context.get("cell", {}).get("attachments", {})
+        return markdown_to_html(source, attachments=attachments, anchor_link_text=self.anchor_link_text)
+
+
+def to_html(executed: Path, out: Path, links: Mapping[str, str] | None = None) -> Path:
+    """Render an executed notebook as one HTML file and return its path.
+
+    Cells tagged ``interactive`` are left out: they need a kernel. ``links`` are addresses of other notebooks' pages by number:
+    "notebook 03" in the text then leads there.
+    """
+    notebook = nbformat.read(executed, 4)
+    for cell in notebook.cells if links else ():
+        if cell.cell_type == "markdown":
+            cell.source = NAMED.sub(lambda one: _linked(one, links), cell.source)
+    remove = {"enabled": True, "remove_cell_tags": ["interactive"]}
+    exporter = _Exporter(
+        config=Config({"TagRemovePreprocessor": remove}),
+        extra_loaders=[FileSystemLoader(Path(__file__).parent)],
+        template_file="notebook.html",
+    )
+    exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
+    exporter.log.setLevel(logging.ERROR)  # else a warning about alternative texts for each figure
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": Path(executed).stem}})
+    write_atomic(Path(out), lambda part: part.write_text(body, encoding="utf-8"))
+    return Path(out)
