@@ -5,6 +5,7 @@ others.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..errors import VaelibError
 from .engine import all_artifacts
 from .experiments import Experiment
 from .lock import Lock
+from .provenance import packages_digest
 from .settings import RHA, Artifact, Data, Gaps, VAERun
 from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
 
@@ -148,7 +150,7 @@ def record_build(experiment: Experiment, store: Store) -> None:
     path = tables_folder(experiment.profile.name).parent / "build.json"
     manifests = [store.manifest(one) for one in all_artifacts(experiment.runs)]
     seconds = sum(manifest["seconds"] for manifest in manifests)
-    code = manifests[-1]["code"]
+    code = manifests[-1]["code"] | environment_of(manifests)
     record = {
         "data": experiment.data.label,
         "training and test images": f"{experiment.data.n_train:,} and {experiment.data.n_test:,}",
@@ -163,6 +165,23 @@ def record_build(experiment: Experiment, store: Store) -> None:
     with Lock(path.with_name(f"{path.name}.lock")):
         content = files.read_json(path) if path.exists() else {}
         files.write_json(path, content | {name: record | code})
+
+
+def environment_of(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what ``build.json`` says of the machines that made some artifacts; nothing if one of them does not know.
+
+    Several processors, thread counts or sets of packages stand side by side.
+    """
+    known = [manifest["environment"] for manifest in manifests if "environment" in manifest]
+    if len(known) < len(manifests):
+        return {}
+    peak = max((one["peak_bytes"] or 0 for one in known), default=0)
+    return {
+        "processor": "; ".join(sorted({one["processor"] for one in known})),
+        "threads": ", ".join(map(str, sorted({one["threads"] for one in known}))),
+        "packages": ", ".join(sorted({packages_digest(one["packages"]) for one in known})),
+        "peak memory": f"{peak / 1e6:,.0f} MB in one process" if peak else "unknown",
+    }
 
 
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:
