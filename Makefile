@@ -36,7 +36,7 @@ VAELIB := "$$PYTHON" -m vaelib
 # With `+` before it also run by `make -n`, which then shows what would be made.
 RUN    := MAKE="$(MAKE)" bash notebooks/run.sh
 
-.PHONY: help setup headline all sweeps smoke report show pack claims plan sync check test bench docs doctor lab clean
+.PHONY: help setup headline all sweeps smoke report show pack compare claims plan sync check test bench docs doctor lab clean
 
 help:     ## show this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -64,6 +64,9 @@ show: setup  ## the report in the browser; where nothing is made yet, of the res
 
 pack: setup  ## copy what a reader should see of a build into results/
 	@$(VAELIB) pack --profile="$$PROFILE"
+
+compare: setup  ## hold the tables made here beside those that come with the project
+	@$(VAELIB) compare --profile="$$PROFILE"
 
 claims: setup  ## judge the paper's claims by the tables made so far
 	@$(VAELIB) claims --profile="$$PROFILE"

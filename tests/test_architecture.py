@@ -24,6 +24,7 @@ FLOORS = [
     {"runs"},
     {"report"},
     {"studies"},
+    {"results"},
     {"cli"},
     {"__main__", "__init__"},
 ]

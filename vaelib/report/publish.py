@@ -53,6 +53,8 @@ def title(experiment: Experiment) -> str:
 
 def sheet(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
     """Return what every figure of an experiment has: its title (``about`` in place of it), its footer, its stamp."""
+    if experiment.profile.use_results:
+        footer += " · numbers that come with the project, not made here"
     return {"title_note": about or title(experiment), "footer": footer, "stamp": stamp(experiment.profile.name)}
 
 

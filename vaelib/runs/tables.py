@@ -64,9 +64,16 @@ def rows_of(run: Artifact, store: Store) -> pd.DataFrame:
 
 
 def measured_tensors(experiment: Experiment, kind: type[Artifact], store: Store | None = None) -> dict[str, Any]:
-    """Return, by series, the tensors by name that an experiment kept of one ``kind``: pictures and single curves."""
-    folders = {point.series: (store or Store()).require(point.run) for point in experiment.measured(kind)}
-    return {series: load_tensors(folder / TENSORS)[0] for series, folder in folders.items()}
+    """Return, by series, the tensors by name that an experiment kept of one ``kind``: pictures and single curves.
+
+    Under ``use_results`` they are those that were shipped.
+    """
+
+    def path(run: Artifact) -> Path:
+        shipped = paths.results_folder(experiment.profile.name) / f"weights/{run.key}.safetensors"
+        return shipped if experiment.profile.use_results else (store or Store()).require(run) / TENSORS
+
+    return {point.series: load_tensors(path(point.run))[0] for point in experiment.measured(kind)}
 
 
 def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:
@@ -140,9 +147,18 @@ def read_table(path: Path) -> pd.DataFrame:
         content = path.read_bytes()
         if not content.endswith(b"\n"):
             raise ValueError("its last line is cut short")
-        return pd.read_csv(io.BytesIO(content))
+        return pd.read_csv(io.BytesIO(content), float_precision="round_trip")  # else written back as another number
     except (ValueError, pd.errors.ParserError) as error:
         raise VaelibError(f"{path} is not a readable table ({error}); delete it and run again") from None
+
+
+def entry_of(dataset: str, likelihood: str, experiment: str) -> str:
+    """Return the name that ``build.json`` has for an experiment.
+
+    >>> entry_of("cifar10", "mol", "three_gaps"), entry_of("cifar10", "mol", "limited_k")
+    ('cifar10, mol', 'cifar10, mol, limited k')
+    """
+    return ", ".join([dataset, likelihood, *([] if experiment == "three_gaps" else [experiment.replace("_", " ")])])
 
 
 def record_build(experiment: Experiment, store: Store) -> None:
@@ -154,14 +170,13 @@ def record_build(experiment: Experiment, store: Store) -> None:
     record = {
         "data": experiment.data.label,
         "training and test images": f"{experiment.data.n_train:,} and {experiment.data.n_test:,}",
+        "epochs": experiment.profile.epochs,
         "seeds": sorted({point.subject.seed for point in experiment.points}),
         "artifacts": len(manifests),
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
     }
-    name = f"{experiment.dataset}, {experiment.likelihood}"
-    if experiment.name != "three_gaps":
-        name += f", {experiment.name.replace('_', ' ')}"
+    name = entry_of(experiment.dataset, experiment.likelihood, experiment.name)
     with Lock(path.with_name(f"{path.name}.lock")):
         content = files.read_json(path) if path.exists() else {}
         files.write_json(path, content | {name: record | code})
