@@ -85,8 +85,9 @@ lab: setup  ## open copies of the notebooks, in build/lab, in JupyterLab
 	@$(VAELIB) notebook copy
 	@"$$PYTHON" -m jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) "$$VAELIB_BUILD/lab"
 
-sync: setup  ## write each notebooks/*.ipynb from its .py
+sync: setup  ## write each notebooks/*.ipynb from its .py, and codecheck.yml from the studies
 	@$(VAELIB) notebook sync
+	@$(VAELIB) studies --codecheck > codecheck.yml.new && mv codecheck.yml.new codecheck.yml
 
 check: setup  ## lint, formatting, notebook pairs
 	@"$$PYTHON" -m ruff check .

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.test_report import clash
-from vaelib import runs
+from vaelib import paths, runs
 from vaelib.errors import VaelibError
 from vaelib.gaps import attack_encoder, ms_ssim
 from vaelib.models import FullyConnectedVAE

@@ -99,10 +99,16 @@ def list_studies(
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
     make: Annotated[bool, typer.Option("--make", help="print what `make` reads: which notebooks there are")] = False,
+    check: Annotated[bool, typer.Option("--codecheck", help="print codecheck.yml: what all of them make")] = False,
 ) -> None:
     """List the studies, where the paper has them, and the notebook that shows each."""
     from .studies.catalogue import format_studies, make_lines
 
+    if check:
+        from .results.codecheck import codecheck
+
+        print(codecheck(), end="")
+        return
     print(make_lines(dataset, likelihood) if make else format_studies())
 
 

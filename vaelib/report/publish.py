@@ -1,25 +1,31 @@
 """A figure on its way to disk: what it is called, what stands in its footer and across it, and the record beside it.
 
 Beside ``<name>.png`` and ``<name>.svg`` lies ``<name>.json``: study, setting, caption, alternative text, keys of the runs,
-table, command and commit. The report reads these records; no code takes a file name apart.
+table, command, the commit that drew it and those of its runs. The report reads these records; no code takes a file name apart.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import paths
-from ..files import write_atomic, write_json
+from ..files import read_json, write_atomic, write_json
+from ..runs.engine import all_artifacts
 from ..runs.experiments import Experiment
 from ..runs.profiles import protocol
 from ..runs.provenance import commit
+from ..runs.settings import Data
+from ..runs.store import Store
+from ..runs.tables import entry_of
 from .canvas import STYLE, ReportFigure
 from .reference import LIKELIHOODS, NAMES, SWEEP_SETTING
 from .study import Figure as Shown
+from .study import studies
 
 
 def figures_folder(profile: str) -> Path:
@@ -117,7 +123,41 @@ def publish(figure: ReportFigure, shown: Shown, experiment: Experiment) -> Repor
     place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
     keys = [run.key for run in experiment.runs]
     name, profile, making = experiment.name, experiment.profile.name, command_of(experiment)
-    return publish_alone(figure, shown, profile, name, stem(experiment), runs=keys, making=making, **place)
+    options = {"runs": keys, "making": making, "commits": commits_of(experiment)}
+    return publish_alone(figure, shown, profile, name, stem(experiment), **options, **place)
+
+
+def commits_of(experiment: Experiment) -> list[str]:
+    """Return the commits at which an experiment's runs were made; several mean that its numbers are of mixed code."""
+    if experiment.profile.use_results:
+        record = read_json(paths.results_folder(experiment.profile.name) / "build.json")
+        return record[entry_of(experiment.dataset, experiment.likelihood, experiment.name)]["commit"].split("; ")
+    store = Store()
+    made = [one for one in all_artifacts(experiment.runs) if not isinstance(one, Data) and store.has_manifest(one)]
+    return sorted({store.manifest(one)["code"]["commit"] for one in made})
+
+
+def short(keys: Sequence[str]) -> str:
+    """Return the beginnings of the first keys, and how many there are.
+
+    >>> short(["0123456789", "abcdefghij"]), short(["0123456789"] * 5)
+    ('runs 0123456 abcdefg', 'runs 0123456 0123456 0123456 … (5)')
+    """
+    first = " ".join(key[:7] for key in keys[:3])
+    return f"runs {first}" + (f" … ({len(keys)})" if len(keys) > 3 else "") if keys else ""
+
+
+def origin(record: Mapping[str, Any]) -> str:
+    """Return the line below a figure in its notebook: what makes it, its table, its notebook, its runs, its commit."""
+    study = studies().get(record["study"])
+    parts = [
+        record["command"],
+        f"tables/{record['table']}.csv" if record["table"] else "",
+        f"notebook {study.notebook}" if study else "",
+        short(record["runs"]),
+        f"commit {', '.join(record['commits'] or [record['commit']])}",
+    ]
+    return " · ".join(filter(None, parts))
 
 
 def publish_alone(
@@ -131,6 +171,7 @@ def publish_alone(
     likelihood: str = "",
     runs: Sequence[str] = (),
     making: str = "",
+    commits: Sequence[str] = (),
 ) -> ReportFigure:
     """Save a figure that no single experiment stands behind with its record and return it; ``tag`` ends its name."""
     name, folder = "_".join(filter(None, [shown.name, tag])), figures_folder(profile)
@@ -148,6 +189,8 @@ def publish_alone(
         "runs": list(runs),
         "command": making,
         "commit": commit(),
+        "commits": list(commits),
     }
+    figure.origin = origin(record)
     write_json(folder / f"{name}.json", record)
     return figure

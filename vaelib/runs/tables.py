@@ -147,7 +147,7 @@ def read_table(path: Path) -> pd.DataFrame:
         content = path.read_bytes()
         if not content.endswith(b"\n"):
             raise ValueError("its last line is cut short")
-        return pd.read_csv(io.BytesIO(content), float_precision="round_trip")  # else written back as another number
+        return pd.read_csv(io.BytesIO(content))
     except (ValueError, pd.errors.ParserError) as error:
         raise VaelibError(f"{path} is not a readable table ({error}); delete it and run again") from None
 
