@@ -39,8 +39,9 @@ from IPython.display import Markdown
 
 from vaelib.report import pages
 from vaelib.report.explorers import static, widgets
-from vaelib.report.trained import keep_for_explorers, load_test_set, trained_vaes
+from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.results.shipped import made
+from vaelib.runs.weights import keep_for_explorers
 from vaelib.studies.smoothness import claims, figures
 from vaelib.studies.smoothness.runs import smoothness
 from vaelib.studies.smoothness.stages import OnePath

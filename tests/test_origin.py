@@ -11,11 +11,11 @@ import yaml
 from tests.test_report import HEADLINES, publish_alone, tables, three_gaps_figure
 from vaelib import paths
 from vaelib.report.html import write_report
-from vaelib.report.publish import commits_of
 from vaelib.report.study import studies
 from vaelib.results.codecheck import codecheck
 from vaelib.runs import Store
 from vaelib.runs.engine import all_artifacts
+from vaelib.runs.tables import commits_of
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.version import __version__
 

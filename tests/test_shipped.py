@@ -22,10 +22,11 @@ from vaelib.report.html import write_report
 from vaelib.report.notebooks import read_parameters
 from vaelib.report.pairs import sources
 from vaelib.report.publish import sheet
-from vaelib.report.trained import keep_for_explorers, load_test_set, trained_vaes, weights_folder
+from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.results import shipped
 from vaelib.runs.stages import build_vae
 from vaelib.runs.tables import read_table
+from vaelib.runs.weights import keep_for_explorers, weights_folder
 from vaelib.studies import tour
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.runs import three_gaps

@@ -14,14 +14,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import paths
-from ..files import read_json, write_atomic, write_json
-from ..runs.engine import all_artifacts
+from ..files import write_atomic, write_json
 from ..runs.experiments import Experiment
 from ..runs.profiles import protocol
 from ..runs.provenance import commit
-from ..runs.settings import Data
-from ..runs.store import Store
-from ..runs.tables import entry_of
+from ..runs.tables import commits_of
 from .canvas import STYLE, ReportFigure
 from .reference import LIKELIHOODS, NAMES, SWEEP_SETTING
 from .study import Figure as Shown
@@ -125,16 +122,6 @@ def publish(figure: ReportFigure, shown: Shown, experiment: Experiment) -> Repor
     name, profile, making = experiment.name, experiment.profile.name, command_of(experiment)
     options = {"runs": keys, "making": making, "commits": commits_of(experiment)}
     return publish_alone(figure, shown, profile, name, stem(experiment), **options, **place)
-
-
-def commits_of(experiment: Experiment) -> list[str]:
-    """Return the commits at which an experiment's runs were made; several mean that its numbers are of mixed code."""
-    if experiment.profile.use_results:
-        record = read_json(paths.results_folder(experiment.profile.name) / "build.json")
-        return record[entry_of(experiment.dataset, experiment.likelihood, experiment.name)]["commit"].split("; ")
-    store = Store()
-    made = [one for one in all_artifacts(experiment.runs) if not isinstance(one, Data) and store.has_manifest(one)]
-    return sorted({store.manifest(one)["code"]["commit"] for one in made})
 
 
 def short(keys: Sequence[str]) -> str:

@@ -161,6 +161,16 @@ def entry_of(dataset: str, likelihood: str, experiment: str) -> str:
     return ", ".join([dataset, likelihood, *([] if experiment == "three_gaps" else [experiment.replace("_", " ")])])
 
 
+def commits_of(experiment: Experiment) -> list[str]:
+    """Return the commits at which an experiment's runs were made; several mean that its numbers are of mixed code."""
+    if experiment.profile.use_results:
+        record = files.read_json(paths.results_folder(experiment.profile.name) / "build.json")
+        return record[entry_of(experiment.dataset, experiment.likelihood, experiment.name)]["commit"].split("; ")
+    store = Store()
+    made = [one for one in all_artifacts(experiment.runs) if not isinstance(one, Data) and store.has_manifest(one)]
+    return sorted({store.manifest(one)["code"]["commit"] for one in made})
+
+
 def record_build(experiment: Experiment, store: Store) -> None:
     """Note in ``build/<profile>/build.json`` where this experiment's numbers come from; the report shows it."""
     path = tables_folder(experiment.profile.name).parent / "build.json"
