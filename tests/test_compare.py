@@ -69,8 +69,8 @@ def test_equal_bits_are_demanded_of_the_same_machine_alone(shipped, tmp_path):
 
 
 def test_other_random_numbers_agree_and_another_gap_does_not(shipped, tmp_path):
-    agreed = [compare(shipped, build(tmp_path / str(n), gaps(n), processor="EPYC")).agrees for n in range(1, 41)]
-    assert sum(agreed) >= 36  # a false alarm in one of twenty
+    agreed = [compare(shipped, build(tmp_path / str(n), gaps(n), processor="EPYC")).agrees for n in range(1, 16)]
+    assert sum(agreed) >= 14  # a false alarm in one of twenty
     wrong = compare(shipped, build(tmp_path / "wrong", gaps(1, shift=60.0), processor="EPYC"))
     assert verdicts(wrong) == {"toy, gaussian, normal": "agrees", "toy, gaussian, dmaapx": "differs"}
     row = wrong.values.set_index(["row", "quantity"]).loc[("toy, gaussian, dmaapx", "generalization_gap")]
@@ -101,6 +101,10 @@ def test_what_needs_no_run_must_be_equal(shipped, tmp_path):
 def test_other_settings_and_what_was_taken_are_not_compared(shipped, tmp_path, other):
     with pytest.raises(NothingToCompare, match="nothing to compare"):
         compare(shipped, build(tmp_path / "b", gaps(1), **other))
+    for folder in (shipped, tmp_path / "b"):  # what the paper prints is equal everywhere, and no result
+        pd.DataFrame([PLACE | {"likelihood": "mol", "paper": 1.5}]).to_csv(folder / "tables/table_07.csv", index=False)
+    with pytest.raises(NothingToCompare):
+        compare(shipped, tmp_path / "b")
 
 
 def test_rows_of_other_sizes_are_counted_and_not_compared(shipped, tmp_path):

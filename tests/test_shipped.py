@@ -132,9 +132,12 @@ def test_a_later_build_of_other_seeds_and_images_joins_what_is_shipped(build):
     joined = read_table(out / "tables/three_gaps.csv")
     assert joined.groupby("dataset")["seed"].nunique().to_dict() == {"fashion_mnist": 5, "binary_mnist": 3}
     assert len(read_table(out / "tables/curves.csv")) == len(later[1])
-    means = read_table(out / "tables/table_07.csv").set_index(["dataset", "method", "gap"])
+    means = read_table(out / "tables/table_07.csv").set_index(["dataset", "likelihood", "method", "gap"])
     own = joined[(joined["dataset"] == "fashion_mnist") & (joined["method"] == "normal")]["generalization_gap"]
-    assert means.loc[("fashion_mnist", "normal", "generalization_gap"), ["ours", "seeds"]].tolist() == [own.mean(), 5]
+    assert means.loc[("fashion_mnist", "gaussian", "normal", "generalization_gap"), ["ours", "seeds"]].tolist() == [
+        own.mean(),
+        5,
+    ]
     about = read_json(out / "build.json")["fashion_mnist, gaussian"]
     assert (about["seeds"], about["commit"], about["finished"]) == ([0, 1, 2, 3, 4], "abc; def", "2026-02-02")
     ledger = [row for row in read_json(out / "claims.json") if row["dataset"] == "fashion_mnist" and row["seeds"]]

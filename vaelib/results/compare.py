@@ -36,7 +36,7 @@ PLACES = (
 SETTINGS = ("source", "n_train", "n_test", "effective_epochs")  # rows of others are not compared
 REPEATED = ("seed", "repetition", "first", "second", "image")  # measurements of one quantity: averaged, the seed last
 TOLD = ("key", "device", "verdict", "note", "corruptions", "seeds", "seconds", "seconds_a100", "images_per_second")
-FIXED = ("paper", "d_z", "parameters", "latent_parameters", "bytes")  # known without a run
+FIXED = ("paper", "paper_sd", "d_z", "parameters", "latent_parameters", "bytes")  # known without a run
 MACHINE = ("processor", "threads", "device", "python", "torch", "numpy", "diffusers", "vaelib")
 SIDES = ("shipped", "yours")
 ROW = ["row", "settings", "entry", "quantity"]
@@ -103,7 +103,7 @@ def compare(shipped: Path, build: Path) -> Comparison:
         for one in tested:
             one["verdict"] = "differs" if one["p"] < ALARM / len(tested) else "agrees"
         found += judged
-    if not found:
+    if all(one["quantity"] in FIXED for one in found):
         raise NothingToCompare(
             f"nothing to compare: no row of {paths.shown(build)} was made under the settings of {paths.shown(shipped)}; "
             "make the same data set with `make`, without settings of your own"

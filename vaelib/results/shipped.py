@@ -108,7 +108,11 @@ def _both(name: str, shipped: dict[str, Any], build: dict[str, Any]) -> dict[str
             f"{name}: {unlike[0]} is {other[unlike[0]]} here and {one[unlike[0]]} in what is shipped, so their seeds do not "
             "join; make it under the same settings, or pack without --join"
         )
-    both = {what: f"{one[what]}; {other[what]}" for what in one.keys() & other.keys() if one[what] != other[what]}
+    both = {  # each once, however often they are joined
+        what: "; ".join(dict.fromkeys([*str(one[what]).split("; "), *str(other[what]).split("; ")]))
+        for what in one.keys() & other.keys()
+        if one[what] != other[what]
+    }
     seeds = sorted({*one["seeds"], *other["seeds"]})
     return one | other | both | {"seeds": seeds, "finished": max(one["finished"], other["finished"])}
 
