@@ -46,7 +46,9 @@ DERIVED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
 }
 # Names that a renderer draws by lot, and lines that tell of seconds.
 BY_LOT = re.compile(r"(?<=cell-id=)[0-9a-f]{8}|(?<=\bT_)[0-9a-f]{5}(?=[_\"' ])")
-PACE = re.compile(r"[^\n<>]*: (?:\d+%|[\d,]+/[\d,]+ [^\n<>]*), [^\n<>]* left(?: \([^\n<>]*\))?\n")
+PACE = re.compile(
+    r"(?<=[\n>])[^\n<>]{1,200}?: (?:\d+%|[\d,]+/[\d,]+ [^\n<>]{1,60}?), [^\n<>]{1,60}? left(?: \([^\n<>]{1,100}\))?\n"
+)
 
 
 def pack(profile: str, join: bool = False) -> list[Path]:
