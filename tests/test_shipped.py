@@ -159,7 +159,7 @@ def test_two_renderings_of_a_notebook_are_packed_to_the_same_bytes(build):
         return (
             f'<div id="cell-id={first}"><a href="#cell-id={first}"></a></div><div id="cell-id={second}"><style>#T_{second[:5]}'
             f'_row0_col1 {{}}</style><td id="T_{second[:5]}_row0_col1"></td></div><pre>N = 100: 40/400 epochs at {pace} '
-            f"epochs/s, {pace} s left (ELBO −12)\nG_g = 3, 5 left out\n</pre>"
+            f"epochs/s, {pace} s left (ELBO −12)\nG_g = 3, 5 left out\n</pre><img src={'A' * 300_000}>"  # long, but quick
         )
 
     (build / "notebooks").mkdir()
