@@ -38,7 +38,7 @@ VAELIB := "$$PYTHON" -m vaelib
 # With `+` before it also run by `make -n`, which then shows what would be made.
 RUN    := MAKE="$(MAKE)" bash notebooks/run.sh
 
-.PHONY: help setup update-lock headline all sweeps smoke report show site pack claims plan sync check test test-pythons bench docs doctor lab clean
+.PHONY: help setup update-lock headline all sweeps smoke report show site pack compare claims plan sync check test test-pythons bench docs doctor lab clean
 
 help:     ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -74,6 +74,9 @@ site: setup  ## report, notebooks, documentation and API as pages with one index
 pack: setup  ## copy what a reader should see of a build into results/
 	@$(VAELIB) pack --profile="$$PROFILE"
 
+compare: setup  ## hold the tables made here beside those that come with the project
+	@$(VAELIB) compare --profile="$$PROFILE"
+
 claims: setup  ## judge the paper's claims by the tables made so far
 	@$(VAELIB) claims --profile="$$PROFILE"
 
@@ -91,8 +94,9 @@ lab: setup  ## open copies of the notebooks, in build/lab, in JupyterLab
 	@$(VAELIB) notebook copy
 	@"$$PYTHON" -m jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) "$$VAELIB_BUILD/lab"
 
-sync: setup  ## write each notebooks/*.ipynb from its .py
+sync: setup  ## write each notebooks/*.ipynb from its .py, and codecheck.yml from the studies
 	@$(VAELIB) notebook sync
+	@$(VAELIB) studies --codecheck > codecheck.yml.new && mv codecheck.yml.new codecheck.yml
 
 check: setup  ## lint, formatting, notebook pairs
 	@"$$PYTHON" -m ruff check .

@@ -57,7 +57,8 @@ pictures.image_rows({"training": few.train[:10], "test": few.test[:10]}, few.sou
 # ## Train it twice: on N images, and on ten times as many
 #
 # Both runs take the same number of gradient steps; an *effective epoch* is N images for either. The second run is what
-# everybody would like to have and nobody has: more real data.
+# everybody would like to have and nobody has: more real data. (`overrides = {"use_results": True}` takes the two trained networks
+# that come with the project.)
 
 # %%
 runs, vaes, times = {}, {}, len(many.train) / len(few.train)

@@ -53,7 +53,7 @@ from IPython.display import Markdown
 from vaelib.report import claims, escape, pages
 from vaelib.report.explorers import curves, widgets
 from vaelib.report.trained import load_test_set, trained_vaes
-from vaelib.runs import run, write_tables
+from vaelib.results.shipped import made
 from vaelib.studies.three_gaps import numbers, sentences
 from vaelib.studies.three_gaps import pages as figures
 from vaelib.studies.three_gaps.runs import three_gaps
@@ -88,11 +88,11 @@ Markdown(pages.describe(experiment))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet: the teacher, its bank of samples, then every VAE, on all cores.
-# It can be interrupted at any time; the next run goes on from there.
+# It can be interrupted at any time; the next run goes on from there. (`overrides = {"use_results": True}` trains nothing and
+# draws from the numbers that come with the project.)
 
 # %%
-run(experiment.runs, title=f"three gaps, {experiment.dataset}")
-tables = write_tables(experiment)
+tables = made(experiment, title=f"three gaps, {experiment.dataset}")
 
 # %% [markdown]
 # ## The three gaps

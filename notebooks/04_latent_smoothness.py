@@ -40,10 +40,12 @@ from IPython.display import Markdown
 from vaelib.report import claims, pages
 from vaelib.report.explorers import static, widgets
 from vaelib.report.trained import load_test_set, trained_vaes
-from vaelib.runs import run, write_tables
+from vaelib.results.shipped import made
+from vaelib.runs.weights import keep_for_explorers
 from vaelib.studies.smoothness import figures
 from vaelib.studies.smoothness.claims import differences
 from vaelib.studies.smoothness.runs import smoothness
+from vaelib.studies.smoothness.stages import OnePath
 from vaelib.studies.smoothness.tables import shown_paths
 from vaelib.studies.sweeps import pages as sweeps
 
@@ -56,12 +58,13 @@ Markdown(sweeps.describe_sweeps(experiment))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
+# (`overrides = {"use_results": True}` trains nothing and draws from what comes with the project.)
 
 # %%
-run(experiment.runs, title=f"latent smoothness, {experiment.dataset}")
-tables = write_tables(experiment)
+tables = made(experiment, title=f"latent smoothness, {experiment.dataset}")
 vaes = trained_vaes(experiment)
 images, _ = load_test_set(experiment)
+keep_for_explorers(experiment, vaes, OnePath)
 
 # %% [markdown]
 # ## Fig. 3: one pair

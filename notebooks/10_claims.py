@@ -39,14 +39,14 @@ likelihood = "default"  # not used here: every likelihood of the data set is sho
 # %%
 from IPython.display import Markdown
 
-from vaelib import paths
 from vaelib.data.identity import dataset_tag
 from vaelib.report import claims, pages
+from vaelib.results import shipped
 from vaelib.studies.claims import figures
 from vaelib.studies.claims import pages as tables
 
 # %%
-rows, tag = claims.judge_build(paths.build_root() / profile, profile), dataset_tag(dataset)
+rows, tag = shipped.judged(profile), dataset_tag(dataset)
 ours = [row for row in rows if row["evidence"] == claims.OURS and row["dataset"] == tag]
 Markdown(tables.counted(rows))
 

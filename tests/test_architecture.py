@@ -23,7 +23,9 @@ FLOORS = [
     {"tasks", "scoring"},
     {"runs"},
     {"report", "subject"},
-    {"site", "studies"},
+    {"studies"},
+    {"results"},
+    {"site"},
     {"cli"},
     {"__main__", "__init__"},
 ]

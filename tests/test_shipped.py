@@ -1,17 +1,36 @@
 """Results that come with the project: packed from a build, drawn from without one."""
 
+import json
+import math
 import re
+import shutil
 
+import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tests.test_report import HEADLINES, publish_alone, tables, three_gaps_figure
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report import shipped
+from vaelib.files import read_json, write_json
+from vaelib.images import as_float
+from vaelib.report import pages
 from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
+from vaelib.report.notebooks import read_parameters
+from vaelib.report.pairs import sources
+from vaelib.report.publish import sheet
+from vaelib.report.trained import load_test_set, trained_vaes
+from vaelib.results import shipped
+from vaelib.runs.stages import build_vae
+from vaelib.runs.tables import read_table
+from vaelib.runs.weights import keep_for_explorers, weights_folder
+from vaelib.studies import tour
+from vaelib.studies.three_gaps.paper import table_07
+from vaelib.studies.three_gaps.runs import three_gaps
+from vaelib.training.distributions import TrainingDistribution
 
 
 @pytest.fixture
@@ -47,15 +66,15 @@ def test_a_packed_build_gives_the_same_report_where_nothing_is_made(build, tmp_p
     own = write_report(build).read_text()
     assert {path.name for path in kept} >= {"three_gaps.csv", "fig11_fashion_mnist.png", "claims.json"}
     assert not any(path.suffix in (".log", ".svg") for path in kept)
-    before = bytes_of(shipped.results_folder("laptop"))
+    before = bytes_of(paths.results_folder("laptop"))
     shipped.pack("laptop")
-    assert bytes_of(shipped.results_folder("laptop")) == before
+    assert bytes_of(paths.results_folder("laptop")) == before
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "fresh"))
     done = CliRunner().invoke(app, ["report"])
     assert done.exit_code == 0
     assert "results that come with the project" in done.output
     assert (tmp_path / "fresh/laptop/report.html").read_text() == own
-    assert bytes_of(shipped.results_folder("laptop")) == before  # read, not judged again
+    assert bytes_of(paths.results_folder("laptop")) == before  # read, not judged again
 
 
 def test_what_is_made_here_comes_before_what_was_shipped(build):
@@ -63,7 +82,7 @@ def test_what_is_made_here_comes_before_what_was_shipped(build):
     assert shipped.shown_build("laptop") == (build, True)
     (build / "tables/three_gaps.csv").unlink()
     (build / "tables/curves.csv").unlink()
-    assert shipped.shown_build("laptop") == (shipped.results_folder("laptop"), False)
+    assert shipped.shown_build("laptop") == (paths.results_folder("laptop"), False)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +90,11 @@ def test_what_is_made_here_comes_before_what_was_shipped(build):
 )
 def test_what_is_too_large_is_refused_and_nothing_is_lost(build, monkeypatch, limit, words):
     shipped.pack("laptop")
-    before = bytes_of(shipped.results_folder("laptop"))
+    before = bytes_of(paths.results_folder("laptop"))
     monkeypatch.setattr(shipped, limit, 1000)
     with pytest.raises(VaelibError, match=words):
         shipped.pack("laptop")
-    assert bytes_of(shipped.results_folder("laptop")) == before
+    assert bytes_of(paths.results_folder("laptop")) == before
 
 
 def test_what_is_shipped_is_small_and_has_every_record():
@@ -86,3 +105,171 @@ def test_what_is_shipped_is_small_and_has_every_record():
     for picture in (path for path in every if path.suffix == ".png"):
         assert picture.with_suffix(".json") in every
         assert not re.search(r"\+", picture.with_suffix(".json").read_text().partition('"commit": ')[2])
+
+
+def record(build, **about):
+    found = {"data": "FashionMNIST", "epochs": 300, "seeds": [0, 1, 2], "commit": "abc", "finished": "2026-01-01"}
+    write_json(build / "build.json", {"fashion_mnist, gaussian": found | about})
+
+
+def test_a_later_build_of_other_seeds_and_images_joins_what_is_shipped(build):
+    gaps, curves = tables(3)
+    gaps["elbo_test"] += math.pi / 10  # digits enough to see one that changes
+    gaps.to_csv(build / "tables/three_gaps.csv", index=False)
+    before = (build / "tables/three_gaps.csv").read_text().splitlines()
+    record(build)
+    shipped.pack("laptop")
+    out, later = paths.results_folder("laptop"), tables(5)
+    mnist = gaps.assign(dataset="binary_mnist", likelihood="bernoulli")
+    for name, old, table in (("three_gaps", gaps, later[0]), ("curves", curves, later[1])):
+        new = table[table["seed"] > 2]
+        pd.concat([new, mnist] if name == "three_gaps" else [new]).to_csv(build / f"tables/{name}.csv", index=False)
+        assert len(old) + len(new) == len(table)
+    table_07(pd.concat([later[0][later[0]["seed"] > 2], mnist])).to_csv(build / "tables/table_07.csv", index=False)
+    record(build, seeds=[3, 4], commit="def", finished="2026-02-02")
+    shipped.pack("laptop", join=True)
+    assert set(before) <= set((out / "tables/three_gaps.csv").read_text().splitlines())
+    joined = read_table(out / "tables/three_gaps.csv")
+    assert joined.groupby("dataset")["seed"].nunique().to_dict() == {"fashion_mnist": 5, "binary_mnist": 3}
+    assert len(read_table(out / "tables/curves.csv")) == len(later[1])
+    means = read_table(out / "tables/table_07.csv").set_index(["dataset", "likelihood", "method", "gap"])
+    own = joined[(joined["dataset"] == "fashion_mnist") & (joined["method"] == "normal")]["generalization_gap"]
+    assert means.loc[("fashion_mnist", "gaussian", "normal", "generalization_gap"), ["ours", "seeds"]].tolist() == [
+        own.mean(),
+        5,
+    ]
+    about = read_json(out / "build.json")["fashion_mnist, gaussian"]
+    assert (about["seeds"], about["commit"], about["finished"]) == ([0, 1, 2, 3, 4], "abc; def", "2026-02-02")
+    ledger = [row for row in read_json(out / "claims.json") if row["dataset"] == "fashion_mnist" and row["seeds"]]
+    assert {row["seeds"] for row in ledger} == {5}
+    before = bytes_of(out)
+    shipped.pack("laptop", join=True)
+    assert bytes_of(out) == before
+    record(build, seeds=[7], epochs=9)
+    with pytest.raises(VaelibError, match="epochs is 9 here and 300"):
+        shipped.pack("laptop", join=True)
+    assert bytes_of(out) == before
+    shipped.pack("laptop")
+    assert set(read_table(out / "tables/three_gaps.csv")["seed"]) == {0, 1, 2, 3, 4}
+    assert [path.name for path in out.parent.iterdir()] == ["laptop"]
+
+
+def test_two_renderings_of_a_notebook_are_packed_to_the_same_bytes(build):
+    def page(first, second, pace):
+        return (
+            f'<div id="cell-id={first}"><a href="#cell-id={first}"></a></div><div id="cell-id={second}"><style>#T_{second[:5]}'
+            f'_row0_col1 {{}}</style><td id="T_{second[:5]}_row0_col1"></td></div><pre>N = 100: 40/400 epochs at {pace} '
+            f"epochs/s, {pace} s left (ELBO −12)\nG_g = 3, 5 left out\n</pre><img src={'A' * 300_000}>"  # long, but quick
+        )
+
+    (build / "notebooks").mkdir()
+    kept = []
+    for names in (("0a1b2c3d", "ffee0011", "7.5"), ("99999999", "12345678", "12")):
+        (build / "notebooks/00_tour.x.html").write_text(page(*names))
+        shipped.pack("laptop")
+        kept.append(bytes_of(paths.results_folder("laptop")))
+    assert kept[0] == kept[1]
+    (text,) = (found.decode() for path, found in kept[0].items() if path.suffix == ".html")
+    assert text.count("T_00002_row0_col1") == 2
+    assert "<pre>G_g = 3, 5 left out\n" in text
+
+
+def own_results(experiment, monkeypatch, tmp_path):
+    """Ship tables of an experiment's keys that nothing was ever run for."""
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "project")
+    out = paths.results_folder("smoke")
+    (out / "tables").mkdir(parents=True)
+    gaps, curves = (table[table["method"] != "aug_tuned"] for table in tables(1))
+    keys = {point.series: point.run.key for point in experiment.points}
+    place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
+    gaps.assign(**place, key=gaps["method"].map(keys)).to_csv(out / "tables/three_gaps.csv", index=False)
+    curves.assign(**place).to_csv(out / "tables/curves.csv", index=False)
+    about = {"seeds": [0], "commit": "abc", "time in all": "9 process-minutes", "device": "CPU"}
+    write_json(out / "build.json", {f"{experiment.dataset}, {experiment.likelihood}": about})
+    return out
+
+
+def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, tmp_path, monkeypatch, capsys):
+    sizes = {"n_train": 20, "n_test": 10, "epochs": 2, "seeds": 1}
+    asked = three_gaps("smoke", toy, overrides=sizes | {"use_results": True})
+    plain = three_gaps("smoke", toy, overrides=sizes)
+    assert [one.key for one in asked.runs] == [one.key for one in plain.runs]
+    out = own_results(plain, monkeypatch, tmp_path)
+    monkeypatch.setattr(shipped, "run", lambda *_, **__: pytest.fail("it was trained"))
+    found = shipped.made(asked)
+    assert sorted(found) == ["curves", "three_gaps"]
+    assert "come with the project, results/smoke, made at commit abc" in capsys.readouterr().out
+    folder = paths.build_root() / "smoke"
+    assert read_table(folder / "tables/three_gaps.csv").equals(read_table(out / "tables/three_gaps.csv"))
+    assert "Nothing is computed" in pages.describe(asked)
+    assert "commit abc" in pages.provenance_note(asked)
+    assert "not made here" in sheet(asked, "footer")["footer"]
+    assert sheet(plain, "footer")["footer"] == "footer"
+    with pytest.raises(VaelibError, match="shipped, not made here"):
+        shipped.pack("smoke")
+    with pytest.raises(pytest.fail.Exception, match="it was trained"):
+        shipped.made(plain)
+    other = three_gaps("smoke", toy, overrides=sizes | {"use_results": True, "epochs": 3})
+    with pytest.raises(VaelibError, match="leave use_results out"):
+        shipped.made(other)
+
+
+def test_the_two_networks_of_the_tour_are_taken_where_they_were_shipped(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "project")
+
+    def trained(**overrides):
+        sizes = {"n_train": 4, "n_test": 10, "epochs": 2, "batch_size": 4}
+        few, _, budget = tour.few_and_many(toy, tour.budget("smoke", toy, "gaussian", sizes | overrides), 0)
+        vae = tour.untrained(toy, "gaussian", budget, 1, 0)
+        stream = TrainingDistribution(few.train, len(few.train), seed=0)
+        return vae, tour.fit(vae, stream, few.train, few.test, budget, 0, "N = 4"), few.test
+
+    vae, points, images = trained()
+    (kept,) = weights_folder("smoke").glob("*.safetensors")
+    with pytest.raises(VaelibError, match="leave use_results out"):
+        trained(use_results=True)
+    there = paths.results_folder("smoke") / "weights" / kept.name
+    there.parent.mkdir(parents=True)
+    there.write_bytes(kept.read_bytes())
+    again, same, _ = trained(use_results=True)
+    assert same == points
+    x = as_float(images)
+    with torch.no_grad():
+        assert (again.encode(x).mu - vae.eval().encode(x).mu).abs().max() < 0.01
+    with pytest.raises(VaelibError, match="leave use_results out"):
+        trained(use_results=True, epochs=3)
+
+
+def test_trained_networks_and_paths_that_were_kept_are_read_where_they_were_shipped(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "project")
+    sizes = {"n_train": 20, "n_test": 10, "epochs": 2}
+    plain, asked = (three_gaps("smoke", toy, overrides=sizes | more) for more in ({}, {"use_results": True}))
+    vaes = {point.series: build_vae(point.vae.network, 1, seed=3) for point in plain.points}
+    keep_for_explorers(plain, vaes)
+    shutil.copytree(weights_folder("smoke"), paths.results_folder("smoke") / "weights")
+    found = trained_vaes(asked, methods=["dmaapx"])
+    assert list(found) == ["dmaapx"]
+    for name, one in vaes["dmaapx"].state_dict().items():
+        assert torch.equal(found["dmaapx"].state_dict()[name], one.half().float())
+    with pytest.raises(VaelibError, match="use_results=true"):
+        trained_vaes(plain)
+    images, labels = load_test_set(asked)  # read, not trained
+    assert len(images) == len(labels) == 10
+
+
+def test_the_ledger_that_was_shipped_is_shown_where_nothing_is_made(build, tmp_path, monkeypatch, capsys):
+    shipped.pack("laptop")
+    rows = shipped.judged("laptop")
+    monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "fresh"))
+    assert json.dumps(shipped.judged("laptop")) == json.dumps(rows, default=list)
+    assert "comes with the project" in capsys.readouterr().out
+    assert not (tmp_path / "fresh").exists()
+
+
+def test_a_notebook_that_computes_everything_itself_refuses_the_setting():
+    for source in sources():
+        if source.stem[:2] in ("00", "03", "04"):
+            assert read_parameters(source, [], ["use_results=true"]) == {"overrides": {"use_results": True}}
+        elif source.stem[:2] != "10":
+            with pytest.raises(VaelibError, match="leave use_results out"):
+                read_parameters(source, [], ["use_results=true"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.test_report import clash
-from vaelib import runs
+from vaelib import paths, runs
 from vaelib.errors import VaelibError
 from vaelib.gaps import attack_encoder, ms_ssim
 from vaelib.models import FullyConnectedVAE
@@ -221,7 +221,8 @@ def mine(tmp_path):
     return path
 
 
-def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
+def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "project")  # where nothing was shipped
     with pytest.raises(VaelibError, match="run `make`"):
         curve_explorer()
     experiment = three_gaps("smoke", mine, overrides=TINY)
@@ -243,6 +244,12 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine):
     (store := runs.Store()).folder(normal[0]).joinpath("manifest.json").write_text("{}")
     with pytest.raises(VaelibError, match="no VAE has been trained yet"):
         curve_explorer(store)
+
+
+def test_curves_that_come_with_the_project_stand_in_where_the_store_has_none(capsys):
+    shown = curve_explorer()
+    assert "FashionMNIST, Gaussian · profile laptop" in shown.lists
+    assert "come with the project" in capsys.readouterr().out
 
 
 def test_the_curves_shown_first_differ_in_their_method_alone(mine):

@@ -99,10 +99,16 @@ def list_studies(
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
     make: Annotated[bool, typer.Option("--make", help="print what `make` reads: which notebooks there are")] = False,
+    check: Annotated[bool, typer.Option("--codecheck", help="print codecheck.yml: what all of them make")] = False,
 ) -> None:
     """List the studies, where the paper has them, and the notebook that shows each."""
     from .studies.catalogue import format_studies, make_lines
 
+    if check:
+        from .results.codecheck import codecheck
+
+        print(codecheck(), end="")
+        return
     print(make_lines(dataset, likelihood) if make else format_studies())
 
 
@@ -173,16 +179,15 @@ def run(
     device: DeviceOption = "auto",
 ) -> None:
     """Make every run of an experiment and write its tables; what is there already is kept."""
-    from .runs import run as run_graph
-    from .runs import tables_folder, write_tables
+    from .results.shipped import made
+    from .runs import tables_folder
     from .runs.stages import pick_device
 
     if scheduler is None:
         pick_device(device)  # told before data is fetched
     chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
     title = f"{experiment} {chosen.dataset}"
-    run_graph(chosen.runs, workers=workers, scheduler=scheduler, device=device, title=title)
-    write_tables(chosen)
+    made(chosen, workers=workers, scheduler=scheduler, device=device, title=title)
     print(f"{title}: {len(chosen.runs)} runs are in; tables are in {paths.shown(tables_folder(profile))}")
 
 
@@ -315,7 +320,7 @@ def report(
 
     from .report.claims import judge_build
     from .report.html import write_report
-    from .report.shipped import shown_build
+    from .results.shipped import shown_build
     from .runs import load_profile
 
     load_profile(profile)
@@ -331,15 +336,40 @@ def report(
 
 
 @app.command()
-def pack(profile: ProfileOption = "laptop") -> None:
+def pack(
+    profile: ProfileOption = "laptop",
+    join: Annotated[
+        bool, typer.Option("--join", help="keep what is shipped of other data sets and of other seeds")
+    ] = False,
+) -> None:
     """Copy what a reader should see of a build into results/<profile>, which comes with the project."""
-    from .report import shipped
+    from .results import shipped
     from .runs import load_profile
 
     load_profile(profile)
-    files = shipped.pack(profile)
+    files = shipped.pack(profile, join)
     total = sum(path.stat().st_size for path in files) / 1e6
-    print(f"{len(files)} files, {total:.1f} MB, are in {paths.shown(shipped.results_folder(profile))}")
+    print(f"{len(files)} files, {total:.1f} MB, are in {paths.shown(paths.results_folder(profile))}")
+
+
+@app.command()
+def compare(profile: ProfileOption = "laptop") -> None:
+    """Hold a build's tables beside those that come with the project; exit with 1 if they differ, 2 if none are shared."""
+    from .results import compare as comparing
+    from .runs import load_profile
+
+    load_profile(profile)
+    build = paths.build_root() / profile
+    try:
+        found = comparing.compare(paths.results_folder(profile), build)
+    except comparing.NothingToCompare as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    found.values.to_csv(build / "compare.csv", index=False)
+    print(comparing.format_comparison(found))
+    print(f"every value: {paths.shown(build / 'compare.csv')}")
+    if not found.agrees:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -15,6 +15,11 @@ def build_root() -> Path:
     return Path(os.environ.get("VAELIB_BUILD") or project_root() / "build").expanduser().resolve()
 
 
+def results_folder(profile: str) -> Path:
+    """Return ``results/<profile>`` in the checkout: results that come with the project."""
+    return project_root() / "results" / profile
+
+
 def data_roots() -> list[Path]:
     """Return the folders searched for data sets: ``$VAELIB_DATA`` (only read), then our own cache."""
     given = os.environ.get("VAELIB_DATA")

@@ -90,7 +90,13 @@ class MeasuredMargins(LayoutEngine):
 
 
 class ReportFigure(Figure):
-    """A figure that shows itself in a notebook under any matplotlib backend, and cuts no label off."""
+    """A figure that shows itself in a notebook under any matplotlib backend, and cuts no label off.
+
+    Attributes:
+        origin: where it comes from, a small line below it.
+    """
+
+    origin = ""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **{"layout": MeasuredMargins()} | options)
@@ -125,6 +131,8 @@ class ReportFigure(Figure):
         self.savefig(buffer, format="png", dpi=120)
         png, words = base64.b64encode(buffer.getvalue()).decode(), self.words()
         page = f'<img src="data:image/png;base64,{png}" alt="{html.escape(words)}" style="max-width: 100%">'
+        if self.origin:
+            page += f'<div style="font-size: 0.75em; opacity: 0.8">{html.escape(self.origin)}</div>'
         return {"image/png": png, "text/html": page, "text/plain": words}, {"image/png": {"alt": words}}
 
 

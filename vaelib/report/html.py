@@ -77,7 +77,11 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
 def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Return a figure's name, caption, width in CSS pixels, where it comes from, and its pixels as a data URI."""
     beside = path.with_suffix(".json")
-    shown = dict.fromkeys(BARE, "") | {"runs": [], "headline": False} | (read_json(beside) if beside.exists() else {})
+    shown = (
+        dict.fromkeys(BARE, "")
+        | {"runs": [], "commits": [], "headline": False}
+        | (read_json(beside) if beside.exists() else {})
+    )
     buffer = io.BytesIO()
     with Image.open(path) as image:
         width = image.width * 96 // 200  # figures are saved at 200 dpi

@@ -118,6 +118,14 @@ def read_parameters(source: Path, pairs: Iterable[str], settings: Iterable[str] 
     if "dataset" in parameters:
         parameters["dataset"] = dataset_from_here(parameters["dataset"])
     overrides = parse_overrides(settings)
+    if (
+        overrides.get("use_results")
+        and "use_results" not in source.read_text(encoding="utf-8")
+        and "overrides" in known
+    ):
+        raise VaelibError(
+            f"{source.stem} computes everything itself: leave use_results out (notebooks 00, 03, 04 know it)"
+        )
     if overrides and "overrides" in known:
         parameters["overrides"] = parameters.get("overrides", {}) | overrides
     return parameters

@@ -7,10 +7,13 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from .. import paths
+from ..files import read_json
 from ..runs import Experiment, Store, missing
 from ..runs.engine import all_artifacts
 from ..runs.external import source_of_samples
 from ..runs.provenance import provenance
+from ..runs.tables import entry_of
 from .canvas import LABELS
 from .claims import NOT_RUN, OURS
 from .escape import in_markdown, nothing, styled
@@ -31,8 +34,11 @@ def describe(experiment: Experiment) -> str:
 
 def headed(name: str, about: str, *experiments: Experiment) -> str:
     """Return a name, facts about experiments, and whether anything of them is left to be made, as Markdown."""
-    todo = missing([run for one in experiments for run in one.runs], Store())
-    left = f"To be made now: {len(todo)} artifacts." if todo else "Everything is in the store already."
+    if experiments[0].profile.use_results:
+        left = "Nothing is computed: the numbers come with the project."
+    else:
+        todo = missing([run for one in experiments for run in one.runs], Store())
+        left = f"To be made now: {len(todo)} artifacts." if todo else "Everything is in the store already."
     return f"**{in_markdown(name)}** · {in_markdown(about)}. {left}"
 
 
@@ -130,6 +136,11 @@ def machine_note() -> str:
 
 def provenance_note(*experiments: Experiment) -> str:
     """Return where the numbers of experiments come from: seeds, wall time of the runs, device, versions."""
+    if experiments[0].profile.use_results:
+        record = read_json(paths.results_folder(experiments[0].profile.name) / "build.json")
+        found = [record[entry_of(one.dataset, one.likelihood, one.name)] for one in experiments]
+        told = [f"seeds {one['seeds']}, {one['time in all']}, commit {one['commit']}, {one['device']}" for one in found]
+        return f"*Made before and kept with the project: {'; '.join(told)}*\n\n{machine_note()}"
     store = Store()
     manifests = [store.manifest(one) for one in all_artifacts([run for one in experiments for run in one.runs])]
     hours = sum(manifest["seconds"] for manifest in manifests) / 3600

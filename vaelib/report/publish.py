@@ -1,12 +1,13 @@
 """A figure on its way to disk: what it is called, what stands in its footer and across it, and the record beside it.
 
 Beside ``<name>.png`` and ``<name>.svg`` lies ``<name>.json``: study, setting, caption, alternative text, keys of the runs,
-table, command and commit. The report reads these records; no code takes a file name apart.
+table, command, the commit that drew it and those of its runs. The report reads these records; no code takes a file name apart.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -17,9 +18,11 @@ from ..files import write_atomic, write_json
 from ..runs.experiments import Experiment
 from ..runs.profiles import protocol
 from ..runs.provenance import commit
+from ..runs.tables import commits_of
 from .canvas import STYLE, ReportFigure
 from .reference import SWEEP_SETTING, setting
 from .study import Figure as Shown
+from .study import studies
 
 
 def figures_folder(profile: str) -> Path:
@@ -52,6 +55,8 @@ def title(experiment: Experiment) -> str:
 
 def sheet(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
     """Return what every figure of an experiment has: its title (``about`` in place of it), its footer, its stamp."""
+    if experiment.profile.use_results:
+        footer += " · numbers that come with the project, not made here"
     return {"title_note": about or title(experiment), "footer": footer, "stamp": stamp(experiment.profile.name)}
 
 
@@ -111,7 +116,31 @@ def publish(figure: ReportFigure, shown: Shown, experiment: Experiment) -> Repor
     place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
     keys = [run.key for run in experiment.runs]
     name, profile, making = experiment.name, experiment.profile.name, command_of(experiment)
-    return publish_alone(figure, shown, profile, name, stem(experiment), runs=keys, making=making, **place)
+    options = {"runs": keys, "making": making, "commits": commits_of(experiment)}
+    return publish_alone(figure, shown, profile, name, stem(experiment), **options, **place)
+
+
+def short(keys: Sequence[str]) -> str:
+    """Return the beginnings of the first keys, and how many there are.
+
+    >>> short(["0123456789", "abcdefghij"]), short(["0123456789"] * 5)
+    ('runs 0123456 abcdefg', 'runs 0123456 0123456 0123456 … (5)')
+    """
+    first = " ".join(key[:7] for key in keys[:3])
+    return f"runs {first}" + (f" … ({len(keys)})" if len(keys) > 3 else "") if keys else ""
+
+
+def origin(record: Mapping[str, Any]) -> str:
+    """Return the line below a figure in its notebook: what makes it, its table, its notebook, its runs, its commit."""
+    study = studies().get(record["study"])
+    parts = [
+        record["command"],
+        f"tables/{record['table']}.csv" if record["table"] else "",
+        f"notebook {study.notebook}" if study else "",
+        short(record["runs"]),
+        f"commit {', '.join(record['commits'] or [record['commit']])}",
+    ]
+    return " · ".join(filter(None, parts))
 
 
 def publish_alone(
@@ -125,6 +154,7 @@ def publish_alone(
     likelihood: str = "",
     runs: Sequence[str] = (),
     making: str = "",
+    commits: Sequence[str] = (),
 ) -> ReportFigure:
     """Save a figure that no single experiment stands behind with its record and return it; ``tag`` ends its name."""
     name, folder = "_".join(filter(None, [shown.name, tag])), figures_folder(profile)
@@ -142,6 +172,8 @@ def publish_alone(
         "runs": list(runs),
         "command": making,
         "commit": commit(),
+        "commits": list(commits),
     }
+    figure.origin = origin(record)
     write_json(folder / f"{name}.json", record)
     return figure

@@ -3,6 +3,7 @@
 Read from the record beside the figure, the table that it was drawn from, and ``build.json``; the store is not needed.
 """
 
+import base64
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,17 +11,33 @@ import pandas as pd
 
 from ..runs import protocol
 from ..runs.tables import read_table
+from .publish import short
 from .reference import of_setting, setting
 from .study import studies
 
+LINKED = 300_000  # bytes of a table that a page holds
+
 
 class Source(NamedTuple):
-    """What a reader is told of a figure: (name, text) pairs, the runs' keys, and the rendered notebook's address."""
+    """What a reader is told of a figure.
+
+    Attributes:
+        facts: (name, text) pairs.
+        runs: keys.
+        href: the rendered notebook's address.
+        line: command and beginnings of keys, for a small line below the figure.
+        table: the name of the file that ``csv``, a data: link, saves; both empty where there is none, or a large one.
+        mixed: the commits of its runs where there are several.
+    """
 
     facts: list[tuple[str, str]]
     runs: list[str]
     notebook: str
     href: str
+    line: list[str]
+    table: str
+    csv: str
+    mixed: list[str]
 
 
 def rendered(build: Path, notebook: str, dataset: str, likelihood: str) -> str:
@@ -44,7 +61,14 @@ def source_of(build: Path, shown: dict[str, Any], record: dict[str, Any]) -> Sou
     rows = table_rows(build, shown["table"], dataset, likelihood)
     facts = [] if rows.empty else _facts(rows, shown["study"], record)
     facts += [(name, shown[name]) for name in ("command", "commit") if shown[name] and name not in dict(facts)]
-    return Source(facts, shown["runs"], notebook, rendered(build, notebook, dataset, likelihood))
+    line = [part for part in (shown["command"], short(shown["runs"])) if part]
+    csv = "" if rows.empty else rows.to_csv(index=False)
+    table = f"{shown['table']}_{Path(dataset).stem}_{likelihood}.csv" if 0 < len(csv) < LINKED else ""
+    link = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}" if table else ""
+    mixed = shown["commits"] if len(set(shown["commits"])) > 1 else []
+    return Source(
+        facts, shown["runs"], notebook, rendered(build, notebook, dataset, likelihood), line, table, link, mixed
+    )
 
 
 def table_rows(build: Path, table: str, dataset: str, likelihood: str) -> pd.DataFrame:

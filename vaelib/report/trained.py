@@ -1,4 +1,4 @@
-"""What drawing reads from the store: an experiment's test images and its trained VAEs."""
+"""What drawing reads from the store, or of what was shipped: an experiment's test images and its trained VAEs."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,18 @@ from torch import Tensor
 
 from ..errors import VaelibError
 from ..models import VAE
-from ..runs import Experiment, Store, load_vae
+from ..runs import Experiment, Store, load_vae, run
 from ..runs.stages.context import pick_device
 from ..runs.store import load_array
+from ..runs.weights import shipped_vae
 from .canvas import LABELS
 from .publish import command_of
 
 
 def load_test_set(experiment: Experiment) -> tuple[Tensor, Tensor]:
     """Return the experiment's test images, (N, C, 32, 32) uint8, and their labels."""
+    if experiment.profile.use_results:
+        run([experiment.data])  # reads them, which is no training
     folder = Store().require(experiment.data)
     images, labels = (np.array(load_array(folder / f"{name}.npy")) for name in ("test", "test_labels"))
     return torch.from_numpy(images), torch.from_numpy(labels)
@@ -27,6 +30,8 @@ def trained_vaes(
 ) -> dict[str, VAE]:
     """Return the trained VAE of each series (or of ``methods``), read from the store; nothing is trained here.
 
+    Under ``use_results`` they are those that were shipped, in half precision.
+
     Of several VAEs of a series and seed it is the first one: the sensitivity panel trains some again under another setting.
 
     Raises:
@@ -35,11 +40,14 @@ def trained_vaes(
     store, vaes = Store(), {}
     for point in experiment.points:
         if point.vae.seed == seed and point.series not in vaes and (methods is None or point.series in methods):
+            if experiment.profile.use_results:
+                vaes[point.series] = shipped_vae(point.vae, experiment.profile.name).to(pick_device(device))
+                continue
             if not store.has_manifest(point.vae):
                 making = command_of(experiment)
                 raise VaelibError(
                     f"{LABELS.get(point.series, point.series)}, seed {seed}, is not in the store: run `{making}` (with your "
-                    "overrides as --set name=value), or the notebook's own cells above"
+                    "overrides as --set name=value), or the notebook's own cells above; or set use_results=true"
                 )
             vaes[point.series] = load_vae(point.vae, store, device=pick_device(device))
     return vaes

@@ -78,6 +78,7 @@ class Profile(Filled):
     # data
     n_train: int | None = Field(None, ge=2)
     n_test: int | None = Field(None, ge=2)
+    use_results: bool = Field(False, description="draw from what was shipped in results/<profile>; nothing is trained")
     source: str = Field("auto", description="which copy of the data set")
     # VAE
     architecture: Literal["auto", "fc", "residual"] = "auto"

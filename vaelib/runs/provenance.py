@@ -1,10 +1,16 @@
-"""Where a result comes from: versions, commit, device and cores."""
+"""Where a result comes from: versions, commit, device and cores; all that is installed, and what memory it took."""
 
+import contextlib
+import hashlib
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,3 +52,57 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "none"
     return text.strip() + ("" if clean else "+")
+
+
+@cache
+def processor() -> str:
+    """Return the processor's model as the system names it."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        if sys.platform == "darwin":
+            asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine() or "unknown"
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Return the version of every installed package by name."""
+    found = {dist.metadata["Name"]: dist.version for dist in metadata.distributions()}
+    return {name: found[name] for name in sorted(filter(None, found), key=str.lower)}
+
+
+def packages_digest(installed: Mapping[str, str]) -> str:
+    """Return twelve hex digits that are equal where all versions are.
+
+    >>> packages_digest({"a": "1"}) == packages_digest({"a": "1"}) != packages_digest({"a": "2"})
+    True
+    """
+    return hashlib.sha256("\n".join(f"{k}=={v}" for k, v in installed.items()).encode()).hexdigest()[:12]
+
+
+def environment() -> dict[str, Any]:
+    """Return the rest of what may matter: processor, system, threads of torch, every installed package."""
+    return {
+        "processor": processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "packages": packages(),
+    }
+
+
+def forget_peak() -> None:
+    """Let :func:`peak_memory` begin anew, where the system can (Linux); else it counts from the start of the process."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int | None:
+    """Return the most memory (bytes) that this process had in use since :func:`forget_peak`; None: not to be known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

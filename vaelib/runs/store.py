@@ -1,7 +1,7 @@
 """The artifact store: a folder an artifact, named by the hash of its settings, whole or absent.
 
-``<root>/<kind>/<key>/`` holds files and ``manifest.json`` (settings, upstream keys, versions, device, wall time and a
-SHA-256 a file). It is filled as ``<key>.work/``, synced, and renamed when complete; ``.work`` also keeps the
+``<root>/<kind>/<key>/`` holds files and ``manifest.json`` (settings, upstream keys, versions, device, wall time, peak
+memory and a SHA-256 a file). It is filled as ``<key>.work/``, synced, and renamed when complete; ``.work`` also keeps the
 checkpoints, so whatever was killed goes on from there. Nothing read back is ever unpickled.
 """
 
@@ -26,7 +26,7 @@ from torch import Tensor
 from .. import files, paths
 from ..errors import VaelibError
 from .lock import Lock
-from .provenance import provenance
+from .provenance import environment, forget_peak, peak_memory, provenance
 from .settings import Artifact
 
 MANIFEST = "manifest.json"
@@ -115,6 +115,7 @@ class Store:
                 # Of a holder that was killed, or stood still, while publishing.
                 (work / MANIFEST).unlink(missing_ok=True)
                 start = time.monotonic()
+                forget_peak()
                 yield work
                 self._publish(artifact, work, final, time.monotonic() - start, lock)
 
@@ -158,6 +159,7 @@ class Store:
             "settings": artifact.model_dump(mode="json"),
             "upstream": {one.kind: one.key for one in artifact.upstream()},
             "code": provenance(),
+            "environment": environment() | {"peak_bytes": peak_memory()},
             "seconds": round(seconds, 2),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "files": {n: {"bytes": (work / n).stat().st_size, "sha256": files.sha256(work / n)} for n in names},

@@ -5,6 +5,7 @@ others.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..errors import VaelibError
 from .engine import all_artifacts
 from .experiments import Experiment
 from .lock import Lock
+from .provenance import packages_digest
 from .settings import RHA, Artifact, Data, Gaps, VAERun
 from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
 
@@ -62,9 +64,16 @@ def rows_of(run: Artifact, store: Store) -> pd.DataFrame:
 
 
 def measured_tensors(experiment: Experiment, kind: type[Artifact], store: Store | None = None) -> dict[str, Any]:
-    """Return, by series, the tensors by name that an experiment kept of one ``kind``: pictures and single curves."""
-    folders = {point.series: (store or Store()).require(point.run) for point in experiment.measured(kind)}
-    return {series: load_tensors(folder / TENSORS)[0] for series, folder in folders.items()}
+    """Return, by series, the tensors by name that an experiment kept of one ``kind``: pictures and single curves.
+
+    Under ``use_results`` they are those that were shipped.
+    """
+
+    def path(run: Artifact) -> Path:
+        shipped = paths.results_folder(experiment.profile.name) / f"weights/{run.key}.safetensors"
+        return shipped if experiment.profile.use_results else (store or Store()).require(run) / TENSORS
+
+    return {point.series: load_tensors(path(point.run))[0] for point in experiment.measured(kind)}
 
 
 def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:
@@ -143,26 +152,61 @@ def read_table(path: Path) -> pd.DataFrame:
         raise VaelibError(f"{path} is not a readable table ({error}); delete it and run again") from None
 
 
+def entry_of(dataset: str, likelihood: str, experiment: str) -> str:
+    """Return the name that ``build.json`` has for an experiment.
+
+    >>> entry_of("cifar10", "mol", "three_gaps"), entry_of("cifar10", "mol", "limited_k")
+    ('cifar10, mol', 'cifar10, mol, limited k')
+    """
+    return ", ".join([dataset, likelihood, *([] if experiment == "three_gaps" else [experiment.replace("_", " ")])])
+
+
+def commits_of(experiment: Experiment) -> list[str]:
+    """Return the commits at which an experiment's runs were made; several mean that its numbers are of mixed code."""
+    if experiment.profile.use_results:
+        record = files.read_json(paths.results_folder(experiment.profile.name) / "build.json")
+        return record[entry_of(experiment.dataset, experiment.likelihood, experiment.name)]["commit"].split("; ")
+    store = Store()
+    made = [one for one in all_artifacts(experiment.runs) if not isinstance(one, Data) and store.has_manifest(one)]
+    return sorted({store.manifest(one)["code"]["commit"] for one in made})
+
+
 def record_build(experiment: Experiment, store: Store) -> None:
     """Note in ``build/<profile>/build.json`` where this experiment's numbers come from; the report shows it."""
     path = tables_folder(experiment.profile.name).parent / "build.json"
     manifests = [store.manifest(one) for one in all_artifacts(experiment.runs)]
     seconds = sum(manifest["seconds"] for manifest in manifests)
-    code = manifests[-1]["code"]
+    code = manifests[-1]["code"] | environment_of(manifests)
     record = {
         "data": experiment.data.label,
         "training and test images": f"{experiment.data.n_train:,} and {experiment.data.n_test:,}",
+        "epochs": experiment.profile.epochs,
         "seeds": sorted({point.subject.seed for point in experiment.points}),
         "artifacts": len(manifests),
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
     }
-    name = f"{experiment.dataset}, {experiment.likelihood}"
-    if experiment.name != "three_gaps":
-        name += f", {experiment.name.replace('_', ' ')}"
+    name = entry_of(experiment.dataset, experiment.likelihood, experiment.name)
     with Lock(path.with_name(f"{path.name}.lock")):
         content = files.read_json(path) if path.exists() else {}
         files.write_json(path, content | {name: record | code})
+
+
+def environment_of(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what ``build.json`` says of the machines that made some artifacts; nothing if one of them does not know.
+
+    Several processors, thread counts or sets of packages stand side by side.
+    """
+    known = [manifest["environment"] for manifest in manifests if "environment" in manifest]
+    if len(known) < len(manifests):
+        return {}
+    peak = max((one["peak_bytes"] or 0 for one in known), default=0)
+    return {
+        "processor": "; ".join(sorted({one["processor"] for one in known})),
+        "threads": ", ".join(map(str, sorted({one["threads"] for one in known}))),
+        "packages": ", ".join(sorted({packages_digest(one["packages"]) for one in known})),
+        "peak memory": f"{peak / 1e6:,.0f} MB in one process" if peak else "unknown",
+    }
 
 
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:

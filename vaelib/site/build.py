@@ -20,7 +20,7 @@ from ..files import write_atomic
 from ..report.api import write_api
 from ..report.claims import judge_build
 from ..report.html import write_report
-from ..report.shipped import shown_build
+from ..results.shipped import shown_build
 from . import markdown
 from .rendering import to_html
 

@@ -1,5 +1,7 @@
 """The small experiment of notebook 00: one VAE in this process, trained and measured through the library's own API."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .. import gaps, rng
+from .. import gaps, paths, rng
 from ..data import ImageData, load_dataset
 from ..data.identity import dataset_tag
 from ..models import VAE
@@ -21,6 +23,7 @@ from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
 from ..runs.profiles import Protocol, architecture
 from ..runs.stages import build_vae, lowered
+from ..runs.weights import keep_weights, kept_weights, weights_folder
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
 from .three_gaps.figures import three_gaps_figure
@@ -60,7 +63,16 @@ def untrained(dataset: str, likelihood: str, budget: Profile, channels: int, see
 def fit(
     vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int, title: str
 ) -> list[tuple[int, float, float]]:
-    """Train ``vae`` on ``stream``; return (effective epoch, ELBO on ``train``, ELBO on ``test``), nats per image."""
+    """Train ``vae`` on ``stream``; return (effective epoch, ELBO on ``train``, ELBO on ``test``), nats per image.
+
+    Its weights are kept for :func:`vaelib.results.shipped.pack`; under ``use_results`` they are those that were shipped.
+    """
+    path = weights_folder(budget.name) / f"tour-{_key(vae, train, budget, seed, title)}.safetensors"
+    if budget.use_results:
+        shipped = paths.results_folder(budget.name) / "weights" / path.name
+        points = [tuple(point) for point in kept_weights(shipped, vae)["points"]]
+        print(f"{title}: not trained here; weights (in half precision) and curve come with the project")
+        return points
     points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
     with Progress(budget.epochs, title, "epochs") as progress:
         budgets = {"epochs": budget.epochs, "batch_size": budget.batch_size, "lr_decay": budget.lr_decay}
@@ -70,6 +82,7 @@ def fit(
                 scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]
                 points.append((epoch, *scores))
             progress.update(1, f"ELBO {running:,.0f}")
+    keep_weights(path, vae, points=points)
     return points
 
 
@@ -87,6 +100,13 @@ def overfitting_figure(runs: Mapping[str, list[tuple[int, float, float]]], title
     ]
     labels = dict(zip(COLOURED, runs, strict=True))
     return three_gaps_figure(pd.DataFrame(rows), pd.DataFrame(), labels=labels, title_note=title)
+
+
+def _key(vae: VAE, train: Tensor, budget: Profile, seed: int, title: str) -> str:
+    """Return what names a training of the tour: a hash of all that changes its result."""
+    used = budget.model_dump(include={"epochs", "evaluations", "batch_size", "lr", "lr_decay", "sigma", "mean", "rgb"})
+    told = json.dumps([used, seed, title, type(vae.likelihood).__name__], sort_keys=True)
+    return hashlib.sha256(told.encode() + train.numpy().tobytes()).hexdigest()[:20]
 
 
 @torch.no_grad()

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ... import paths
 from ...errors import VaelibError
 from ...runs import Store, VAERun
-from ...runs.tables import stored_curves
+from ...runs.tables import read_table, stored_curves
 from ..canvas import COLOURS, LABELS, MARKERS, WARM_UP
-from ..reference import setting
+from ..reference import SETTING, setting
 from .static import TEMPLATES
 
 DASHES = ("", "7 3", "2 3", "7 3 2 3")  # of the curves of one method
@@ -178,19 +179,32 @@ def _lists(found: Iterable[tuple[VAERun, pd.DataFrame]]) -> dict[str, dict[str, 
     return lists | ({"all runs in the store": every} if len(lists) > 1 else {})
 
 
+def _shipped(quantity: str) -> dict[str, CurveTwin]:
+    """Return the curves that come with the project, by setting and profile."""
+    return {
+        f"{setting(*place)} · profile {path.parents[1].name}": curve_twin(rows, quantity)
+        for path in sorted(paths.results_folder("").glob("*/tables/curves.csv"))
+        for place, rows in read_table(path).groupby(SETTING, sort=False)
+    }
+
+
 def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", chosen: int = 4) -> CurveLists:
     """Return the training curves in the store: choose a list, pick runs and a quantity, smooth, take a logarithmic axis.
 
-    Runs of one data set, network, N and number of epochs form a list; so runs of another profile have one of their own.
+    Runs of one data set, network, N and number of epochs form a list; so runs of another profile have one of their own. Where
+    the store has none, the curves are those that come with the project, and a line says so.
 
     Arguments:
         quantity: shown first; nats per image.
         chosen: how many runs are picked at the start, of those that differ in their method alone.
 
     Raises:
-        VaelibError: the store holds no trained VAE.
+        VaelibError: the store holds no trained VAE, and none was shipped.
     """
     lists = _lists(stored_curves(store or Store()))
+    if not lists and (shipped := _shipped(quantity)):
+        print("no VAE has been trained here yet: these curves come with the project")
+        return CurveLists(shipped)
     if not lists:
         raise VaelibError(
             "no VAE has been trained yet: run `make`, or `vaelib run three_gaps --profile smoke` (seconds)"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ...errors import VaelibError
 from ...progress import duration
 from ..engine import all_artifacts, path_lengths
+from ..provenance import processor
 from ..settings import Artifact, Bank
 from ..stages.data import reading_once
 from ..store import Store
@@ -24,6 +25,7 @@ class Cost(NamedTuple):
         flops, bytes: of all of them.
         work_seconds: of what is left, on one core or GPU.
         seconds: of what is left, on the whole machine: work shared out, but no shorter than the longest chain of runs.
+        memory: bytes, the most that one process took for what is made already, on this kind of processor; 0: unknown.
     """
 
     runs: int
@@ -32,6 +34,7 @@ class Cost(NamedTuple):
     bytes: int
     work_seconds: float
     seconds: float
+    memory: int = 0
 
 
 class Plan(NamedTuple):
@@ -67,7 +70,16 @@ def price(artifacts: Sequence[Artifact], store: Store, machine: Machine) -> Cost
         bytes=sum(map(size, artifacts)),
         work_seconds=total,
         seconds=max(chain, total / machine.workers),
+        memory=max((peak(store, artifact) for artifact in artifacts), default=0),
     )
+
+
+def peak(store: Store, artifact: Artifact) -> int:
+    """Return the bytes of memory that an artifact took here; 0: not made, made elsewhere or not known."""
+    if not store.has_manifest(artifact):
+        return 0
+    environment = store.manifest(artifact).get("environment", {})
+    return environment.get("peak_bytes") or 0 if environment.get("processor") == processor() else 0
 
 
 def make_plan(
@@ -133,11 +145,12 @@ def _span(seconds: float) -> str:
 
 def format_plan(plan: Plan) -> str:
     """Return the plan as a table for people."""
-    head = f"{'':42} {'runs':>5} {'made':>5} {'work':>11} {'disk':>9} {'left':>14}"
+    head = f"{'':42} {'runs':>5} {'made':>5} {'work':>11} {'disk':>9} {'left':>14} {'memory':>9}"
 
     def line(name: str, cost: Cost) -> str:
         amounts = f"{_amount(cost.flops, 'FLOP'):>11} {_amount(cost.bytes, 'B'):>9}"
-        return f"{name:42} {cost.runs:5} {cost.made:5} {amounts} {_span(cost.seconds):>14}"
+        memory = _amount(cost.memory, "B") if cost.memory else "–"
+        return f"{name:42} {cost.runs:5} {cost.made:5} {amounts} {_span(cost.seconds):>14} {memory:>9}"
 
     lines = [
         f"profile {plan.profile}: {plan.dataset} ({plan.label}), likelihood {plan.likelihood}; time left on {plan.machine.name}",
@@ -150,6 +163,7 @@ def format_plan(plan: Plan) -> str:
         "",
         *(line(f"  {kind}", cost) for kind, cost in plan.kinds.items()),
         "",
+        "memory: the most that one process took for what is made already, on this kind of processor",
         f"left: {plan.total.work_seconds / 3600:,.1f} {plan.machine.unit}-hours (an estimate, good to a factor of about two)",
         *(f"not planned: {name}: {reason}" for name, reason in plan.skipped.items()),
     ]

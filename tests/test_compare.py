@@ -1,0 +1,129 @@
+"""A fresh build beside what was shipped: what must be equal, what seeds allow, and what is not compared at all."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from vaelib import paths
+from vaelib.cli import app
+from vaelib.files import read_json, write_json
+from vaelib.results.compare import MACHINE, NothingToCompare, compare
+from vaelib.results.shipped import TAKEN
+
+HERE = dict.fromkeys(MACHINE, "1") | {"processor": "Xeon"}
+ABOUT = {"data": "Toy", "training and test images": "8 and 4", "epochs": 5, "seeds": [0, 1, 2]}
+PLACE = {"dataset": "toy", "likelihood": "gaussian"}
+
+
+def gaps(seed: int, seeds: int = 3, shift: float = 0.0) -> pd.DataFrame:
+    """Return a headline table whose numbers only differ by their draws (and a ``shift`` of one method's gap)."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for method in ("normal", "dmaapx"):
+        for number in range(seeds):
+            row = PLACE | {"method": method, "seed": number, "n_train": 8, "n_test": 4, "source": "Toy", "d_z": 16}
+            gap = 100 + rng.normal() + shift * (method == "dmaapx")
+            row |= {
+                "generalization_gap": gap,
+                "generalization_gap_se": 0.5,
+                "clean_floor": rng.normal(),
+                "key": f"k{number}",
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def build(folder, table, **about):
+    (folder / "tables").mkdir(parents=True)
+    table.to_csv(folder / "tables/three_gaps.csv", index=False)
+    write_json(folder / "build.json", {"toy, gaussian": ABOUT | HERE | about})
+    return folder
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "project")
+    return build(paths.results_folder("laptop"), gaps(0))
+
+
+def verdicts(found, quantity="generalization_gap"):
+    return dict(found.values[found.values["quantity"] == quantity].set_index("row")["verdict"])
+
+
+def test_equal_bits_are_demanded_of_the_same_machine_alone(shipped, tmp_path):
+    same = compare(shipped, build(tmp_path / "same", gaps(0)))
+    assert set(same.values["verdict"]) == {"equal"}
+    assert same.exact == ["toy, gaussian"]
+    close = gaps(0)
+    close.loc[0, "generalization_gap"] *= 1 + 1e-15
+    there = compare(shipped, build(tmp_path / "there", close))
+    assert not there.agrees
+    assert verdicts(there) == {"toy, gaussian, normal": "differs", "toy, gaussian, dmaapx": "equal"}
+    for number, other in enumerate(
+        [{"processor": "EPYC"}, {"threads": "2"}, {"torch": "2"}, {"processor": "Xeon; EPYC"}]
+    ):
+        elsewhere = compare(shipped, build(tmp_path / str(number), close, **other))
+        assert elsewhere.agrees
+        assert elsewhere.exact == []
+
+
+def test_other_random_numbers_agree_and_another_gap_does_not(shipped, tmp_path):
+    agreed = [compare(shipped, build(tmp_path / str(n), gaps(n), processor="EPYC")).agrees for n in range(1, 16)]
+    assert sum(agreed) >= 14  # a false alarm in one of twenty
+    wrong = compare(shipped, build(tmp_path / "wrong", gaps(1, shift=60.0), processor="EPYC"))
+    assert verdicts(wrong) == {"toy, gaussian, normal": "agrees", "toy, gaussian, dmaapx": "differs"}
+    row = wrong.values.set_index(["row", "quantity"]).loc[("toy, gaussian, dmaapx", "generalization_gap")]
+    ours, theirs = (
+        table[table["method"] == "dmaapx"]["generalization_gap"] for table in (gaps(1, shift=60.0), gaps(0))
+    )
+    assert row["errors"] == pytest.approx((ours.mean() - theirs.mean()) / np.hypot(ours.sem(), theirs.sem()))
+
+
+def test_one_seed_is_held_against_the_spread_of_the_shipped_ones(shipped, tmp_path):
+    one = build(tmp_path / "one", gaps(1, seeds=1), processor="EPYC", seeds=[0])
+    found = compare(shipped, one)
+    assert found.agrees
+    assert set(verdicts(found, "clean_floor").values()) == {"agrees"}
+    both = compare(one, build(tmp_path / "other", gaps(2, seeds=1)))  # neither knows a spread: errors over images
+    assert set(verdicts(both).values()) == {"agrees"}
+    assert set(verdicts(both, "clean_floor").values()) == {"no tolerance"}
+    far = compare(one, build(tmp_path / "far", gaps(2, seeds=1, shift=-99)))
+    assert verdicts(far)["toy, gaussian, dmaapx"] == "differs"
+
+
+def test_what_needs_no_run_must_be_equal(shipped, tmp_path):
+    found = compare(shipped, build(tmp_path / "b", gaps(1).assign(d_z=8), processor="EPYC"))
+    assert set(verdicts(found, "d_z").values()) == {"differs"}
+
+
+@pytest.mark.parametrize("other", [{"epochs": 9}, {"data": "Another"}, {TAKEN: "results/laptop"}])
+def test_other_settings_and_what_was_taken_are_not_compared(shipped, tmp_path, other):
+    with pytest.raises(NothingToCompare, match="nothing to compare"):
+        compare(shipped, build(tmp_path / "b", gaps(1), **other))
+    for folder in (shipped, tmp_path / "b"):  # what the paper prints is equal everywhere, and no result
+        pd.DataFrame([PLACE | {"likelihood": "mol", "paper": 1.5}]).to_csv(folder / "tables/table_07.csv", index=False)
+    with pytest.raises(NothingToCompare):
+        compare(shipped, tmp_path / "b")
+
+
+def test_rows_of_other_sizes_are_counted_and_not_compared(shipped, tmp_path):
+    mixed = gaps(0)
+    mixed.loc[mixed["method"] == "normal", "n_train"] = 16
+    found = compare(shipped, build(tmp_path / "b", mixed))
+    assert set(found.values["row"]) == {"toy, gaussian, dmaapx"}
+    assert found.alone["shipped"] == found.alone["yours"] == 3
+
+
+@pytest.mark.parametrize(
+    ("shift", "code", "word"), [(0.0, 0, "agrees"), (1.0, 1, "DIFFERS"), (None, 2, "nothing to compare")]
+)
+def test_the_command_says_it_and_exits_so(shipped, build_folder, shift, code, word):
+    if shift is not None:
+        build(build_folder / "laptop", gaps(0, shift=shift))
+    done = CliRunner().invoke(app, ["compare"])
+    assert done.exit_code == code
+    assert word in done.output
+    if shift is not None:
+        assert len(pd.read_csv(build_folder / "laptop/compare.csv")) == 6
+        assert read_json(shipped / "build.json")["toy, gaussian"]["data"] == "Toy"

@@ -1,0 +1,234 @@
+"""Results that come with the project: ``results/<profile>``, what a reader should see before anything is trained.
+
+They are copies of a build's tables, figures with their records, ledger, sliders, rendered notebooks and the few weights that
+explorers need. A report can be drawn from them, and explorers find them where nothing is made; a run takes them for its own
+only where ``use_results`` says so.
+"""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import paths
+from ..errors import VaelibError
+from ..files import read_json, write_json
+from ..report.claims import judge_build, require_build
+from ..report.study import studies
+from ..runs.engine import run
+from ..runs.experiments import Experiment
+from ..runs.tables import IDENTITY, entry_of, merge_table, read_table, tables_folder, write_tables
+from ..studies.downstream.paper import table_11
+from ..studies.three_gaps.numbers import against_paper
+from ..studies.three_gaps.paper import table_07
+
+KEPT = (
+    "build.json",
+    "claims.json",
+    "tables/*.csv",
+    "figures/*.png",
+    "figures/*.json",
+    "twins/*.json",
+    "weights/*.safetensors",
+    "notebooks/*.html",
+)
+LARGEST, IN_ALL = 4_000_000, 25_000_000  # bytes of a file, and of everything below results/
+TAKEN = "taken from"  # in build.json: the experiment's numbers were shipped, not made here
+SAME = ("data", "training and test images", "epochs")  # of build.json: seeds of others cannot stand in one table
+# Tables over seeds, and the tables that they are computed from.
+DERIVED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    "table_07": ("three_gaps", table_07),
+    "numbers": ("curves", against_paper),
+    "table_11": ("downstream", table_11),
+}
+# Names that a renderer draws by lot, and lines that tell of seconds.
+BY_LOT = re.compile(r"(?<=cell-id=)[0-9a-f]{8}|(?<=\bT_)[0-9a-f]{5}(?=[_\"' ])")
+PACE = re.compile(
+    r"(?<=[\n>])[^\n<>]{1,200}?: (?:\d+%|[\d,]+/[\d,]+ [^\n<>]{1,60}?), [^\n<>]{1,60}? left(?: \([^\n<>]{1,100}\))?\n"
+)
+
+
+def pack(profile: str, join: bool = False) -> list[Path]:
+    """Make ``results/<profile>`` a copy of what a reader wants of ``build/<profile>``; return its files.
+
+    Equal builds give equal bytes. With ``join`` what is shipped already stays: tables keep the rows of other data sets and of
+    other seeds, and of two files with one name the build's is taken.
+
+    Raises:
+        VaelibError: there is no build; its numbers were shipped; seeds of other settings are to be joined; a file, or all of
+            them, would be too large. Then nothing is changed.
+    """
+    build, out = require_build(paths.build_root() / profile), paths.results_folder(profile)
+    record = _record(build)
+    if taken := [name for name, about in record.items() if TAKEN in about]:
+        raise VaelibError(
+            f"{'; '.join(taken)}: these numbers were shipped, not made here: run `make` without use_results"
+        )
+    part = out.with_name(f".{profile}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        if join and out.is_dir():
+            shutil.copytree(out, part)
+        for path in sorted(path for pattern in KEPT for path in build.glob(pattern)):
+            copy = part / path.relative_to(build)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".html":
+                copy.write_text(_still(path.read_text(encoding="utf-8")), encoding="utf-8")
+            elif join and path.suffix == ".csv" and copy.exists():
+                _joined(read_table(copy), read_table(path)).to_csv(copy, index=False)
+            elif path.name != "build.json":
+                shutil.copyfile(path, copy)
+        known = _record(part)
+        write_json(part / "build.json", {n: _both(n, known, record) for n in sorted(known | record)})
+        if join:
+            _derive(part, profile)
+        _refuse_large(part, out, build)
+        shutil.rmtree(out, ignore_errors=True)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def _record(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what ``build.json`` says, if it is there."""
+    path = folder / "build.json"
+    return read_json(path) if path.exists() else {}
+
+
+def _both(name: str, shipped: dict[str, Any], build: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of an experiment of which one side or both hold seeds."""
+    one, other = shipped.get(name, {}), build.get(name, {})
+    if not (one and other) or set(one["seeds"]) <= set(other["seeds"]):
+        return other or one
+    unlike = [what for what in SAME if what in one and what in other and one[what] != other[what]]
+    if unlike:
+        raise VaelibError(
+            f"{name}: {unlike[0]} is {other[unlike[0]]} here and {one[unlike[0]]} in what is shipped, so their seeds do not "
+            "join; make it under the same settings, or pack without --join"
+        )
+    both = {  # each once, however often they are joined
+        what: "; ".join(dict.fromkeys([*str(one[what]).split("; "), *str(other[what]).split("; ")]))
+        for what in one.keys() & other.keys()
+        if one[what] != other[what]
+    }
+    seeds = sorted({*one["seeds"], *other["seeds"]})
+    return one | other | both | {"seeds": seeds, "finished": max(one["finished"], other["finished"])}
+
+
+def _joined(shipped: pd.DataFrame, build: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a build, and those that were shipped of other data sets, experiments or seeds, in one order."""
+    identity = [column for column in ("experiment", *IDENTITY, "seed") if column in build]
+    ours = set(map(tuple, build[identity].astype(str).to_numpy()))
+    kept = shipped[[tuple(row) not in ours for row in shipped[identity].astype(str).to_numpy()]]
+    table = build if kept.empty else pd.concat([kept, build], ignore_index=True)
+    return table.sort_values(identity, kind="stable", ignore_index=True)
+
+
+def _derive(folder: Path, profile: str) -> None:
+    """Compute anew what was computed over seeds: tables of means, and the ledger."""
+    for name, (source, compute) in DERIVED.items():
+        path, of = folder / f"tables/{name}.csv", folder / f"tables/{source}.csv"
+        if path.exists() and of.exists():
+            kept, new = read_table(path), compute(read_table(of))
+            settings = set(map(tuple, kept[IDENTITY].to_numpy()))
+            new[[tuple(row) in settings for row in new[IDENTITY].to_numpy()]].to_csv(path, index=False)
+    judge_build(folder, profile)
+
+
+def _still(page: str) -> str:
+    """Return a rendered notebook without what differs from one rendering to the next.
+
+    >>> _still('<div id="cell-id=0a1b2c3d"><a href="#cell-id=0a1b2c3d"><i id="T_abcde_row0">')
+    '<div id="cell-id=00000000"><a href="#cell-id=00000000"><i id="T_00001_row0">'
+    """
+    numbers: dict[str, int] = {}
+    page = PACE.sub("", page)
+    return BY_LOT.sub(lambda found: f"{numbers.setdefault(found[0], len(numbers)):0{len(found[0])}d}", page)
+
+
+def _refuse_large(part: Path, out: Path, build: Path) -> None:
+    """Raise VaelibError if a file, or with those of other profiles all of them, are over the limits."""
+    sizes = {path: path.stat().st_size for path in part.rglob("*") if path.is_file()}
+    if large := [path.name for path, size in sizes.items() if size > LARGEST]:
+        raise VaelibError(
+            f"{', '.join(large)}: over {LARGEST / 1e6:.0f} MB; delete it from {paths.shown(build)} or make it smaller"
+        )
+    others = [path for path in out.parent.rglob("*") if path.is_file() and not {part, out} & set(path.parents)]
+    total = sum([*sizes.values(), *(path.stat().st_size for path in others)])
+    if total > IN_ALL:
+        raise VaelibError(
+            f"results would take {total / 1e6:.0f} MB, over {IN_ALL / 1e6:.0f}: delete what few people open"
+        )
+
+
+def shown_build(profile: str) -> tuple[Path, bool]:
+    """Return the folder that a profile's report is drawn from, and whether it is the build's own, not the shipped one.
+
+    Raises:
+        VaelibError: there is neither.
+    """
+    build, shipped = paths.build_root() / profile, paths.results_folder(profile)
+    if not any(build.glob("tables/*.csv")) and shipped.is_dir():
+        return shipped, False
+    return require_build(build), True
+
+
+def judged(profile: str) -> list[dict]:
+    """Return the ledger of a build, judged now, or the one that was shipped where nothing is made.
+
+    Raises:
+        VaelibError: there is neither.
+    """
+    folder, own = shown_build(profile)
+    if own:
+        return judge_build(folder, profile)
+    print(f"nothing is made here yet: this is the ledger that comes with the project, {paths.shown(folder)}")
+    return read_json(folder / "claims.json")
+
+
+def made(experiment: Experiment, title: str = "runs", **options: Any) -> dict[str, pd.DataFrame]:
+    """Make an experiment's runs and write its tables; under ``use_results`` take the tables that were shipped.
+
+    ``options`` are those of :func:`vaelib.runs.run`. Returns the experiment's own rows by the tables' names.
+    """
+    if experiment.profile.use_results:
+        return take(experiment)
+    run(experiment.runs, title=title, **options)
+    return write_tables(experiment)
+
+
+def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
+    """Return an experiment's tables as they were shipped, and put them into its build as what they are: not made here.
+
+    Raises:
+        VaelibError: nothing was shipped of it, or under other settings.
+    """
+    profile, shipped, tables = experiment.profile.name, paths.results_folder(experiment.profile.name), {}
+    name = entry_of(experiment.dataset, experiment.likelihood, experiment.name)
+    about = _record(shipped).get(name, {})
+    place = {"experiment": experiment.name, "dataset": experiment.dataset, "likelihood": experiment.likelihood}
+    known = studies()[experiment.name].tables if experiment.name in studies() else ()
+    names = {name: name for name in known} | {file: table for table, file in experiment.files.items()}
+    for file, table in names.items():
+        path = shipped / f"tables/{file}.csv"
+        rows = read_table(path) if path.exists() else pd.DataFrame(columns=[*place])
+        own = [rows[column] == value for column, value in place.items() if column in rows]
+        tables[table] = rows[pd.concat(own, axis=1).all(axis=1)].reset_index(drop=True)
+    found = {key for rows in tables.values() for key in rows.get("key", ())}
+    if not about or not {point.run.key for point in experiment.points} <= found:
+        raise VaelibError(
+            f"use_results: {name} was not shipped for the profile {profile} with these settings; leave use_results out, "
+            "and it is computed"
+        )
+    for table, rows in tables.items():
+        if len(rows):
+            merge_table(tables_folder(profile) / f"{experiment.files.get(table, table)}.csv", rows)
+    build = tables_folder(profile).parent
+    source = shipped.relative_to(paths.project_root()).as_posix()
+    write_json(build / "build.json", _record(build) | {name: about | {TAKEN: source}})
+    print(f"nothing was computed: these numbers come with the project, {source}, made at commit {about['commit']}")
+    return tables
