@@ -25,7 +25,6 @@ from vaelib.report.publish import provenance_line, publish_alone, save_figure
 from vaelib.report.reference import METHODS, digitised, paper_curves
 from vaelib.report.sources import source_of
 from vaelib.runs.provenance import commit
-from vaelib.studies.ground_truth import pages as laboratory
 from vaelib.studies.ground_truth.pages import FIG01
 from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figure, three_gaps_figure
 from vaelib.studies.three_gaps.pages import HEADLINES
@@ -312,17 +311,6 @@ def test_the_tour_concludes_what_its_numbers_say(few, many, word):
     assert len(lines) == 3
     assert all(f"gap {word}" in line for line in lines)
     assert lines[0].endswith(f"{few:.2f} with few, {many:.2f} with many.")
-
-
-def test_the_laboratory_concludes_what_its_numbers_say():
-    kl = {"dmaapx": (0.9, 0.2), "aug_tuned": (0.5, 0.21), "aug_naive": (0.6, 0.7)}
-    rows = [{"n_train": n, "method": m, "kl": two[i]} for m, two in kl.items() for i, n in enumerate((30, 1000))]
-    text = laboratory.accuracy({"plane": pd.DataFrame(rows)})
-    assert (
-        "30 points: KL(p_data ‖ p_DM) = 0.90 nats, farther than the tuned augmentation (0.50) and farther than the"
-        in text
-    )
-    assert "as far as the tuned augmentation (0.21) and nearer than the naive augmentation (0.70)" in text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9]*.py")), ids=lambda path: path.stem)
