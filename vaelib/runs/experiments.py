@@ -76,7 +76,9 @@ def planned(points: list[Point], profile: Profile) -> list[Point]:
     store = Store()
     found = [point for point in points if not profile.only_finished or store.has(point.run)]
     if not found:
-        raise VaelibError(f"only_finished: none of the {len(points)} runs is in {store.root}; leave it out to make them")
+        raise VaelibError(
+            f"only_finished: none of the {len(points)} runs is in {store.root}; leave it out to make them"
+        )
     return found
 
 
