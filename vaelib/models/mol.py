@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..errors import VaelibError, unknown
+from ..rng import sent
 from . import zhang
 
 RGB = ("pixelcnnpp", "per_channel", "zhang2022")
