@@ -36,10 +36,10 @@ VAELIB := "$$PYTHON" -m vaelib
 # With `+` before it also run by `make -n`, which then shows what would be made.
 RUN    := MAKE="$(MAKE)" bash notebooks/run.sh
 
-.PHONY: help setup headline all sweeps smoke report show pack claims plan sync check test bench docs doctor lab clean
+.PHONY: help setup headline all sweeps smoke report show pack claims plan sync check test bench gpu-check gpu-check-bundle docs doctor lab clean
 
 help:     ## show this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 headline: setup  ## (default) the three gaps of four training methods, and the report
 	@+$(RUN) headline
@@ -99,6 +99,12 @@ bench: setup  ## one table: speed beside pythae, diffusers and the machine's own
 	  || { echo "installing pythae, the peer (pyproject.toml: extra bench)"; \
 	       "$$PYTHON" -m pip install -q --no-deps pythae==0.1.2 cloudpickle imageio || true; }
 	@"$$PYTHON" -m tests.benchmarks $${ONLY:+--only "$$ONLY"} $${LONG:+--long}
+
+gpu-check: setup  ## prove on a GPU, in eight minutes, that it computes what a CPU does, and how fast
+	@"$$PYTHON" -m tests.gpu
+
+gpu-check-bundle: setup  ## list what a machine without a network must be brought for that
+	@"$$PYTHON" -m tests.gpu --bundle
 
 clean:    ## delete results, keep downloaded data and the environment
 	@rm -rf "$$VAELIB_BUILD"/{smoke,laptop,overnight,gpu,paper,store,src,logs,api,screenshots}

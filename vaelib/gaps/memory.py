@@ -60,9 +60,7 @@ def memory_of(device: torch.device, memory: int | None = None) -> int:
     return memory or MEMORY
 
 
-def decodings_at_once(
-    vae: nn.Module, x: Tensor, memory: int | None, gradient: bool = False, beside: int = 0
-) -> int:
+def decodings_at_once(vae: nn.Module, x: Tensor, memory: int | None, gradient: bool = False, beside: int = 0) -> int:
     """Return how many decodings of images like ``x`` (B, C, H, W) fit in ``memory`` bytes, at least 1; on a CPU at most 1,000.
 
     Arguments:
