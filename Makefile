@@ -38,10 +38,10 @@ VAELIB := "$$PYTHON" -m vaelib
 # With `+` before it also run by `make -n`, which then shows what would be made.
 RUN    := MAKE="$(MAKE)" bash notebooks/run.sh
 
-.PHONY: help setup update-lock headline all sweeps smoke report show site pack compare claims plan sync check test test-pythons bench docs doctor lab clean
+.PHONY: help setup update-lock headline all sweeps smoke report show site pack compare claims plan sync check test test-pythons bench gpu-check gpu-check-bundle docs doctor lab clean
 
 help:     ## show this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 headline: setup  ## (default) the three gaps of four training methods, and the report
 	@+$(RUN) headline
@@ -115,6 +115,12 @@ bench: setup  ## one table: speed beside pythae, diffusers and the machine's own
 	  || { echo "installing pythae, the peer (pyproject.toml: extra bench)"; \
 	       "$$PYTHON" -m pip install -q --no-deps pythae==0.1.2 cloudpickle imageio || true; }
 	@"$$PYTHON" -m tests.benchmarks $${ONLY:+--only "$$ONLY"} $${LONG:+--long}
+
+gpu-check: setup  ## prove on a GPU, in eight minutes, that it computes what a CPU does, and how fast
+	@"$$PYTHON" -m tests.gpu
+
+gpu-check-bundle: setup  ## list what a machine without a network must be brought for that
+	@"$$PYTHON" -m tests.gpu --bundle
 
 clean:    ## delete results, keep downloaded data and the environment
 	@rm -rf "$$VAELIB_BUILD"/{smoke,laptop,overnight,gpu,paper,store,src,logs,api,site,screenshots}

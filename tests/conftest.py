@@ -36,10 +36,10 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(config, items):
     # The longest file first: `make test` gives whole files to two processes, and one would end alone with it.
     items.sort(key=lambda item: item.path.name != "test_smoke.py")
-    for item in items:
-        if "slow" in item.keywords and not config.getoption("--slow"):
+    for item in items:  # by marker: keywords hold the names of folders too, and the project may lie in one called "gpu"
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow; run with --slow (make test SLOW=1)"))
-        if "gpu" in item.keywords and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from vaelib.gaps import (
 )
 from vaelib.gaps.ais import _retimed, _sigmoid
 from vaelib.gaps.calibration import QUANTITIES, calibration_world, estimates, exact_values
-from vaelib.gaps.memory import bytes_per_decoding, decodings_at_once
+from vaelib.gaps.memory import bytes_per_decoding, decodings_at_once, memory_of
 from vaelib.models import Bernoulli, FullyConnectedVAE, Posterior
 from vaelib.models.linear import LinearGaussianVAE
 
@@ -332,6 +333,15 @@ def test_chunks_follow_the_memory_setting(likelihood, monkeypatch):
     assert decodings_at_once(vae, x, 2**40) == 1_000
     with pytest.raises(VaelibError, match="memory = 0"):
         iwae(vae, x, memory=0, unclipped=True)
+
+
+def test_a_gpus_chunk_follows_what_it_has_in_all(monkeypatch):
+    """Not what is free: a neighbour must not change how numbers are added."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: SimpleNamespace(total_memory=80 * 2**30))
+    assert memory_of(torch.device("cuda")) == 5 * 2**30
+    assert memory_of(torch.device("cuda"), 7) == 7
+    assert memory_of(torch.device("cpu")) == 2**30
 
 
 def test_slack_is_markovs():

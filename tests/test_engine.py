@@ -12,7 +12,7 @@ import torch
 
 from vaelib import runs
 from vaelib.errors import VaelibError
-from vaelib.runs import Store, cluster, engine, run
+from vaelib.runs import Store, cluster, engine, run, worker
 from vaelib.runs.kinds import Kind, _kinds, makes
 from vaelib.runs.settings import Artifact
 from vaelib.runs.stages.context import pick_device
@@ -91,7 +91,7 @@ def test_small_work_is_done_here_with_the_threads_of_a_worker_and_the_same_words
     """Starting workers costs more than a few seconds of work; what failed is told as they tell it."""
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(cluster, "cores", lambda: 6)
-    monkeypatch.setattr(cluster, "share_out", lambda workers: (2, 2**30))
+    monkeypatch.setattr(cluster, "share_out", lambda *_: (2, 2**30))
     seen, todo = [], [Odd(name="fails", deaths=9), Odd(name="fails", deaths=1), Odd(name="fine")]
     kind = Kind(lambda *given: (seen.append(torch.get_num_threads()), make_odd(*given)), None, lambda _: 1)
     monkeypatch.setitem(_kinds, Odd, kind)
@@ -120,7 +120,7 @@ def test_more_work_or_workers_that_were_asked_for_are_workers(tmp_path, monkeypa
     work = [Odd(name="fine", deaths=count) for count in range(1 if given else int(engine.STARTING) + 1)]
     with pytest.raises(KeyboardInterrupt):
         run(work, store=Store(tmp_path), **given)
-    assert started == [(given.get("workers"), given.get("scheduler"))]
+    assert started == [(given.get("workers"), given.get("scheduler"), "auto")]
 
 
 @pytest.mark.slow
@@ -145,6 +145,59 @@ def test_workers_share_the_memory_that_is_there(monkeypatch, gib, asked, expecte
     monkeypatch.setattr(cluster, "cores", lambda: 4)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert cluster.share_out(asked) == (expected[0], expected[1] * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("device", "cards", "cores", "expected"),
+    [
+        ("auto", [80], 16, 8),
+        ("auto", [80], 4, 4),
+        ("cuda", [24], 16, 3),
+        ("cuda", [80, 24], 16, 6),
+        ("cuda:1", [80, 24], 16, 3),
+        ("auto", [6], 16, 1),
+        ("cpu", [80], 16, 16),
+    ],
+)
+def test_workers_of_gpus_follow_the_cards_and_the_cores(monkeypatch, device, cards, cores, expected):
+    from distributed import system
+
+    def properties(number):
+        return SimpleNamespace(total_memory=cards[number] * 2**30)
+
+    monkeypatch.setattr(system, "MEMORY_LIMIT", 128 * 2**30)
+    monkeypatch.setattr(cluster, "cores", lambda: cores)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: len(cards))
+    monkeypatch.setattr("torch.cuda.get_device_properties", properties)
+    assert cluster.share_out(None, device)[0] == expected
+    assert cluster.share_out(5, device)[0] == 5
+
+
+def test_the_environment_may_say_how_many_workers(monkeypatch):
+    monkeypatch.setenv("VAELIB_WORKERS", "3")
+    assert cluster.share_out(None)[0] == 3
+    assert cluster.share_out(2)[0] == 2
+    for wrong in ("0", "many", "-1"):
+        monkeypatch.setenv("VAELIB_WORKERS", wrong)
+        with pytest.raises(VaelibError, match=f"VAELIB_WORKERS = '{wrong}' is no number of workers; set it to 1"):
+            cluster.share_out(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "expected"),
+    [
+        (3, "auto", "cuda:1"),
+        ("gpu-2", "cuda", "cuda:0"),
+        ("tcp://10.0.0.1:4441", "auto", "cuda:1"),
+        (3, "cuda:0", "cuda:0"),
+        (3, "cpu", "cpu"),
+        ("mine", "auto", "auto"),
+    ],
+)
+def test_workers_spread_over_the_gpus(monkeypatch, name, device, expected):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("distributed.get_worker", lambda: SimpleNamespace(name=name))
+    assert worker._own_device(device) == expected
 
 
 def test_the_dashboard_is_named_once_and_only_for_a_long_run(monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """Heun's sampler against closed-form Gaussian data, and the bank's promise that image i is always the same image."""
 
 import math
+import os
+import resource
 from itertools import pairwise
 
 import numpy as np
@@ -161,6 +163,31 @@ def test_a_bank_says_when_it_is_empty_or_too_small(denoiser, tmp_path):
     list(fill_bank(tmp_path, denoiser, 2, shard_size=2, channels=1, steps=2, batch_size=4))
     with pytest.raises(VaelibError, match="2 in the bank"):
         Bank(tmp_path).images(0, 3)
+
+
+def test_a_bank_reads_any_images_and_keeps_no_file_open(tmp_path):
+    """More shards than a process may have open files, read in any order, with repeats; also only its first images."""
+    images = torch.randint(0, 256, (180, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for shard, part in enumerate(images.split(3)):
+        np.save(shard_path(tmp_path, shard), part.numpy())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 20, hard))
+    try:
+        bank, some = Bank(tmp_path), Bank(tmp_path, 100)
+        rows = torch.tensor([179, 0, 99, 99, 3, 2, 178, 0])
+        assert torch.equal(bank[rows], images[rows])
+        assert torch.equal(some.images(), images[:100])
+        out = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+        assert bank.gather(torch.tensor([5, 4]), out) is out
+        assert torch.equal(out, images[[5, 4]])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (len(bank), bank.shape) == (180, (180, 3, 32, 32))
+    with pytest.raises(VaelibError, match="images 0 to 181 requested, 180 in the bank"):
+        Bank(tmp_path, 181)
+    shard_path(tmp_path, 7).unlink()
+    with pytest.raises(VaelibError, match="lacks a whole shard; fill it again"):
+        bank[torch.tensor([22])]
 
 
 class Breaks(torch.nn.Module):

@@ -1,5 +1,8 @@
 """The VAE, its training loop and its training distributions."""
 
+import threading
+
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -8,7 +11,8 @@ from vaelib.data import NAIVE
 from vaelib.errors import NonFiniteLoss, VaelibError
 from vaelib.gaps import attack_encoder, symmetric_kl
 from vaelib.models import Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, elbo
-from vaelib.training.distributions import TrainingDistribution
+from vaelib.samplers.bank import Bank, shard_path
+from vaelib.training.distributions import MixedDistribution, TrainingDistribution
 from vaelib.training.vae import VAEState, train_vae
 
 
@@ -100,6 +104,42 @@ def test_batches_depend_on_the_step_alone():
         one.batch(step, 8)
     torch.testing.assert_close(one.batch(30, 8), other.batch(30, 8), rtol=0, atol=0)
     assert not torch.equal(one.batch(30, 8), TrainingDistribution(images(), 50, seed=4).batch(30, 8))
+
+
+@pytest.fixture
+def bank(tmp_path):
+    """Return 70 colour images and a bank of them, in shards of 16."""
+    drawn = images(70, channels=3)
+    for shard, part in enumerate(drawn.split(16)):
+        np.save(shard_path(tmp_path, shard), part.numpy())
+    return drawn, Bank(tmp_path)
+
+
+@pytest.mark.parametrize(("n_train", "size"), [(20, 6), (70, 64), (5, 5), (100, 9)])
+@pytest.mark.parametrize("augmentation", [None, NAIVE])
+def test_a_bank_on_disk_gives_the_batches_of_the_same_images_in_memory(bank, n_train, size, augmentation):
+    """Bit for bit, over several passes, from any step on, mixed with real images, and as its own fixed images."""
+    options = {"seed": 3, "augmentation": augmentation}
+    memory, disk = (TrainingDistribution(pool, n_train, **options) for pool in bank)
+    for step in [*range(3 * 70 // size), 1, 40, 41]:
+        assert torch.equal(disk.batch(step, size), memory.batch(step, size)), step
+    assert torch.equal(disk.sample(30, seed=1), memory.sample(30, seed=1))
+    real = TrainingDistribution(images(n_train, channels=3, seed=9), n_train, **options)
+    mixed = [MixedDistribution(real, side, 0.3) for side in (memory, disk)]
+    for step in range(20):
+        assert torch.equal(*(one.batch(step, size) for one in mixed)), step
+
+
+def test_the_next_epochs_images_are_read_while_these_are_trained_on(bank, monkeypatch):
+    stream, read = TrainingDistribution(bank[1], 20), []
+    gather = Bank.gather
+    monkeypatch.setattr(Bank, "gather", lambda *args: (gather(*args), read.append(threading.current_thread()))[0])
+    stream.batch(0, 10)
+    stream._ahead.coming[1].result()
+    assert len(read) == 2
+    assert threading.main_thread() not in read
+    stream.batch(1, 10)
+    assert len(read) == 2
 
 
 def test_an_empty_pool_is_refused():

@@ -173,7 +173,7 @@ def run(
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
     workers: Annotated[
-        int | None, typer.Option(help="processes; default one a core or GPU; 0: none but this", min=0)
+        int | None, typer.Option(help="processes; default one a core, or several a GPU; 0: none but this", min=0)
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="tcp://host:port of a running Dask scheduler")] = None,
     device: DeviceOption = "auto",

@@ -1,4 +1,4 @@
-"""The modes that code runs in: a module's training or eval mode, autocast, gradients, inference tensors.
+"""The modes that code runs in: a module's training or eval mode, autocast, gradients, TF32, inference tensors.
 
 Whatever evaluates a module does so inside :func:`evaluating`, which gives every mode back.
 """
@@ -24,8 +24,26 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 @contextmanager
+def _no_tf32() -> Iterator[None]:
+    """Let a GPU multiply float32 as float32, not as TF32 with its ten bits of fraction; then give the settings back."""
+    backends = torch.backends
+    if hasattr(backends.cudnn, "conv"):  # PyTorch 2.9 and later
+        places, name, off = (backends.cuda.matmul, backends.cudnn.conv), "fp32_precision", "ieee"
+    else:
+        places, name, off = (backends.cuda.matmul, backends.cudnn), "allow_tf32", False
+    before = [getattr(place, name) for place in places]
+    for place in places:
+        setattr(place, name, off)
+    try:
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            setattr(place, name, value)
+
+
+@contextmanager
 def evaluating(module: nn.Module, gradients: bool = False) -> Iterator[torch.device]:
-    """Hold a module in eval mode and float32 (no autocast), then give each part its own mode back; yields its device.
+    """Hold a module in eval mode and float32 (no autocast, no TF32), then give each part its own mode back; yields its device.
 
     Gradients are off, and so is inference mode, whose tensors could not take part in a gradient: inside,
     ``torch.enable_grad()`` works wherever the caller is. ``gradients``: some will be asked for.
@@ -38,8 +56,9 @@ def evaluating(module: nn.Module, gradients: bool = False) -> Iterator[torch.dev
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_of(module).type, enabled=False):
-            yield device_of(module)
+        device = device_of(module)
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False), _no_tf32():
+            yield device
     finally:
         for part, training in modes:
             part.training = training

@@ -7,6 +7,7 @@ one would have drawn. Generators live on the CPU: CUDA's streams depend on the c
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def derive(seed: int, purpose: str, index: int = 0) -> int:
@@ -24,7 +25,13 @@ def generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, purpose, index))
 
 
+def sent(drawn: Tensor, device: str | torch.device) -> Tensor:
+    """Return what was drawn on the CPU on ``device``, without waiting for it: a GPU fetches from pinned memory alone so."""
+    real = drawn.untyped_storage().device.type == "cpu"
+    pinned = torch.device(device).type == "cuda" and torch.cuda.is_available() and real
+    return (drawn.pin_memory() if pinned else drawn).to(device, non_blocking=True)
+
+
 def normal(shape: tuple[int, ...], seed: int, purpose: str, index: int = 0, device: str | torch.device = "cpu"):
     """Return standard normal noise of ``shape``, drawn on the CPU and moved to ``device`` without waiting."""
-    noise = torch.randn(shape, generator=generator(seed, purpose, index))
-    return noise.to(device, non_blocking=True)
+    return sent(torch.randn(shape, generator=generator(seed, purpose, index)), device)

@@ -13,7 +13,19 @@ from vaelib import files, paths
 from vaelib.progress import Progress, duration
 from vaelib.runs.provenance import provenance
 
-from . import alone, bounds_and_attack, corruptions, explorers, memory, mol, residual, sampling, training, upkeep
+from . import (
+    alone,
+    bounds_and_attack,
+    corruptions,
+    explorers,
+    from_disk,
+    memory,
+    mol,
+    residual,
+    sampling,
+    training,
+    upkeep,
+)
 from .table import Bench, LeftOut, Row, lines
 
 COMPARED = (
@@ -29,6 +41,7 @@ COMPARED = (
     Bench("bank", sampling.bank_writing, 15),
     Bench("checkpoints", upkeep.checkpoints, 15),
     Bench("memory", memory.memory, 60),
+    Bench("from-disk", from_disk.from_disk, 180, long=True),
     Bench("make", upkeep.warm_make, 15),
 )
 ALONE = (

@@ -14,6 +14,9 @@ image's centre and colours x̂ = 2x − 1 in [−1, 1]:
     hue             rotation about the grey axis by an angle uniform on ±π hue_max        (three channels only)
     saturation      distance to the grey axis times 2^w, w ~ N(0, σ_saturation²)          (three channels only)
 
+Draws, and what follows from them alone, are made on the CPU: which images are moved is known there, so that a GPU is sent
+what to do and nobody waits for it.
+
 The tables' ranges "[0, 0.2]" are the standard deviations above. Flips and translations copy pixels, exactly; scaling,
 rotation and stretching make one affine map, x_out = A R S (F x_in + t), and one resampling; the colours one affine map of
 x. An image nothing happened to comes out bit for bit. Beyond its borders an image goes on as its reflection.
@@ -37,6 +40,7 @@ from torch import Tensor
 
 from ..errors import VaelibError, unknown
 from ..images import as_float, check_images
+from ..rng import sent
 
 SQRT3 = math.sqrt(3.0)
 FLIPS = ("off", "p", "always")
@@ -155,8 +159,8 @@ def shift(x: Tensor, draws: Draws) -> Tensor:
     side = x.shape[-1]
     source = torch.arange(side) - draws.shift[where, :, None].long()
     source = side - 1 - (side - 1 - source % (2 * side - 2)).abs()  # reflected about the pixels at the border
-    columns, rows = torch.where(draws.flip[where, :, None] < 0, side - 1 - source, source).to(x.device).unbind(1)
-    where, shape = where.to(x.device), (-1, x.shape[1], side, side)
+    columns, rows = sent(torch.where(draws.flip[where, :, None] < 0, side - 1 - source, source), x.device).unbind(1)
+    where, shape = sent(where, x.device), (-1, x.shape[1], side, side)
     moved = x[where].gather(2, rows[:, None, :, None].expand(shape)).gather(3, columns[:, None, None].expand(shape))
     return x.index_copy(0, where, moved)
 
@@ -167,8 +171,8 @@ def warp(x: Tensor, draws: Draws) -> Tensor:
     where = (inverse != torch.eye(2)).any(2).any(1).nonzero()[:, 0]
     if not len(where):
         return x
-    theta = F.pad(inverse[where], (0, 1)).to(x)
-    where, between = where.to(x.device), _between(x.shape[-1]).to(x)
+    theta = sent(F.pad(inverse[where], (0, 1)).to(x.dtype), x.device)
+    where, between = (sent(one, x.device) for one in (where, _between(x.shape[-1]).to(x.dtype)))
     finer = between @ x[where] @ between.T
     # Corners are centres of pixels here, so that the borders' reflection is about them.
     grid = F.affine_grid(theta, [len(where), *x.shape[1:]], align_corners=True)
@@ -231,9 +235,10 @@ def recolour(x: Tensor, draws: Draws) -> Tensor:
     """Return ``x`` (B, C, H, W) under each image's colour map; one channel has neither hue nor saturation."""
     if x.shape[1] == 1:
         contrast = draws.log2_contrast.exp2()
-        gain, offset = (v.to(x)[:, None, None, None] for v in (contrast, _offset(draws, contrast)))
+        maps = sent(torch.stack([contrast, _offset(draws, contrast)]).to(x.dtype), x.device)
+        gain, offset = maps[:, :, None, None, None]
         return torch.addcmul(offset, x, gain)
-    matrix = colour_matrix(draws).to(x)
+    matrix = sent(colour_matrix(draws).to(x.dtype), x.device)
     return torch.baddbmm(matrix[:, :3, 3:], matrix[:, :3, :3], x.flatten(2)).view_as(x)
 
 

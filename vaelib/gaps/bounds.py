@@ -31,7 +31,7 @@ from .memory import decodings_at_once
 
 NOISE_BLOCK = 100  # images that share a generator; part of what "the same noise" means, so not a setting
 PATIENCE = 3  # blocks in a row without improvement after which an image has converged
-IMAGES_AT_ONCE = 500  # in one climb, at most
+IMAGES_AT_ONCE = 500  # in one climb on a CPU, at most
 CANDIDATES, NARROWER = 1_000, 0.1  # a further start: the likeliest of so many draws from the prior, so narrow
 
 
@@ -175,8 +175,12 @@ def optimize_posterior(
         raise VaelibError(f"starts = {starts}: at least the encoder's own is needed")
     climbing, parts = (seed, lr, samples, block, max_steps, tol), []
     with evaluating(vae, gradients=True) as device:
-        room = decodings_at_once(vae, as_float(images[:1].to(device)), memory, gradient=True) // max(samples, 1)
-        for start in range(0, len(images), chunk := max(min(room, IMAGES_AT_ONCE), 1)):
+        first, samples = as_float(images[:1].to(device)), max(samples, 1)
+        # On a CPU the chunks are what they have always been: so few images' noise is small.
+        noise = 4 * vae.d_z * (eval_samples + final_samples) // samples if first.is_cuda else 0
+        room = decodings_at_once(vae, first, memory, gradient=True, beside=noise) // samples
+        chunk = max(room if first.is_cuda else min(room, IMAGES_AT_ONCE), 1)
+        for start in range(0, len(images), chunk):
             x = as_float(images[start : start + chunk].to(device))
             own = vae.encode(x)
             select, fresh = (

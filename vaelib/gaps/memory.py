@@ -3,6 +3,9 @@
 The price of a decoding is measured, on eight of them: the bytes of every tensor that the decoder and the likelihood make
 on the way to log p(x|z). A pass without gradients frees most of them as it goes, one with gradients keeps them and makes
 as many again, so the estimate errs on the safe side.
+
+What a GPU has in all decides there, never what is free at the moment: another chunk is another order of adding numbers, and a
+result must not depend on what a neighbour does. A sixteenth of a card leaves room for eight workers and their networks.
 """
 
 import torch
@@ -13,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from ..errors import VaelibError
 
 MEMORY = 2**30  # bytes, on a CPU
+SHARE = 16  # part of a GPU's memory that one worker's chunk takes: 5 GiB of 80
 AT_MOST = 1_000  # decodings at once on a CPU: more are no faster
 PROBE = 8  # decodings
 
@@ -43,18 +47,29 @@ def bytes_per_decoding(vae: nn.Module, x: Tensor, gradient: bool = False) -> int
     return max((2 if gradient else 1) * written.bytes // PROBE, 1)
 
 
-def decodings_at_once(vae: nn.Module, x: Tensor, memory: int | None, gradient: bool = False) -> int:
-    """Return how many decodings of images like ``x`` (B, C, H, W) fit in ``memory`` bytes, at least 1.
-
-    Without a setting: in 1 GiB on a CPU, in a quarter of what is free on a GPU. On a CPU never over 1,000.
+def memory_of(device: torch.device, memory: int | None = None) -> int:
+    """Return the bytes that a chunk may take: ``memory``, or 1 GiB on a CPU, a sixteenth of what a GPU has in all.
 
     Raises:
         VaelibError: no memory.
     """
     if memory is not None and memory < 1:
         raise VaelibError(f"memory = {memory} holds nothing; give bytes, for example 2**30, or None")
-    on_gpu = x.is_cuda and torch.cuda.is_available()
-    if memory is None:
-        memory = torch.cuda.mem_get_info(x.device)[0] // 4 if on_gpu else MEMORY
-    fit = max(memory // bytes_per_decoding(vae, x[0], gradient), 1)
-    return fit if on_gpu else min(fit, AT_MOST)
+    if memory is None and device.type == "cuda" and torch.cuda.is_available():
+        return torch.cuda.get_device_properties(device).total_memory // SHARE
+    return memory or MEMORY
+
+
+def decodings_at_once(vae: nn.Module, x: Tensor, memory: int | None, gradient: bool = False, beside: int = 0) -> int:
+    """Return how many decodings of images like ``x`` (B, C, H, W) fit in ``memory`` bytes, at least 1; on a CPU at most 1,000.
+
+    Arguments:
+        memory: bytes; None: :func:`memory_of` the device.
+        gradient: each is differentiated in z.
+        beside: bytes that are held beside each, for noise that is drawn ahead.
+
+    Raises:
+        VaelibError: no memory.
+    """
+    fit = max(memory_of(x.device, memory) // (bytes_per_decoding(vae, x[0], gradient) + beside), 1)
+    return fit if x.is_cuda else min(fit, AT_MOST)

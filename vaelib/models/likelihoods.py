@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..errors import VaelibError, unknown
+from ..rng import sent
 from .mol import MixtureOfLogistics, uniform
 
 
@@ -164,7 +165,7 @@ class Gaussian:
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw images, clipped to [0, 1]."""
         place = params.device if generator is None else generator.device
-        noise = torch.randn(params.shape, generator=generator, device=place).to(params)
+        noise = sent(torch.randn(params.shape, generator=generator, device=place), params.device).to(params.dtype)
         return (self.centre(params) + self.sigma * noise).clamp(0, 1)
 
     def mean(self, params: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..errors import VaelibError, unknown
+from ..rng import sent
 from . import zhang
 
 RGB = ("pixelcnnpp", "per_channel", "zhang2022")
@@ -41,7 +42,8 @@ def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw U(0, 1) on the generator's device (the CPU unless told), away from 0 and 1, in ``like``'s shape and place."""
     place = like.device if generator is None else generator.device
     tiny = torch.finfo(torch.float32).eps
-    return torch.rand(like.shape, generator=generator, device=place).to(like).clamp(tiny, 1 - tiny)
+    drawn = sent(torch.rand(like.shape, generator=generator, device=place), like.device)
+    return drawn.to(like.dtype).clamp(tiny, 1 - tiny)
 
 
 class _Layout(NamedTuple):

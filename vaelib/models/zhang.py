@@ -40,7 +40,7 @@ def log_prob(parts: Sequence[Tensor], x: Tensor, narrowest: float, flattest: flo
     inside = upper + lower + torch.log(-torch.expm1(-2 * half * rate))
     bins = torch.where(value < half, upper, torch.where(value > 1 - half, lower, inside))
     mixed = (logits.log_softmax(2) + bins).logsumexp(2) + math.log1p(-ALPHA)
-    return torch.logaddexp(mixed, mixed.new_tensor(math.log(ALPHA / LEVELS))).flatten(1).sum(1)
+    return torch.logaddexp(mixed, mixed.new_full((), math.log(ALPHA / LEVELS))).flatten(1).sum(1)
 
 
 def sample(parts: Sequence[Tensor], draws: Sequence[Tensor], narrowest: float, flattest: float) -> Tensor:

@@ -24,11 +24,12 @@ KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(2**26),
 }
 NEED = 2 * 2**30  # bytes that a worker of the laptop's budget stays below
+GPU_NEED, GPU_MOST = 8 * 2**30, 8  # bytes of a card for each of its workers, and the most of these
 DASHBOARD_AFTER = 5.0  # seconds after which somebody may want to look
 
 
 @contextlib.contextmanager
-def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+def client_of(workers: int | None, scheduler: str | None, device: str = "auto") -> Iterator[Any]:
     """Yield a Dask client: of a running scheduler, or of a cluster that lives as long as the call."""
     import dask
     from distributed import Client, LocalCluster
@@ -43,8 +44,8 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         with client:
             yield client
         return
-    count, share = share_out(workers)
-    threads = _threads_each(workers)
+    count, share = share_out(workers, device)
+    threads = _threads_each(workers, device)
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | KEEP_MEMORY
     settings = {
         # Before the worker's process starts: glibc reads its settings once. (LocalCluster's `env` comes too late.)
@@ -72,16 +73,16 @@ def client_of(workers: int | None, scheduler: str | None) -> Iterator[Any]:
             yield client
 
 
-def _threads_each(workers: int | None) -> str:
+def _threads_each(workers: int | None, device: str) -> str:
     """Return the threads of each worker."""
-    return os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // share_out(workers)[0]))
+    return os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // share_out(workers, device)[0]))
 
 
 @contextlib.contextmanager
-def threads_as_workers() -> Iterator[None]:
+def threads_as_workers(device: str = "auto") -> Iterator[None]:
     """Within the block this process computes with as many threads as a worker would: sums of floats depend on it."""
     before = torch.get_num_threads()
-    torch.set_num_threads(int(_threads_each(None)))
+    torch.set_num_threads(int(_threads_each(None, device)))
     try:
         yield
     finally:
@@ -100,13 +101,43 @@ def _as_before() -> Iterator[None]:
         os.environ.update(before)
 
 
-def share_out(workers: int | None) -> tuple[int, int]:
-    """Return how many workers there are, and each one's share of the memory that this process may use, in bytes."""
+def share_out(workers: int | None, device: str = "auto") -> tuple[int, int]:
+    """Return how many workers there are, and each one's share of the memory that this process may use, in bytes.
+
+    Without a number (``workers``, else ``$VAELIB_WORKERS``): on a CPU one a core, as far as memory goes; on GPUs several a card,
+    because a small network leaves most of it idle: one for each ``GPU_NEED`` bytes of the card that has least, as far as cores
+    and memory go, and at most ``GPU_MOST``. So it depends on the machine and on nothing that changes while it runs.
+    """
     from distributed import system
 
-    gpus, memory = torch.cuda.device_count(), system.MEMORY_LIMIT
-    count = workers or gpus or max(1, min(cores(), memory // NEED))
+    memory = system.MEMORY_LIMIT
+    count = workers or _workers_wanted()
+    if count is None:
+        gpus = gpus_for(device)
+        count = max(1, min(cores(), memory // NEED))
+        if gpus:
+            least = min(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
+            count = len(gpus) * max(1, min(GPU_MOST, least // GPU_NEED, count // len(gpus)))
     return count, memory // count
+
+
+def _workers_wanted() -> int | None:
+    """Return ``$VAELIB_WORKERS``, which notebooks and the Makefile hand on; None: not set.
+
+    Raises:
+        VaelibError: not a whole number from 1 on.
+    """
+    text = os.environ.get("VAELIB_WORKERS", "").strip()
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise VaelibError(f"VAELIB_WORKERS = {text!r} is no number of workers; set it to 1 or more, or unset it")
+    return int(text) if text else None
+
+
+def gpus_for(device: str) -> list[int]:
+    """Return the GPUs that ``device`` means: all of them for ``auto`` and ``cuda``, one for ``cuda:1``, none for ``cpu``."""
+    kind, _, number = device.partition(":")
+    there = range(torch.cuda.device_count() if kind in ("auto", "cuda") else 0)
+    return [int(number)] if number and there else list(there)
 
 
 @contextlib.contextmanager

@@ -61,8 +61,8 @@ def run(
     """Make all of ``wanted`` and what they need; return when they are in the store.
 
     Arguments:
-        workers: processes; default one a core, or one a GPU, and none where the work takes less than starting them. 0
-            makes everything in this process, one after another.
+        workers: processes; default one a core, or several a GPU (:func:`~vaelib.runs.cluster.share_out`), and none where the
+            work takes less than starting them. 0 makes everything in this process, one after another.
         scheduler: address of a running Dask scheduler (``tcp://host:8786``) whose workers see the same store.
 
     Raises:
@@ -83,10 +83,10 @@ def run(
         if workers == 0:
             _run_here(todo, store, device, title)
         elif workers is None and scheduler is None and sum(map(cost, todo)) < STARTING:
-            with threads_as_workers():
+            with threads_as_workers(device):
                 _run_here(todo, store, device, title)
         else:
-            with client_of(workers, scheduler) as client:
+            with client_of(workers, scheduler, device) as client:
                 # Of a cluster that others run a worker may be taken away at any time, which is nobody's fault.
                 _run_on(client, todo, store, device, title, call="" if scheduler else secrets.token_hex(4))
     except KeyboardInterrupt:

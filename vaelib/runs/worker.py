@@ -1,17 +1,20 @@
 """What runs on a worker: one artifact, or one shard of a bank, tried twice, with a log of what went wrong."""
 
 import contextlib
+import gc
 import os
 import platform
+import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import VaelibError
+from .cluster import gpus_for
 from .settings import Artifact, Bank
 from .stages import make, make_shard
 from .store import Store
@@ -20,11 +23,26 @@ TOPIC = "vaelib-progress"
 
 
 def _own_device(device: str) -> str:
-    """Return this worker's own GPU where the caller left the choice open and there are several."""
+    """Return this worker's own GPU where the caller left the choice open and there are several.
+
+    Its number is the last one in its name: 3 of ``LocalCluster``'s worker 3 and of ``dask worker --name gpu``'s gpu-3; without
+    a name it is the port.
+    """
     from distributed import get_worker
 
-    gpus, number = torch.cuda.device_count(), get_worker().name
-    return f"cuda:{number % gpus}" if device == "auto" and gpus > 1 and isinstance(number, int) else device
+    gpus, number = len(gpus_for(device)), re.search(r"\d+$", str(get_worker().name))
+    return f"cuda:{int(number[0]) % gpus}" if gpus > 1 and number else device
+
+
+@contextlib.contextmanager
+def _giving_memory_back() -> Iterator[None]:
+    """Let others have the GPU's memory afterwards that this process would keep for the next time."""
+    try:
+        yield
+    finally:
+        if torch.cuda.is_initialized():
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 def _teller(name: str, kind: str):
@@ -73,7 +91,8 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
         )
     for again in (True, False):
         try:
-            work()
+            with _giving_memory_back():
+                work()
             break
         except VaelibError:
             log.unlink(missing_ok=True)  # its text says it all

@@ -1,11 +1,16 @@
 """The synthetic bank: uint8 images drawn from a diffusion teacher, on disk as numbered ``.npy`` shards.
 
+It stays on disk: whoever reads it gets the images asked for, and a shard is mapped into memory only while it is read, so that a
+bank may be larger than memory and have more shards than a process may have open files.
+
 Image i is a function of (teacher, seed, i): its noise has a generator of its own, and the network always sees one batch
 size (the last batch is padded), because convolution kernels may round otherwise at another. So a bank can be
 filled in any order, by any number of workers and in shards of any size, and image i is the same image.
 """
 
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +26,8 @@ from .dpmpp import dpmpp_2m_sample
 from .heun import heun_sample
 
 IMAGE_SIZE = 32
+READERS = 4  # threads that read shards: a disk answers several requests in the time of one
+APART = 2**16  # bytes between two images from which on the kernel's reading ahead, of 128 KiB, is mostly for nothing
 SAMPLERS = {"heun": heun_sample, "dpmpp_2m": dpmpp_2m_sample}
 
 
@@ -79,9 +86,12 @@ def shard_path(folder: Path, shard: int) -> Path:
 
 
 def read_shard(path: Path) -> np.ndarray | None:
-    """Return a shard as a read-only memory map, or None if it is absent, cut short or no array of uint8 images."""
+    """Return a shard as a memory map, or None if it is absent, cut short or no array of uint8 images.
+
+    What is written to it never reaches the disk; PyTorch warns of arrays that cannot be written to.
+    """
     try:
-        images = np.lib.format.open_memmap(path, mode="r")
+        images = np.lib.format.open_memmap(path, mode="c")
     except (OSError, ValueError):
         return None
     return images if images.dtype == np.uint8 and images.ndim == 4 else None
@@ -114,30 +124,79 @@ def fill_bank(
 
 
 class Bank:
-    """A filled bank, memory-mapped: ``len(bank)``; ``bank.images()`` is all of it, ``bank.images(a, b)`` a range."""
+    """A filled bank on disk: ``len(bank)``, ``bank.shape``; ``bank.images(a, b)`` is a range, ``bank.gather(rows)`` any images.
 
-    def __init__(self, folder: Path):
-        """Open ``folder``; raises VaelibError if a shard is missing or damaged."""
-        count = len(list(folder.glob("shard-*.npy")))
-        shards = [read_shard(shard_path(folder, shard)) for shard in range(count)]
-        if not shards or any(shard is None for shard in shards):
-            raise VaelibError(f"the bank {folder} has no images, or lacks a whole shard; fill it again to fix it")
-        self.shards: list[np.ndarray] = shards
-        self.ends = np.cumsum([len(shard) for shard in shards])
+    Arguments:
+        folder: of the shards.
+        size: only its first so many images; None: all.
+
+    Raises:
+        VaelibError: a shard is missing or damaged, or there are fewer images.
+    """
+
+    def __init__(self, folder: Path, size: int | None = None):
+        self.folder, self._begins = folder, []  # of a shard's images, in its file
+        sizes, shape = [], (0, 0, 0)
+        for shard in range(len(list(folder.glob("shard-*.npy")))):
+            images = read_shard(shard_path(folder, shard))
+            if images is None:
+                raise self._incomplete()
+            sizes.append(len(images))
+            self._begins.append(images.offset)
+            shape = images.shape[1:]
+        if not sum(sizes):
+            raise self._incomplete()
+        self._ends = torch.tensor(sizes).cumsum(0)
+        self.shape = (sum(sizes) if size is None else size, *shape)
+        self._check(0, len(self), sum(sizes))
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return self.shape[0]
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self.gather(rows)
 
     def images(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Return images start … stop − 1 as a uint8 tensor (n, C, 32, 32); only these are read from disk."""
         stop = len(self) if stop is None else stop
-        if not 0 <= start < stop <= len(self):
+        self._check(start, stop, len(self))
+        return self.gather(torch.arange(start, stop))
+
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return images ``rows`` (n,), in any order and as often as they are named, uint8 (n, C, 32, 32); ``out`` takes them.
+
+        They are read in the order of the disk by a few threads, which do not hold Python's lock while they wait for it.
+        """
+        out = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8) if out is None else out
+        rows, places = rows.sort()
+        cuts = [0, *torch.searchsorted(rows, self._ends).tolist()]  # where in `rows` each shard ends
+        wanted = [shard for shard in range(len(self._ends)) if cuts[shard] < cuts[shard + 1]]
+
+        def read(shard: int) -> None:
+            images, here = self._mapped(shard), slice(cuts[shard], cuts[shard + 1])
+            first = int(self._ends[shard]) - len(images)
+            if images.nbytes > APART * (here.stop - here.start) and hasattr(mmap, "MADV_RANDOM"):
+                images.base.madvise(mmap.MADV_RANDOM)
+            out.index_copy_(0, places[here], torch.from_numpy(images).index_select(0, rows[here] - first))
+
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(read, wanted))
+        return out
+
+    def _mapped(self, shard: int) -> np.ndarray:
+        """Return a shard as a memory map, without its header, which Python 3.11 cannot parse in two threads at once."""
+        size = int(self._ends[shard]) - (int(self._ends[shard - 1]) if shard else 0)
+        try:
+            path, begin = shard_path(self.folder, shard), self._begins[shard]
+            return np.memmap(path, np.uint8, "c", begin, (size, *self.shape[1:]))
+        except (OSError, ValueError):
+            raise self._incomplete() from None
+
+    def _incomplete(self) -> VaelibError:
+        return VaelibError(f"the bank {self.folder} has no images, or lacks a whole shard; fill it again to fix it")
+
+    def _check(self, start: int, stop: int, size: int) -> None:
+        if not 0 <= start < stop <= size:
             raise VaelibError(
-                f"images {start} to {stop} requested, {len(self):,} in the bank; enlarge the bank or ask for fewer"
+                f"images {start} to {stop} requested, {size:,} in the bank; enlarge the bank or ask for fewer"
             )
-        parts = []
-        for shard, end in zip(self.shards, self.ends.tolist(), strict=True):
-            first = end - len(shard)
-            if first < stop and start < end:
-                parts.append(shard[max(start - first, 0) : min(stop - first, len(shard))])
-        return torch.from_numpy(np.concatenate(parts))

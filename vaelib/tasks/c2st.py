@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .. import rng
 from ..errors import VaelibError
 from ..images import check_images
+from ..samplers.bank import Bank
 from .classifier import logits_of
 
 
@@ -74,7 +75,7 @@ def two_sample_test(network: nn.Module, real: Tensor, synthetic: Tensor) -> C2ST
     return permutation_test(logits_of(network, images).argmax(1) == 1)
 
 
-def split_sets(first: Tensor, n_train: int, n_test: int, seed: int, name: str) -> tuple[Tensor, Tensor]:
+def split_sets(first: Tensor | Bank, n_train: int, n_test: int, seed: int, name: str) -> tuple[Tensor, Tensor]:
     """Return two disjoint random parts of one pool of images; raises VaelibError if it is too small."""
     if n_train + n_test > len(first):
         raise VaelibError(

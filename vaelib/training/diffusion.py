@@ -14,6 +14,7 @@ processes follow one loss curve, up to the order in which numbers are added.
 """
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,14 +22,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
 from .. import rng
 from ..errors import NonFiniteLoss, VaelibError
 from ..images import SIDE, check_images
 from ..models.denoiser import EDMDenoiser, PlaneNetwork, edm_loss, noise_levels
 from ..models.weights import matched
-from ..modes import check_learning
+from ..modes import check_learning, tensors_of
 
 
 class DiffusionStep(NamedTuple):
@@ -50,16 +50,19 @@ class DiffusionState:
         self.denoiser = denoiser
         self.images_seen = 0
         self.decay = 0.0
-        self.ema = AveragedModel(denoiser, multi_avg_fn=self._average, use_buffers=True)
+        self.average = copy.deepcopy(denoiser)  # with weights θ̄, to sample from
+        self.averaging = False  # the first update copies
         self.optimizer = torch.optim.Adam(denoiser.parameters(), fused=True)
 
-    @property
-    def average(self) -> EDMDenoiser:
-        """The denoiser with averaged weights θ̄, to sample from."""
-        return self.ema.module
-
-    def _average(self, averages: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
-        torch._foreach_lerp_(averages, current, 1 - self.decay)
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move θ̄ towards θ by 1 − β. (PyTorch's AveragedModel counts on the CPU, and a GPU waits for that at every step.)"""
+        averages, current = (list(tensors_of(model)) for model in (self.average, self.denoiser))
+        if self.averaging:
+            torch._foreach_lerp_(averages, current, 1 - self.decay)
+        else:
+            torch._foreach_copy_(averages, current)
+        self.averaging = True
 
     def to(self, device: str | torch.device) -> "DiffusionState":
         """Move weights, averages and Adam's moments to ``device``."""
@@ -105,7 +108,7 @@ class DiffusionState:
                     "exp_avg_sq": torch.empty_like(parameter).detach().copy_(moments["exp_avg_sq"][name]),
                 }
         self.images_seen = int(meta["images_seen"])
-        self.ema.n_averaged.fill_(len(moments["step"]) > 0)  # only its being zero matters: the first update copies
+        self.averaging = len(moments["step"]) > 0
         return self
 
 
@@ -209,7 +212,7 @@ def train_denoiser(
         state.optimizer.step()
         state.images_seen += batch_size
         state.decay = 0.5 ** (batch_size / min(ema_halflife, ema_rampup * state.images_seen))
-        state.ema.update_parameters(denoiser)
+        state.update_average()
         total, steps = total + loss, steps + 1
         if (step + 1) % every == 0 or state.images_seen >= n_images:
             yield _report(state.images_seen, total, steps)

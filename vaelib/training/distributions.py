@@ -11,9 +11,14 @@ One stream serves all four: pass after pass over a shuffled pool, cut into batch
 images whatever the pool's size (Sec. 5.1). This is Algorithm 2 with its index corrected: as printed,
 ``D_DM[t(i-1)M : tiM]`` overlaps itself and grows with t; meant is ``D_DM[(t-1)N+(i-1)M : (t-1)N+iM]`` modulo kN.
 A mixture of real and synthetic images (Appendix B.7) is two such streams in one.
+
+A pool in memory lies on the training device. A bank stays on disk, however large it is: a thread reads an effective epoch's
+images, in the stream's own order, while those of the one before are trained on.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 
 import torch
@@ -22,7 +27,8 @@ from torch import Tensor
 from .. import rng
 from ..data.augment import Augmentation
 from ..errors import VaelibError
-from ..images import check_images
+from ..images import LOOKED_AT, check_images
+from ..samplers.bank import Bank
 
 METHODS = ("normal", "dmaapx", "aug_tuned", "aug_naive")
 
@@ -55,10 +61,11 @@ class TrainingDistribution(Stream):
     """An endless stream of training batches over a pool of images.
 
     Arguments:
-        pool: uint8 images (P, C, H, W), on the training device: D_train, or a bank of k·N samples.
+        pool: D_train, uint8 images (P, C, H, W) on the training device, or a bank of k·N samples, which stays on disk.
         n_train: N, the images of one effective epoch.
         seed: of the shuffling and the augmentation.
         augmentation: p_aug(x'|x), or None.
+        device: where the batches of a bank are wanted (default: the CPU).
 
     Raises:
         VaelibError: a pool that is no batch of images as bytes (:mod:`vaelib.images`), or ``n_train`` below 1.
@@ -68,11 +75,22 @@ class TrainingDistribution(Stream):
     (torch.Size([8, 1, 32, 32]), 5)
     """
 
-    def __init__(self, pool: Tensor, n_train: int, *, seed: int = 0, augmentation: Augmentation | None = None):
-        check_images(pool, only_bytes=True, name="pool")
+    def __init__(
+        self,
+        pool: Tensor | Bank,
+        n_train: int,
+        *,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        some = pool.images(0, min(LOOKED_AT, len(pool))) if isinstance(pool, Bank) else pool
+        check_images(some, only_bytes=True, name="pool")
         if n_train < 1:
             raise VaelibError(f"n_train = {n_train} images make no epoch; give at least 1")
         self.pool, self.n_train, self.seed, self.augmentation = pool, n_train, seed, augmentation
+        self.device = torch.device(device) if isinstance(pool, Bank) else pool.device
+        self._ahead = _Ahead(pool, n_train, self._indices, self.device) if isinstance(pool, Bank) else None
         self._orders: dict[int, Tensor] = {}
 
     def batch(self, step: int, size: int) -> Tensor:
@@ -81,6 +99,8 @@ class TrainingDistribution(Stream):
 
     def images(self, start: int, count: int) -> Tensor:
         """Return the stream's images start..start+count-1 before augmentation, floats in [0, 1]."""
+        if self._ahead is not None:
+            return self._ahead.images(start, count).float().div_(255)
         return self.pool.index_select(0, self._indices(start, count)).float().div_(255)
 
     def augment(self, x: Tensor, step: int) -> Tensor:
@@ -89,7 +109,9 @@ class TrainingDistribution(Stream):
 
     def reseeded(self, seed: int) -> "TrainingDistribution":
         """Return the same distribution under another seed."""
-        return TrainingDistribution(self.pool, self.n_train, seed=seed, augmentation=self.augmentation)
+        return TrainingDistribution(
+            self.pool, self.n_train, seed=seed, augmentation=self.augmentation, device=self.device
+        )
 
     def sample(self, n: int, seed: int) -> Tensor:
         """Return ``n`` fixed images of the distribution itself, floats (n, C, H, W) (Fig. 13's dotted curves)."""
@@ -97,21 +119,60 @@ class TrainingDistribution(Stream):
 
     def _indices(self, start: int, size: int) -> Tensor:
         """Return where the stream's images start..start+size-1 lie in the pool."""
-        pieces = []
-        while size > 0:
-            number, offset = divmod(start, len(self.pool))
-            piece = self._order(number)[offset : offset + size]
-            pieces.append(piece)
-            start, size = start + len(piece), size - len(piece)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return _joined(self._order(number)[part] for number, part in _cut(start, size, len(self.pool)))
 
     def _order(self, number: int) -> Tensor:
         """Return the shuffled order of pass ``number``; only the latest two passes are kept."""
         if number not in self._orders:
             order = torch.randperm(len(self.pool), generator=rng.generator(self.seed, "shuffle", number))
             self._orders = {k: v for k, v in self._orders.items() if k == number - 1}
-            self._orders[number] = order.to(self.pool.device)
+            self._orders[number] = order if self._ahead is not None else order.to(self.device)
         return self._orders[number]
+
+
+class _Ahead:
+    """A stream's images from a bank on disk, in blocks of ``size``: one in use, the next on its way.
+
+    The thread only reads; what a GPU has to be asked for is asked for here, by the thread that trains.
+    """
+
+    def __init__(self, bank: Bank, size: int, indices: Callable[[int, int], Tensor], device: torch.device):
+        self.bank, self.size, self.indices, self.device = bank, size, indices, device
+        self.thread = ThreadPoolExecutor(1)
+        self.coming: dict[int, Future[Tensor]] = {}
+        self.number, self.block = -1, torch.empty(0)
+
+    def images(self, start: int, count: int) -> Tensor:
+        """Return the stream's images start..start+count-1, bytes, on the device."""
+        return _joined(self._block(number)[part] for number, part in _cut(start, count, self.size))
+
+    def _block(self, number: int) -> Tensor:
+        if number != self.number:
+            block = self.coming.pop(number, None) or self._read(number)
+            self.number, self.block = number, block.result().to(self.device, non_blocking=True)
+            self.coming = {number + 1: self._read(number + 1)}
+        return self.block
+
+    def _read(self, number: int) -> Future[Tensor]:
+        rows = self.indices(number * self.size, self.size)
+        pinned = self.device.type == "cuda"  # only from there a GPU fetches without anybody waiting
+        out = torch.empty(self.size, *self.bank.shape[1:], dtype=torch.uint8, pin_memory=pinned)
+        return self.thread.submit(self.bank.gather, rows, out)
+
+
+def _cut(start: int, count: int, size: int) -> Iterator[tuple[int, slice]]:
+    """Yield the places start..start+count-1 of an endless row as parts of its pieces 0, 1, ... of ``size`` each."""
+    while count > 0:
+        number, offset = divmod(start, size)
+        part = slice(offset, min(offset + count, size))
+        yield number, part
+        start, count = start + part.stop - offset, count - (part.stop - offset)
+
+
+def _joined(pieces: Iterator[Tensor]) -> Tensor:
+    """Return pieces as one tensor; a single one is not copied."""
+    found = list(pieces)
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
 class Share:

@@ -2,11 +2,15 @@
 
 Everything random is a function of (seed, step), so a :class:`VAEState` saved after any epoch and loaded into a new
 process goes on to the same weights, bit for bit on a CPU with an equal number of threads.
+
+On a GPU nothing within an epoch waits for the device: batches and noise are sent ahead, and the step is one CUDA graph. The
+noise is drawn on the CPU and has the same numbers everywhere. Where PyTorch's settings allow TF32 (as it comes: in
+convolutions), a training in float32 uses it; what is measured never does (:func:`vaelib.modes.evaluating`).
 """
 
 import ctypes
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -18,9 +22,12 @@ from ..errors import NonFiniteLoss, VaelibError
 from ..images import check_form
 from ..models.vae import VAE
 from ..models.weights import matched
-from ..modes import check_learning
+from ..modes import check_learning, device_of
 from ..precision import bf16_pays
 from .distributions import Stream
+
+CAPTURED_ON = ("cuda",)  # kinds of devices on which a step is captured once and then replayed
+NOISE_AT_ONCE = 2**24  # bytes that are sent to a GPU at once, about
 
 
 class Epoch(NamedTuple):
@@ -47,6 +54,9 @@ class VAEState:
     def __init__(self, vae: VAE, lr: float = 1e-3, *, trained: nn.Module | None = None, epochs: int = 0):
         self.vae, self.lr, self.epochs = vae, lr, epochs
         self.trained = vae if trained is None else trained
+        # Adam's rate: on a GPU in its memory, where a captured step reads it anew each time.
+        device = device_of(vae)
+        self._rate: float | Tensor = torch.full((), lr, device=device) if device.type == "cuda" else lr
         vae.requires_grad_(False)
         self.trained.requires_grad_(True)
         self._parameters = {name: p for name, p in vae.named_parameters() if p.requires_grad}
@@ -60,12 +70,21 @@ class VAEState:
             for name, p in self._parameters.items()
         }
 
-    def ascend(self, objective: Tensor, rate: float = 1.0) -> None:
-        """Take Adam's step (Kingma & Ba 2015) up the gradient of a scalar, at ``rate`` times the learning rate.
+    def pace(self, rate: float) -> None:
+        """Let the next steps be at ``rate`` times the learning rate."""
+        if isinstance(self._rate, Tensor):
+            self._rate.fill_(self.lr * rate)
+        else:
+            self._rate = self.lr * rate
+
+    def ascend(self, objective: Tensor, rate: float | None = 1.0) -> None:
+        """Take Adam's step (Kingma & Ba 2015) up the gradient of a scalar, at ``rate`` times the learning rate (None: as paced).
 
         Through Adam's functional form, with the same bits: ``torch.optim.Adam`` imports PyTorch's compiler when it is
         made (4 s), and its steps take the loop 4 % longer.
         """
+        if rate is not None:
+            self.pace(rate)
         parameters = list(self._parameters.values())
         for parameter in parameters:
             parameter.grad = None
@@ -83,7 +102,7 @@ class VAEState:
                 amsgrad=False,
                 beta1=0.9,
                 beta2=0.999,
-                lr=self.lr * rate,
+                lr=self._rate,
                 weight_decay=0.0,
                 eps=1e-8,
                 maximize=False,
@@ -104,6 +123,51 @@ class VAEState:
             for kind, tensor in moments.items():
                 tensor.copy_(tensors[f"adam.{name}.{kind}"])
         self.epochs = epochs
+
+
+class _Captured:
+    """A training step as one CUDA graph: its hundred-odd kernels are started at once, not one by one from Python.
+
+    A graph works on the same memory at each replay, so batches and noise are copied to where it looks for them. What is
+    captured must have run before; these steps are undone. Other threads may go on asking the GPU for memory meanwhile.
+    """
+
+    def __init__(self, state: VAEState, objective: Callable[[Tensor, Tensor], Tensor], x: Tensor, eps: Tensor):
+        self.state, self.x, self.eps, self.graph = state, x.clone(), eps.clone(), torch.cuda.CUDAGraph()
+        before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+
+        def step() -> Tensor:
+            elbo = objective(self.x, self.eps)
+            state.ascend(elbo, None)
+            return elbo.detach()
+
+        with torch.cuda.device(x.device):
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                for _ in range(3):
+                    step()
+            torch.cuda.current_stream().wait_stream(beside)
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self.elbo = step()
+        for name, tensor in state.tensors().items():
+            tensor.copy_(before[name])
+
+    def __call__(self, x: Tensor, eps: Tensor, rate: float) -> Tensor:
+        """Take the step; return the batch's mean ELBO, which the next step overwrites."""
+        self.x.copy_(x)
+        self.eps.copy_(eps)
+        self.state.pace(rate)
+        self.graph.replay()
+        return self.elbo
+
+
+def _noise(steps: range, shape: tuple[int, int], seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield the posterior's noise of each step; a GPU is sent that of many steps at once."""
+    at_once = max(NOISE_AT_ONCE // (4 * math.prod(shape)), 1) if device.type == "cuda" else 1
+    for first in range(0, len(steps), at_once):
+        draws = [rng.normal(shape, seed, "posterior", step) for step in steps[first : first + at_once]]
+        yield from rng.sent(torch.stack(draws), device) if device.type == "cuda" else draws
 
 
 def train_vae(
@@ -144,19 +208,27 @@ def train_vae(
     _keep_memory()
     vae, device = state.vae, next(state.vae.parameters()).device
     batch_size = min(batch_size, distribution.n_train)
+    captured: _Captured | None = None
+
+    def objective(x: Tensor, eps: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp and bf16_pays(device.type)):
+            return vae(x, eps).mean()
+
     for number in range(state.epochs + 1, epochs + 1):
         vae.eval()
         state.trained.train()
         steps = range(distribution.steps(number - 1, batch_size), distribution.steps(number, batch_size))
         total = torch.zeros((), device=device)
         rate = min(1.0, (epochs - number + 1) / (lr_decay * epochs)) if lr_decay else 1.0
-        for step in steps:
+        for step, eps in zip(steps, _noise(steps, (batch_size, vae.d_z), seed, device), strict=True):
             x = distribution.batch(step, batch_size)
             if step == steps[0]:
                 check_form(x, vae, name="batch")
-            eps = rng.normal((batch_size, vae.d_z), seed, "posterior", step, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=amp and bf16_pays(device.type)):
-                mean_elbo = vae(x, eps).mean()
+            if device.type in CAPTURED_ON:
+                captured = captured or _Captured(state, objective, x, eps)
+                total += captured(x, eps, rate)
+                continue
+            mean_elbo = objective(x, eps)
             state.ascend(mean_elbo, rate)
             total += mean_elbo.detach()
         # The only wait for the device in an epoch; a NaN stays NaN in a sum.

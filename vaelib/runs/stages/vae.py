@@ -58,11 +58,14 @@ def training_distribution(settings: VAERun, context: Context) -> Stream:
         tables = augmentation(settings.method, settings.data.name)
         augment = dataclasses.replace(tables, p=settings.augment_probability)
 
+    options = {"seed": settings.seed, "augmentation": augment}
+
     def stream(pool: Tensor) -> TrainingDistribution:
-        return TrainingDistribution(pool.to(context.device), n_train, seed=settings.seed, augmentation=augment)
+        return TrainingDistribution(pool.to(context.device), n_train, **options)
 
     def synthetic() -> TrainingDistribution:
-        return stream(BankImages(context.store.require(settings.bank)).images(0, stop))
+        bank = BankImages(context.store.require(settings.bank), stop)
+        return TrainingDistribution(bank, n_train, device=context.device, **options)
 
     distribution: Stream
     if settings.held_out is not None:

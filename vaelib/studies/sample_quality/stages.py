@@ -79,7 +79,7 @@ def _two_samples(settings: C2ST, context: Context) -> list[tuple[Tensor, Tensor]
         n = len(real) // 2
         learn, held_out = c2st.split_sets(real, n, n, seed, "real"), c2st.split_sets(test, tested, tested, seed, "test")
         return list(zip(learn, held_out, strict=True))
-    bank = BankImages(context.store.require(settings.bank)).images()
+    bank = BankImages(context.store.require(settings.bank))
     n = min(len(real), len(bank) - tested)
     learn, _ = c2st.split_sets(real, n, 0, seed, "real")
     held_out, _ = c2st.split_sets(test, tested, 0, seed, "test")

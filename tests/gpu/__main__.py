@@ -1,0 +1,286 @@
+"""Prove on a GPU what can only be proven there, in at most eight minutes and without a network; write ``build/gpu-check.json``.
+
+python -m tests.gpu                    # make gpu-check; without a GPU it says so and ends well
+python -m tests.gpu --device cpu --quick   # what of it runs on a CPU, small
+python -m tests.gpu --bundle           # make gpu-check-bundle: what a machine without a network has to be brought
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaelib import files, paths
+from vaelib.runs import Store, run
+from vaelib.runs.cost.machine_speed import calibrate
+from vaelib.runs.cost.price import this_machine
+from vaelib.runs.cost.work import work
+from vaelib.runs.provenance import provenance
+from vaelib.runs.settings import Data, VAERun
+from vaelib.runs.stages import resolve_data
+
+from .agreement import CHECKS, Found, images
+from .timings import rows
+
+SECONDS = 480.0  # of the whole; what has not begun by then is left out, and named
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _command(*words: str, seconds: float, **environment: str) -> subprocess.CompletedProcess:
+    """Run a command in the project's folder; its words may be read afterwards."""
+    return subprocess.run(
+        words, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=seconds, check=False
+    )
+
+
+def _ended(done: subprocess.CompletedProcess) -> Found:
+    last = (done.stdout.strip() or done.stderr.strip() or "nothing said").splitlines()[-1]
+    return Found(abs(done.returncode), 0, last[-200:])
+
+
+def commands(device: str, quick: bool) -> Iterator[tuple[str, Found]]:
+    """Run doctor, the tests that need a GPU, and a teacher by torchrun with one process."""
+    python = sys.executable
+    yield "doctor", _ended(_command(python, "-m", "vaelib", "doctor", seconds=60))
+    if device != "cpu":
+        yield "pytest -m gpu", _ended(_command(python, "-m", "pytest", "-q", "-m", "gpu", "tests", seconds=180))
+    with tempfile.TemporaryDirectory() as folder:
+        options = [
+            "--profile",
+            "smoke",
+            "--dataset",
+            _toy(Path(folder)),
+            "--set",
+            "n_train=40 n_test=16 teacher_images=200",
+        ]
+        launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
+        done = _command(*launcher, "-m", "vaelib", "teacher", *options, seconds=120, VAELIB_BUILD=folder)
+        yield "torchrun, one process", _ended(done)
+
+
+def _toy(folder: Path) -> str:
+    """Write a small data set of two classes; return its path."""
+    path = folder / "toy.npz"
+    np.savez(path, images=images(80)[:, 0].numpy(), labels=np.arange(80) % 2)
+    return str(path)
+
+
+def killed_worker(device: str, quick: bool) -> Iterator[tuple[str, Found]]:
+    """Run a smoke notebook with two workers and kill one of them."""
+    import psutil
+
+    with tempfile.TemporaryDirectory() as folder:
+        out, tiny = (
+            str(Path(folder) / "out.ipynb"),
+            "n_train=40 n_test=20 epochs=200 evaluations=10 teacher_images=400 k=1",
+        )
+        words = [
+            sys.executable,
+            "-m",
+            "vaelib",
+            "notebook",
+            "run",
+            "03_three_gaps",
+            "--out",
+            out,
+            "-p",
+            "profile=smoke",
+        ]
+        words += ["-p", f"dataset={_toy(Path(folder))}", "--set", tiny]
+        environment = os.environ | {"VAELIB_BUILD": folder, "VAELIB_WORKERS": "2"}
+        started = subprocess.Popen(
+            words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        killed, end = 0, time.monotonic() + 180
+        while not killed and started.poll() is None and time.monotonic() < end:
+            for child in psutil.Process(started.pid).children(recursive=True):
+                try:  # a worker that has begun a VAE: its lock names it
+                    begun = next(Path(folder).glob("store/vae/*.work"), None)
+                    if begun and "spawn_main" in " ".join(child.cmdline()) and child.num_threads() > 1:
+                        child.kill()
+                        killed += 1
+                        break
+                except psutil.Error:
+                    continue
+            time.sleep(0.2)
+        said, _ = started.communicate(timeout=180)
+        yield (
+            "a notebook whose worker was killed",
+            Found(abs(started.returncode), 0, (said.strip() or "-").splitlines()[-1][-200:]),
+        )
+        yield "workers killed (1)", Found(abs(killed - 1), 0, str(killed))
+
+
+def several(device: str, quick: bool) -> Iterator[dict[str, Any]]:
+    """Time 1, 4 and 8 VAEs by as many workers; then what the plan says of one beside what it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "store")
+        size = {"n_train": 40, "n_test": 20} if quick else {"n_train": 2_000, "n_test": 100}
+        path = Path(folder) / "own.npz"
+        many = images(2 * sum(size.values()))
+        np.savez(path, images=many[:, 0].numpy(), labels=np.arange(len(many)) % 2)
+        data: Data = resolve_data(str(path), **size)
+        epochs = 4 if quick else 200
+        for workers in (1, 2) if quick else (1, 4, 8):
+            settings = {"epochs": epochs, "evaluations": (epochs,), "snapshots": (epochs,)}
+            wanted = [VAERun(data=data, seed=100 * workers + seed, **settings) for seed in range(workers)]
+            start = time.perf_counter()
+            run(wanted, store=store, workers=workers, device=device, title=f"{workers} at once")
+            seconds = time.perf_counter() - start
+            inside = max(store.manifest(one)["seconds"] for one in wanted)
+            name = f"{workers} VAEs by {workers} workers, {epochs} epochs"
+            yield {
+                "what": name,
+                "ms": 1e3 * inside,
+                "vaes_an_hour": 3_600 * workers / inside,
+                "with_starting_s": seconds,
+            }
+        calibrate()
+        planned, took = this_machine().seconds(work(wanted[0])), store.manifest(wanted[0])["seconds"]
+        yield {"what": "plan, seconds of one of them", "planned_s": planned, "took_s": took, "ratio": planned / took}
+
+
+USED = (
+    "vaelib.cli",
+    "vaelib.runs.worker",
+    "vaelib.report.notebooks",
+    "vaelib.studies.three_gaps.pages",
+    "vaelib.models.denoiser",
+)
+USED += (
+    "distributed",
+    "papermill",
+    "ipykernel.kernelapp",
+    "nbclient",
+    "matplotlib.pyplot",
+    "diffusers",
+    "psutil",
+    "pytest",
+)
+
+
+def bundle() -> None:
+    """Print what a machine that has torch and no network must be brought, and write 10,000 images."""
+    for name in USED:
+        importlib.import_module(name)
+    from diffusers import UNet2DModel  # noqa: F401 - it imports the rest of what it needs
+
+    def normal(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
+
+    with_torch, todo = set(), ["torch"]
+    while todo:
+        name = normal(todo.pop())
+        if name not in with_torch:
+            with_torch.add(name)
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                todo += [need for need in metadata.requires(name) or [] if "extra ==" not in need]
+    tops = {name.partition(".")[0] for name in sys.modules}
+    owners = metadata.packages_distributions()
+    wanted = sorted(
+        {normal(one) for top in tops for one in owners.get(top, [])} - with_torch - {"vaelib", "pip", "setuptools"}
+    )
+    there = [file.locate() for name in wanted for file in metadata.files(name) or []]
+    size = sum(file.stat().st_size for file in there if file.exists() and file.suffix != ".pyc")
+    own = paths.build_root() / "gpu-check-images.npz"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(own, images=images(10_000)[:, 0].numpy(), labels=np.arange(10_000) % 10)
+    print("# the project:\ngit bundle create vaelib.bundle HEAD")
+    print(f"# 10,000 images, {own.stat().st_size / 1e6:.0f} MB:\n{own}")
+    print(
+        f"# {len(wanted)} wheels beside torch and what it brings, {size / 1e6:.0f} MB once installed; into wheels/, and there:"
+    )
+    print("# pip install --no-index --no-deps wheels/*.whl && make gpu-check")
+    print("pip download --no-deps -d wheels " + " ".join(f"{name}=={metadata.version(name)}" for name in wanted))
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return "NaN" if math.isnan(value) else f"{value:.3g}"
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run everything, write it, print the table; return 1 if a check failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--quick", action="store_true", help="small sizes, for a CPU")
+    parser.add_argument("--bundle", action="store_true", help="list what has to be carried instead")
+    parser.add_argument("--only", action="append", default=[], help="parts by name, again for more")
+    given = parser.parse_args(words)
+    if given.bundle:
+        bundle()
+        return 0
+    if given.device != "cpu" and not torch.cuda.is_available():
+        print("gpu-check: skipped, since this machine has no CUDA device; `--device cpu --quick` runs what a CPU can")
+        return 0
+    os.environ["VAELIB_HEADLESS"] = "1"
+    start, checked, timed, left = time.monotonic(), {}, [], {}
+
+    def part(name: str, call: Callable[[], Iterator[Any]]) -> None:
+        if given.only and name not in given.only:
+            return
+        if time.monotonic() - start > SECONDS:
+            left[name] = "no time was left"
+            return
+        try:
+            for found in call():
+                if isinstance(found, dict):
+                    timed.append(found)
+                    print("  ".join(f"{key} {_shown(value)}" for key, value in found.items()), flush=True)
+                else:
+                    label, result = found
+                    checked[label] = result._asdict() | {"good": result.good}
+                    word = "good" if result.good else "BAD "
+                    print(
+                        f"{word} {label}: {_shown(float(result.value))} (≤ {_shown(float(result.most))}, {result.what})",
+                        flush=True,
+                    )
+        except Exception as error:  # the rest is worth knowing, too
+            checked[name] = {"value": None, "most": None, "what": f"{type(error).__name__}: {error}", "good": False}
+            print(f"BAD  {name}: {type(error).__name__}: {error}", flush=True)
+
+    for check in CHECKS:
+        part(check.__name__, lambda check=check: check(given.device))
+    part("timings", lambda: rows(given.device, given.quick))
+    for more in (several, commands, killed_worker):
+        part(more.__name__, lambda more=more: more(given.device, given.quick))
+    bad = [name for name, found in checked.items() if not found["good"]]
+    record = {
+        "machine": provenance(),
+        "device": given.device,
+        "quick": given.quick,
+        "checks": checked,
+        "timings": timed,
+    }
+    path = paths.build_root() / "gpu-check.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record |= {"left_out": left, "seconds": round(time.monotonic() - start)}
+    files.write_json(path, json.loads(json.dumps(record).replace("NaN", "null").replace("Infinity", "null")))
+    print(f"\n{record['machine']['device']}, torch {torch.__version__}, {record['seconds']} s")
+    for row in timed:
+        print(f"| {row['what']} | " + " | ".join(f"{k} {_shown(v)}" for k, v in row.items() if k != "what") + " |")
+    print(
+        f"{len(checked) - len(bad)} of {len(checked)} checks good"
+        + "".join(f"\nBAD {name}: {checked[name]['what']}" for name in bad)
+    )
+    print("".join(f"left out: {name}: {why}\n" for name, why in left.items()) + f"written: {paths.shown(path)}")
+    return int(bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

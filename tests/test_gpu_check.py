@@ -1,0 +1,54 @@
+"""That ``make gpu-check`` runs: what of it a CPU can do, on a CPU; what it does without a GPU; how it judges."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from .gpu import __main__ as program
+from .gpu.agreement import Found, measured, teacher
+from .gpu.timings import rows
+
+
+def test_a_number_is_good_if_it_is_small_enough():
+    assert Found(0.0, 0.0, "").good
+    assert not Found(1.0, 0.5, "").good
+    assert not Found(math.nan, 0.5, "").good
+
+
+@pytest.mark.parametrize("check", [teacher, measured], ids=lambda check: check.__name__)
+def test_the_cpu_agrees_with_itself(check):
+    found = dict(check("cpu"))
+    assert found
+    assert all(one.value == 0 for one in found.values()), found
+
+
+def test_the_table_has_its_rows():
+    found = list(rows("cpu", quick=True))
+    assert len(found) == 7
+    assert all(row["roofline"] > 0 for row in found)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_it_says_so_and_ends_well(capsys):
+    assert program.main([]) == 0
+    assert capsys.readouterr().out.startswith("gpu-check: skipped, since this machine has no CUDA device")
+
+
+def test_what_fails_is_named_and_what_follows_still_runs(monkeypatch, capsys, build_folder):
+    def breaks(device):
+        yield "first", Found(2.0, 1.0, "nats")
+        raise ValueError("no such kernel")
+
+    def works(device):
+        yield "second", Found(0.0, 1.0, "nats")
+
+    monkeypatch.setattr(program, "CHECKS", (breaks, works))
+    monkeypatch.setenv("VAELIB_HEADLESS", "1")
+    assert program.main(["--device", "cpu", "--quick", "--only", "breaks", "--only", "works"]) == 1
+    said = capsys.readouterr().out
+    assert "BAD breaks: ValueError: no such kernel" in said
+    assert "1 of 3 checks good" in said
+    written = json.loads((build_folder / "gpu-check.json").read_text())
+    assert [one["good"] for one in written["checks"].values()] == [False, False, True]
