@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A room may import those below its floor: not its own floor's, and none above.
 FLOORS = [
     {"errors", "version"},
-    {"files", "modes", "precision", "rng"},
+    {"files", "modes", "precision", "rng", "text"},
     {"images", "paths", "progress"},
     {"models"},
     {"data", "samplers"},

@@ -18,7 +18,6 @@ from vaelib.report.entries import Entry, Part
 from vaelib.report.reference import METHODS
 from vaelib.report.rules import Case, Evidence, interval95, judge, needs, same, value
 from vaelib.report.study import Study, studies
-from vaelib.report.text import number, with_error
 from vaelib.runs.tables import tables_folder
 from vaelib.studies.claims import figures as claim_figures
 from vaelib.studies.claims import pages as claim_tables
@@ -27,6 +26,7 @@ from vaelib.studies.ground_truth import claims as ground_truth_claims
 from vaelib.studies.sweeps import claims as sweep_ledger
 from vaelib.studies.sweeps.paper import SWEEPS
 from vaelib.studies.three_gaps.paper import paper_gaps, paper_values, table_07
+from vaelib.text import number, with_error
 
 FASHION = ("fashion_mnist", "gaussian")
 SWEEP_CLAIMS = [*sweep_ledger.ENTRIES, *sweep_ledger.SIZE_ENTRIES]

@@ -31,6 +31,7 @@ from .models.adapters import check_vae, is_pythae
 from .modes import device_of
 from .precision import RETRAIN
 from .progress import Progress, duration
+from .text import with_error
 from .version import __version__
 
 ACTIVE = 0.01  # variance of the posterior's mean above which a latent is active
@@ -51,10 +52,7 @@ class Estimate(_Record):
     images: int
 
     def __str__(self) -> str:
-        if self.se is None:
-            return f"{self.value:,.4g}"
-        digits = max(0, min(6, 1 - math.floor(math.log10(self.se)))) if self.se > 0 else 2
-        return f"{self.value:,.{digits}f} ± {self.se:,.{digits}f}"
+        return with_error(self.value, self.se)
 
 
 class Split(_Record):

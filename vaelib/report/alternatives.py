@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from .text import how_many, listed, number
+from ..text import how_many, listed, number
 
 PLAIN = "#666666"  # the colour of a legend's entries that name a kind of line, for any series
 MOST = 12  # lines, or numbers, of a panel that are told one by one

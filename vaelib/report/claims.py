@@ -18,11 +18,11 @@ import pandas as pd
 from ..errors import VaelibError
 from ..files import write_json
 from ..runs.tables import read_table, tables_folder
+from ..text import number
 from .entries import Part, Tables, settings_in
 from .reference import SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
-from .text import number
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
 

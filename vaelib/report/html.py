@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..files import read_json, write_atomic
 from ..runs.profiles import protocol
+from ..text import number
 from .claims import NOT_RUN, OURS, PAPER, require_build
 from .explorers.curves import curve_twin
 from .explorers.live import read_decoders
@@ -23,7 +24,6 @@ from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
 from .reference import NAMES, setting
 from .sources import source_of, table_rows
 from .study import studies
-from .text import number
 
 LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
 VERDICTS = ("supported", "contradicted", "not_testable")

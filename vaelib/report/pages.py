@@ -14,12 +14,12 @@ from ..runs.engine import all_artifacts
 from ..runs.external import source_of_samples
 from ..runs.provenance import provenance
 from ..runs.tables import entry_of
+from ..text import how_many, number, with_error
 from .canvas import LABELS
 from .claims import NOT_RUN, OURS
 from .escape import in_markdown, nothing, styled
 from .publish import title
 from .reference import SETTING, setting
-from .text import how_many, number, with_error
 
 
 def describe(experiment: Experiment) -> str:

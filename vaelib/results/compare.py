@@ -24,8 +24,8 @@ from ..errors import VaelibError
 from ..files import read_json
 from ..report.rules import noise_share
 from ..report.study import studies
-from ..report.text import number
 from ..runs.tables import entry_of, read_table
+from ..text import number
 from .shipped import SAME, TAKEN
 
 # Numbers that say which row it is, as texts do.

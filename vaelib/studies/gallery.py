@@ -12,8 +12,8 @@ from ..report.canvas import LABELS
 from ..report.claims import NOT_RUN, OURS, PAPER
 from ..report.html import VERDICTS
 from ..report.reference import GAPS, METHODS, SETTING, of_setting, setting
-from ..report.text import how_many, listed, number, with_error
 from ..runs.tables import read_table
+from ..text import how_many, listed, number, with_error
 from .three_gaps.paper import paper_gaps
 
 BRACKETS = str.maketrans("[]", "()")  # would end an alternative text in Markdown

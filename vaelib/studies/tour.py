@@ -18,12 +18,12 @@ from ..report.canvas import ReportFigure
 from ..report.publish import publish_alone
 from ..report.rules import Evidence
 from ..report.study import Figure
-from ..report.text import number
 from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
 from ..runs.profiles import Protocol, architecture
 from ..runs.stages import build_vae, lowered
 from ..runs.weights import keep_weights, kept_weights, weights_folder
+from ..text import number
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
 from .three_gaps.figures import three_gaps_figure

@@ -24,9 +24,9 @@ from ...images import as_float
 from ...models import VAE
 from ...modes import evaluating
 from ...tasks.interpolation import Interpolation
+from ...text import number
 from ..canvas import COLOURS, GREY, LABELS, STYLE, ReportFigure
 from ..pictures import LINE_LABEL, draw_path
-from ..text import number
 
 DARK = "#333333"
 

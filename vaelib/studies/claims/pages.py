@@ -8,7 +8,7 @@ import pandas as pd
 from ...report.claims import NOT_RUN, OURS, PAPER
 from ...report.escape import in_markdown, styled
 from ...report.reference import setting
-from ...report.text import number
+from ...text import number
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:

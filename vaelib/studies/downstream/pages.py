@@ -11,10 +11,10 @@ from ...report.pages import blocks, compared
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line
 from ...report.reference import of_setting
 from ...report.study import Figure
-from ...report.text import number, with_error
 from ...runs import Experiment, read_table, tables_folder
 from ...runs.tables import measured_tensors, merge_table
 from ...tasks import CLASSIFIERS
+from ...text import number, with_error
 from .figures import changes, corruptions_figure, reconstructions_figure, samples_figure, violins_figure
 from .paper import paper_changes, table_11
 from .stages import Pictures

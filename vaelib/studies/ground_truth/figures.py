@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from ...report.canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, blank, series_handles, sheet_legend
-from ...report.text import number
+from ...text import number
 
 DARK = "#333333"
 SHOWN = ("normal", "aug_tuned", "aug_naive", "dmaapx", "p_data")

@@ -10,8 +10,8 @@ from ...report.escape import styled
 from ...report.pages import machine_note
 from ...report.publish import footer_line, publish_alone, stamp
 from ...report.study import Figure
-from ...report.text import how_many, number, with_error
 from ...runs import Store
+from ...text import how_many, number, with_error
 from .figures import (
     accuracy_figure,
     brackets_figure,

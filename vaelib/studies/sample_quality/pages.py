@@ -12,11 +12,11 @@ from ...report.escape import styled
 from ...report.pages import headed
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line, title
 from ...report.study import Figure
-from ...report.text import number, with_error
 from ...runs import Bank, Experiment, Store
 from ...runs.external import source_of_samples
 from ...runs.store import load_array, load_tensors
 from ...samplers.bank import Bank as BankImages
+from ...text import number, with_error
 from .claims import paper_c2st
 from .figures import STRIP, audit_figure, c2st_figure, samples_figure
 from .tables import audit_of

@@ -17,9 +17,9 @@ from ...report.escape import styled
 from ...report.pictures import LINE_LABEL, draw_path, image_row
 from ...report.publish import publish, sheet, source_line
 from ...report.study import Figure
-from ...report.text import number, with_error
 from ...runs import Experiment
 from ...tasks.interpolation import Interpolation
+from ...text import number, with_error
 from .stages import OnePath
 from .tables import shown_paths
 

@@ -11,8 +11,8 @@ from ...report.escape import styled
 from ...report.pages import headed
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
 from ...report.study import Figure, studies
-from ...report.text import how_many, number
 from ...runs import RHA, Experiment
+from ...text import how_many, number
 from ..three_gaps.pages import COLUMNS
 from .figures import (
     early_stopping_figure,

@@ -36,7 +36,7 @@ from ...report.canvas import (
     style_legend,
 )
 from ...report.reference import SETTING, of_setting, setting
-from ...report.text import number
+from ...text import number
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from ...report.canvas import LABELS
 from ...report.escape import nothing, styled
 from ...report.reference import METHODS, SETTING, of_setting, paper_curves
 from ...report.rules import interval95
-from ...report.text import listed, number
 from ...runs import Experiment, tables_folder
 from ...runs.stages.data import PUBLISHED
 from ...runs.tables import merge_table
+from ...text import listed, number
 
 TOLERANCE = 0.05
 # What is judged, and what it is made of where it is no curve of its own.

@@ -14,10 +14,10 @@ from ...report.pages import compared
 from ...report.publish import provenance_line, publish, sheet, stem
 from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
 from ...report.study import Figure
-from ...report.text import number
 from ...report.trained import load_test_set, trained_vaes
 from ...runs import Experiment, read_table, tables_folder
 from ...runs.tables import merge_table
+from ...text import number
 from .figures import own_distribution_figure, three_gaps_figure
 from .paper import table_07
 

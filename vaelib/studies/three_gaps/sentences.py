@@ -9,8 +9,8 @@ from ...report.canvas import LABELS
 from ...report.pages import blocks
 from ...report.reference import FIGURES, METHODS, SETTING, of_setting, setting
 from ...report.rules import Evidence, estimate, value
-from ...report.text import how_many, listed, number
 from ...runs.tables import read_table
+from ...text import how_many, listed, number
 from .claims import evidence, our_values
 from .numbers import beside_paper
 from .pages import compared_gaps, own_gaps
