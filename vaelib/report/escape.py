@@ -22,7 +22,7 @@ def in_markdown(text: object) -> str:
 BLANK = re.compile(r'<th( class="[^"]*\bblank\b[^"]*"[^>]*)>&nbsp;</th>')
 
 
-class Table(Styler):
+class _Table(Styler):
     """A frame's style whose empty corners are no headings: those who hear a table would be read an empty one."""
 
     def to_html(self, *args: Any, **options: Any) -> Any:
@@ -33,7 +33,7 @@ class Table(Styler):
 
 def styled(frame: pd.DataFrame) -> Styler:
     """Return ``frame.style``, which would show a cell ``<b>`` in bold, with cells and headings escaped."""
-    style = Table(frame).format(escape="html")
+    style = _Table(frame).format(escape="html")
     return style.format_index(escape="html", axis="index").format_index(escape="html", axis="columns")
 
 

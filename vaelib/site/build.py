@@ -95,7 +95,7 @@ def _notebooks(build: Path, out: Path) -> dict[str, str]:
             text = page.read_text(encoding="utf-8")
         place = beside.index(name)
         steps = {"previous": beside[place - 1 : place], "next": beside[place + 1 : place + 2]}
-        _write(target, _relinked(_with_bar(text, steps), partial(_in_notebook, near=near)))
+        _write(target, _with_bar(_relinked(text, partial(_in_notebook, near=near)), steps))
         titles[f"{name}.html"] = f"{_title(text, name)} ({tag})"
     return titles
 
@@ -104,7 +104,7 @@ def _with_bar(page: str, steps: dict[str, list[str]]) -> str:
     """Return a notebook's page with the site's bar at its head; ``steps`` are the notebooks before and after it."""
     shown = {word: names[0] for word, names in steps.items() if names}
     bar = TEMPLATES.get_template("bar.html").render(root="../", steps=shown)
-    return re.sub(r"<body[^>]*>", lambda body: body[0] + bar, page, count=1)
+    return re.sub(r'<body class="jp-Notebook"[^>]*>', lambda body: body[0] + bar, page, count=1)
 
 
 def _relinked(page: str, moved: Callable[[str], str | None]) -> str:

@@ -40,14 +40,14 @@ def _shown(tex: str, displayed: bool) -> str:
     return f'<span class="equation" tabindex="0">{drawn}{number}</span>' if displayed else drawn
 
 
-class Inline(MathInlineParser):
+class _Inline(MathInlineParser):
     """What stands inside a paragraph; a dollar sign beside a space or a digit is money."""
 
     INLINE_MATH_TEX = r"(?s:(?<![$\\])\$(?![\s$])(?P<math_inline_tex>[^$`]*?)(?<![\s\\$])\$(?![\d$]))"
     SPECIFICATION = MathInlineParser.SPECIFICATION | {"inline_math_tex": INLINE_MATH_TEX}
 
 
-class Renderer(IPythonRenderer):
+class _Renderer(IPythonRenderer):
     """nbconvert's, which leaves formulas to a script; this one sets them."""
 
     def inline_math(self, body: str) -> str:
@@ -61,4 +61,4 @@ class Renderer(IPythonRenderer):
 
 def to_html(source: str, **options: Any) -> str:
     """Return Markdown as HTML; ``options`` are those of nbconvert's ``IPythonRenderer``."""
-    return MarkdownWithMath(renderer=Renderer(escape=False, **options), inline=Inline(hard_wrap=False)).render(source)
+    return MarkdownWithMath(renderer=_Renderer(escape=False, **options), inline=_Inline(hard_wrap=False)).render(source)

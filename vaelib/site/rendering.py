@@ -15,7 +15,7 @@ from traitlets.config import Config
 from ..files import write_atomic
 from .markdown import to_html as markdown_to_html
 
-NAMED = re.compile(r"\b[Nn]otebook (\d\d)\b")
+NAMED = re.compile(r"(?<!`)\b[Nn]otebook (\d\d)\b(?!`)")
 
 
 def _linked(named: re.Match, links: Mapping[str, str]) -> str:
