@@ -120,6 +120,12 @@ class Scorecard(_Record):
         generalization_gap, amortization, robustness: G_g, G_a and G_r (Eqs. 3 to 5); None where it is ``absent``.
         log_p: bounds on log p(x).
         absent: what was not measured, and why.
+
+    >>> from vaelib import FullyConnectedVAE
+    >>> images, vae = torch.randint(0, 256, (40, 1, 16, 16), dtype=torch.uint8), FullyConnectedVAE(2, 8, size=16)
+    >>> card = scorecard(vae, images[:20], images[20:], restarts=1, amortization_steps=5, log_p_images=0)
+    >>> card.train.elbo.images
+    20
     """
 
     name: str

@@ -48,8 +48,8 @@ def dpmpp_2m_sample(
     Example:
         >>> noise = torch.randn(4, 2)
         >>> only_zero = lambda x, sigma: torch.zeros_like(x)  # the denoiser of data that are always 0
-        >>> dpmpp_2m_sample(only_zero, noise, steps=5).abs().max().item()
-        0.0
+        >>> dpmpp_2m_sample(only_zero, noise, steps=5).abs().max().item() < 1e-6
+        True
     """
 
     def clean_at(x: Tensor, t: float) -> Tensor:

@@ -43,8 +43,8 @@ def heun_sample(
     ``denoise(x, sigma)`` gets x in the precision of ``noise`` and σ of shape (B,); the state itself is float64.
 
     >>> only_zero = lambda x, sigma: torch.zeros_like(x)  # the denoiser of data that are always 0
-    >>> heun_sample(only_zero, torch.randn(4, 2), steps=5).abs().max().item()
-    0.0
+    >>> heun_sample(only_zero, torch.randn(4, 2), steps=5).abs().max().item() < 1e-6
+    True
     """
     times = time_steps(steps, sigma_min, sigma_max, rho)
 
