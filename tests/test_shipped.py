@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -30,7 +31,10 @@ from vaelib.runs.weights import keep_for_explorers, weights_folder
 from vaelib.studies import tour
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.runs import three_gaps
+from vaelib.text import with_error
 from vaelib.training.distributions import TrainingDistribution
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -273,3 +277,24 @@ def test_a_notebook_that_computes_everything_itself_refuses_the_setting():
         elif source.stem[:2] != "10":
             with pytest.raises(VaelibError, match="leave use_results out"):
                 read_parameters(source, [], ["use_results=true"])
+
+
+def test_a_page_shows_all_that_was_packed(build):
+    shipped.pack("laptop")
+    folder = paths.results_folder("laptop")
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)]+)\)", page))
+    assert {path.relative_to(folder).as_posix() for path in folder.glob("figures/*.png")} <= linked
+    assert {path.relative_to(folder).as_posix() for path in folder.glob("tables/*.csv")} <= linked
+    assert all((folder / name).is_file() for name in linked)
+    gaps = tables(3)[0].query("method == 'normal'")["generalization_gap"]
+    assert f"| {with_error(gaps.mean(), gaps.sem())} (" in page
+    assert "3 seeds; mean ± standard error over seeds" in page
+
+
+def test_the_readme_has_the_numbers_of_the_shipped_table():
+    page = (ROOT / "results/laptop/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:Normal|DMaaPx|Aug).*$", page.partition("### FashionMNIST, Gaussian")[2], re.M)[:4]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("**", "")
+    assert len(rows) == 4
+    assert all(row in readme for row in rows)

@@ -24,6 +24,7 @@ from ..runs.tables import IDENTITY, entry_of, merge_table, read_table, tables_fo
 from ..studies.downstream.paper import table_11
 from ..studies.three_gaps.numbers import against_paper
 from ..studies.three_gaps.paper import table_07
+from .gallery import gallery
 
 KEPT = (
     "build.json",
@@ -85,6 +86,7 @@ def pack(profile: str, join: bool = False) -> list[Path]:
         write_json(part / "build.json", {n: _both(n, known, record) for n in sorted(known | record)})
         if join:
             _derive(part, profile)
+        (part / "README.md").write_text(gallery(part, profile), encoding="utf-8")
         _refuse_large(part, out, build)
         shutil.rmtree(out, ignore_errors=True)
         part.rename(out)

@@ -13,8 +13,8 @@ from ..report.claims import NOT_RUN, OURS, PAPER
 from ..report.html import VERDICTS
 from ..report.reference import GAPS, METHODS, SETTING, of_setting, setting
 from ..runs.tables import read_table
+from ..studies.three_gaps.paper import paper_gaps
 from ..text import how_many, listed, number, with_error
-from .three_gaps.paper import paper_gaps
 
 BRACKETS = str.maketrans("[]", "()")  # would end an alternative text in Markdown
 COLUMNS = {
@@ -86,14 +86,14 @@ def _figures(build: Path) -> list[str]:
     return parts
 
 
-def gallery(build: Path) -> str:
-    """Return the page of a build's folder: what was found, every figure, the rendered notebooks and the tables."""
+def gallery(build: Path, profile: str) -> str:
+    """Return the page of a folder of a profile's results: what was found, every figure, rendered notebooks and tables."""
     made = read_json(build / "build.json")
-    commits = sorted({record["commit"] for record in made.values() if record.get("commit")})
+    commits = sorted({one for record in made.values() if record.get("commit") for one in record["commit"].split("; ")})
     parts = [
-        f"# What came out: profile `{build.name}`",
-        f"Computed by commit {listed(commits)}, copied by `vaelib pack`; `make show` opens it as a report with sliders. "
-        "ELBOs, G_g and G_a are in nats per image, G_r is a difference of MS-SSIM.",
+        f"# What came out: profile `{profile}`",
+        f"Computed by commit {listed(commits) or 'unknown'}, copied by `vaelib pack`; `make show` opens it as a report "
+        "with sliders. ELBOs, G_g and G_a are in nats per image, G_r is a difference of MS-SSIM.",
     ]
     table, ledger = build / "tables" / "three_gaps.csv", build / "claims.json"
     parts += _numbers(read_table(table)) if table.exists() else []
