@@ -41,10 +41,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _command(*words: str, seconds: float, **environment: str) -> subprocess.CompletedProcess:
-    """Run a command in the project's folder; its words may be read afterwards."""
-    return subprocess.run(
-        words, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=seconds, check=False
-    )
+    """Run a command in the project's folder; its words may be read afterwards, and one without end has failed."""
+    options = {"cwd": ROOT, "env": os.environ | environment, "capture_output": True, "text": True}
+    try:
+        return subprocess.run(words, timeout=seconds, check=False, **options)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(words, 124, "", f"no end within {seconds:.0f} s")
 
 
 def _ended(done: subprocess.CompletedProcess) -> Found:
@@ -55,7 +57,7 @@ def _ended(done: subprocess.CompletedProcess) -> Found:
 def commands(device: str, quick: bool) -> Iterator[tuple[str, Found]]:
     """Run doctor, the tests that need a GPU, and a teacher by torchrun with one process."""
     python = sys.executable
-    yield "doctor", _ended(_command(python, "-m", "vaelib", "doctor", seconds=60))
+    yield "doctor", _ended(_command(python, "-m", "vaelib", "doctor", seconds=120))
     if device != "cpu":
         yield "pytest -m gpu", _ended(_command(python, "-m", "pytest", "-q", "-m", "gpu", "tests", seconds=180))
     with tempfile.TemporaryDirectory() as folder:
