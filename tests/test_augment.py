@@ -278,7 +278,6 @@ def test_named_sets():
         (lambda: Augmentation(p=1.2), "augmentation p = 1.2"),
         (lambda: Augmentation(scale_std=-1.0), "scale_std"),
         (lambda: Augmentation(xflip="yes"), "off, p, always"),
-        (lambda: Augmentation(binarize="yes"), "False or True"),
         (lambda: Augmentation(scale_std=math.inf), "scale_std = inf must be a number from 0 to 10"),
         (lambda: Augmentation(contrast_std=1e3), "contrast_std = 1000.0"),
         (lambda: Augmentation(rotate_max=math.nan), "rotate_max = nan must be a number from 0 to 180"),

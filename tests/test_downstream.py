@@ -28,6 +28,7 @@ from vaelib.runs import (
     Store,
     VAERun,
     load_classifier,
+    load_profile,
     load_vae,
     resolve_data,
     write_tables,
@@ -147,7 +148,7 @@ def test_pictures_are_those_of_a_direct_call(made):
         make(run, made.store, "cpu")
     assert work(run).flops > 0
     point = Point("normal", math.nan, run)
-    experiment = Experiment("downstream", None, "toy", "gaussian", [], downstream_tables, also=[point])
+    experiment = Experiment("downstream", load_profile("smoke"), "toy", "gaussian", [], downstream_tables, also=[point])
     assert experiment.runs == [run]
     (found,) = measured_tensors(experiment, Pictures, made.store).values()
     folder, vae = made.store.require(made.data), load_vae(made.vae, made.store)
@@ -277,7 +278,7 @@ def test_tables_are_tidy_and_averages_are_of_the_cells(made, monkeypatch):
     point = Point("normal", math.nan, made.run)
     experiment = SimpleNamespace(
         name="downstream", points=[point], runs=[made.run], data=made.data, dataset="toy", likelihood="gaussian",
-        profile=SimpleNamespace(name="smoke"), tables=downstream_tables, files={},
+        profile=load_profile("smoke"), tables=downstream_tables, files={},
     )  # fmt: skip
     tables = write_tables(experiment, made.store)
     cells = tables["corruptions"]

@@ -48,7 +48,7 @@ def prior(x):
 
 
 def image_data(x):
-    return ImageData(x, BYTES, LABELS, LABELS, "toy", "toy", False, False, BYTES[:0], LABELS[:0])
+    return ImageData(x, BYTES, LABELS, LABELS, "toy", "toy", False, BYTES[:0], LABELS[:0])
 
 
 def trained_denoiser(x):

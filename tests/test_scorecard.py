@@ -30,6 +30,7 @@ from vaelib.data.worlds import linear_world
 from vaelib.errors import NonFinite, VaelibError
 from vaelib.models import Bernoulli, MixtureOfLogistics
 from vaelib.models.vae import elbo_at
+from vaelib.text import number
 
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = torch.arange(24) % 3
@@ -151,8 +152,8 @@ def test_it_prints_as_a_table_that_fits(measured):
         assert str(shown) in text
     assert "40 images" in text
     assert "restarts=2" in text
-    assert str(scoring.Estimate(value=-1234.5678, se=12.3, images=4)) == "-1,235 ± 12"
-    assert str(scoring.Estimate(value=0.51234, se=0.0213, images=4)) == "0.512 ± 0.021"
+    assert str(scoring.Estimate(value=-1234.5678, se=12.3, images=4)) == "\N{MINUS SIGN}1,235 ± 12"
+    assert str(scoring.Estimate(value=0.51234, se=0.0213, images=4)) == "0.51 ± 0.02"
     assert str(scoring.Estimate(value=2.5, se=None, images=1)) == "2.5"
 
 
@@ -516,4 +517,4 @@ def test_a_vae_of_the_store_is_scored_by_its_key(command, toy):
     (kept,) = [
         row for row in files.read_json(Store().folder(point.vae) / "curve.json") if row["quantity"] == "elbo_test"
     ][-1:]
-    assert f"{kept['value']:,.0f}" in done.output.replace(" ", "")  # the ELBO that the run itself kept
+    assert number(kept["value"]) in done.output.replace(" ", "")  # the ELBO that the run itself kept

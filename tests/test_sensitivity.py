@@ -22,7 +22,7 @@ from vaelib.gaps import (
     symmetric_kl,
 )
 from vaelib.report import trained
-from vaelib.runs import Experiment, Gaps, Network, Store, VAERun, load_vae, resolve_data
+from vaelib.runs import Experiment, Gaps, Network, Store, VAERun, load_profile, load_vae, resolve_data
 from vaelib.runs.cost.price import cost
 from vaelib.runs.cost.work import work
 from vaelib.runs.experiments import Point
@@ -208,7 +208,9 @@ def test_the_attacks_strength_is_that_of_a_direct_call_and_a_killed_run_goes_on(
         make(run, made.store, "cpu")
     assert len(begun) == 3 + 10 - 2  # ten courses, of which two were kept
     also = [Point("normal", math.nan, run) for run in (pairs, strength)]
-    tables = panel_tables(Experiment("panel", None, "toy", "gaussian", [], panel_tables, also=also), made.store)
+    tables = panel_tables(
+        Experiment("panel", load_profile("smoke"), "toy", "gaussian", [], panel_tables, also=also), made.store
+    )
 
     folder, vae = made.store.require(made.data), load_vae(made.vae, made.store)
     test, labels = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("test", "test_labels"))
@@ -235,7 +237,7 @@ def test_the_steps_of_an_attack_are_those_of_a_direct_call(made):
     make(run, made.store, "cpu")
     assert run.stops == [0, 1, 2, 4]
     point = Point("normal", math.nan, run)
-    experiment = Experiment("panel", None, "toy", "gaussian", [], panel_tables, also=[point])
+    experiment = Experiment("panel", load_profile("smoke"), "toy", "gaussian", [], panel_tables, also=[point])
     (found,) = measured_tensors(experiment, AttackSteps, made.store).values()
     test = torch.from_numpy(np.load(made.store.require(made.data) / "test.npy"))
     vae = load_vae(made.vae, made.store)

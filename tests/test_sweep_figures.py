@@ -385,7 +385,7 @@ def test_a_sweep_of_ones_own_has_a_line_and_a_table_and_no_figure_of_another():
     experiment = sweep_of("mine", "laptop", "fashion_mnist", "gaussian")
     assert "- mine: 1 VAEs" in sweep_figures.describe_sweeps(experiment)
     rows = rows_of("limited_k").assign(experiment="mine")
-    assert sweep_figures.sweep_table(rows)["ELBO on D_test", "paper (CIFAR-10)"].isna().all()
+    assert sweep_figures.sweep_table(rows)["ELBO on test images", "paper (CIFAR-10)"].isna().all()
     with pytest.raises(VaelibError, match="no figure here; draw your own"):
         sweep_figures.draw_sweep(experiment, {"rows": rows, "curves": None})
 
@@ -410,7 +410,7 @@ def test_early_stopping_and_the_path_have_files_of_their_own(build_folder):
 
 
 def test_tables_put_the_papers_value_beside_ours_at_the_same_point():
-    elbo, ours, paper = "ELBO on D_test", "ours", "paper (CIFAR-10)"
+    elbo, ours, paper = "ELBO on test images", "ours", "paper (CIFAR-10)"
     table = sweep_figures.sweep_table(rows_of("limited_k", seeds=3, noise=10.0))
     normal, *rest = table.to_dict("records")
     assert normal["series", ""] == "Normal training"
