@@ -154,7 +154,7 @@ def test_it_prints_as_a_table_that_fits(measured):
     assert "restarts=2" in text
     assert str(scoring.Estimate(value=-1234.5678, se=12.3, images=4)) == "\N{MINUS SIGN}1,235 ± 12"
     assert str(scoring.Estimate(value=0.51234, se=0.0213, images=4)) == "0.51 ± 0.02"
-    assert str(scoring.Estimate(value=2.5, se=None, images=1)) == "2.5"
+    assert str(scoring.Estimate(value=2.5, se=None, images=1)) == "2.50"
 
 
 def test_a_row_joins_the_table_of_the_three_gaps(measured):
