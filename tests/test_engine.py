@@ -108,16 +108,21 @@ def test_small_work_is_done_here_with_the_threads_of_a_worker_and_the_same_words
     assert not store.log(todo[1]).exists()
 
 
-@pytest.mark.parametrize("given", [{"workers": 1}, {"scheduler": "tcp://127.0.0.1:1"}, {}], ids=str)
+@pytest.mark.parametrize(
+    "given", [{"workers": 1}, {"scheduler": "tcp://127.0.0.1:1"}, {"environment": "1"}, {}], ids=str
+)
 def test_more_work_or_workers_that_were_asked_for_are_workers(tmp_path, monkeypatch, given):
-    started = []
+    started, little = [], bool(given)
+    if "environment" in given:
+        monkeypatch.setenv("VAELIB_WORKERS", given["environment"])
+        given = {}
 
     def client_of(*asked):
         started.append(asked)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "client_of", client_of)
-    work = [Odd(name="fine", deaths=count) for count in range(1 if given else int(engine.STARTING) + 1)]
+    work = [Odd(name="fine", deaths=count) for count in range(1 if little else int(engine.STARTING) + 1)]
     with pytest.raises(KeyboardInterrupt):
         run(work, store=Store(tmp_path), **given)
     assert started == [(given.get("workers"), given.get("scheduler"), "auto")]

@@ -111,7 +111,7 @@ def share_out(workers: int | None, device: str = "auto") -> tuple[int, int]:
     from distributed import system
 
     memory = system.MEMORY_LIMIT
-    count = workers or _workers_wanted()
+    count = workers or workers_wanted()
     if count is None:
         gpus = gpus_for(device)
         count = max(1, min(cores(), memory // NEED))
@@ -121,7 +121,7 @@ def share_out(workers: int | None, device: str = "auto") -> tuple[int, int]:
     return count, memory // count
 
 
-def _workers_wanted() -> int | None:
+def workers_wanted() -> int | None:
     """Return ``$VAELIB_WORKERS``, which notebooks and the Makefile hand on; None: not set.
 
     Raises:

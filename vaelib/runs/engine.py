@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import VaelibError
-from .cluster import client_of, dashboard, threads_as_workers
+from .cluster import client_of, dashboard, threads_as_workers, workers_wanted
 from .cost.price import cost
 from .graph_progress import GraphProgress, chain_lengths
 from .settings import Artifact, Bank, Data
@@ -82,7 +82,7 @@ def run(
     try:
         if workers == 0:
             _run_here(todo, store, device, title)
-        elif workers is None and scheduler is None and sum(map(cost, todo)) < STARTING:
+        elif workers is None and scheduler is None and not workers_wanted() and sum(map(cost, todo)) < STARTING:
             with threads_as_workers(device):
                 _run_here(todo, store, device, title)
         else:
