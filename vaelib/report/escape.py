@@ -39,4 +39,5 @@ def styled(frame: pd.DataFrame) -> Styler:
 
 def nothing(why: str) -> Any:
     """Return what a notebook shows in place of a table that would have no rows: a sentence."""
-    return styled(pd.DataFrame()).set_caption(why)
+    wide = {"selector": "caption", "props": "min-width: 36em; text-align: left"}  # a table without columns has no width
+    return styled(pd.DataFrame()).set_caption(why).set_table_styles([wide], overwrite=False)
