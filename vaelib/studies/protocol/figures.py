@@ -116,7 +116,7 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, **frame) -> Repo
         bars.barh(rank, found["distance"], color=[colours[name] for name in found["candidate"]], height=0.62)
         for place, (name, value) in zip(rank, found[["candidate", "distance"]].itertuples(index=False), strict=True):
             bars.text(value, place, f" {name}: {value:.1f} %", va="center", fontsize=8.5)
-        bars.set(yticks=[], xlabel="distance from the paper's curve (%)", xlim=(0, 2.4 * found["distance"].max()))
+        bars.set(yticks=[], xlabel="distance from the paper's curve (%)", xlim=(0, 2.9 * found["distance"].max()))
         bars.set_title("How far from the paper", pad=8)
         bars.grid(False)
     return fig
