@@ -31,7 +31,7 @@ from vaelib.runs.weights import keep_for_explorers, weights_folder
 from vaelib.studies import tour
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.runs import three_gaps
-from vaelib.text import with_error
+from vaelib.text import number, with_error
 from vaelib.training.distributions import TrainingDistribution
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -298,3 +298,16 @@ def test_the_readme_has_the_numbers_of_the_shipped_table():
     readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("**", "")
     assert len(rows) == 4
     assert all(row in readme for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("table", "series", "x"),
+    [("limited_k", "dmaapx", 10), ("limited_k", "held_out", 10), ("mixing", "no_augmentation", 40)]
+    + [("rha", "dmaapx_rha", None), ("mollify", "dmaapx_mollify", None), ("latents", "mz8", None)],
+)
+def test_the_readmes_sweeps_are_those_of_the_shipped_tables(table, series, x):
+    rows = read_table(ROOT / f"results/laptop/tables/{table}.csv").query(
+        "series == @series and dataset == 'fashion_mnist'"
+    )
+    (value,) = rows[rows["x"] == x]["elbo_test"] if x else rows["elbo_test"]
+    assert number(float(value)) in (ROOT / "README.md").read_text(encoding="utf-8")
