@@ -302,8 +302,14 @@ def test_the_readme_has_the_numbers_of_the_shipped_table():
 
 @pytest.mark.parametrize(
     ("table", "series", "x"),
-    [("limited_k", "dmaapx", 10), ("limited_k", "held_out", 10), ("mixing", "no_augmentation", 40)]
-    + [("rha", "dmaapx_rha", None), ("mollify", "dmaapx_mollify", None), ("latents", "mz8", None)],
+    [
+        ("limited_k", "dmaapx", 10),
+        ("limited_k", "held_out", 10),
+        ("mixing", "no_augmentation", 40),
+        ("rha", "dmaapx_rha", None),
+        ("mollify", "dmaapx_mollify", None),
+        ("latents", "mz8", None),
+    ],
 )
 def test_the_readmes_sweeps_are_those_of_the_shipped_tables(table, series, x):
     rows = read_table(ROOT / f"results/laptop/tables/{table}.csv").query(

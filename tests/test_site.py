@@ -104,8 +104,9 @@ def test_all_pages_are_reached_from_the_index(site):
 def test_a_notebook_links_to_the_others_and_to_the_documents(site):
     page = Page(site / "notebooks/05_downstream_tasks.fashion_mnist.html")
     three, tour = "03_three_gaps.fashion_mnist.html", "00_tour.fashion_mnist.html"
+    before = max(one.name for one in (site / "notebooks").glob("0[0-4]*.html"))
     assert [link for link in page.links if not link.startswith("#")] == [
-        "../index.html", "../report.html", "../api/vaelib.html", three, "10_claims.fashion_mnist.html",
+        "../index.html", "../report.html", "../api/vaelib.html", before, "10_claims.fashion_mnist.html",
         three, f"{tour}#What-this-means", three, "../docs/machines.html",
     ]  # fmt: skip
     text = (site / "notebooks/05_downstream_tasks.fashion_mnist.html").read_text()
@@ -140,7 +141,7 @@ def test_a_folder_of_something_else_stays_and_a_site_that_is_too_large_is_refuse
     assert [path.name for path in other.iterdir()] == ["thesis.tex"]
     monkeypatch.setattr(building, "LIMIT", 10)
     monkeypatch.setattr(building, "write_api", lambda folder: None)
-    with pytest.raises(VaelibError, match=r"the site takes \d MB, over 0"):
+    with pytest.raises(VaelibError, match=r"the site takes \d+ MB, over 0"):
         write_site("laptop", tmp_path / "site")
     assert not (tmp_path / "site").exists()
     assert paths.build_root() == tmp_path / "build"

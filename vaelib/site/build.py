@@ -131,6 +131,19 @@ def _in_notebook(address: str, near: dict[str, str]) -> str | None:
     return f"../docs/{path.stem}.html" if path.suffix == ".md" and (paths.project_root() / path).exists() else None
 
 
+def _as_on_github(page: str) -> str:
+    """Return a document whose headings have the addresses that links in these documents use.
+
+    >>> _as_on_github('<h2 id="Who\'s-there,-and-where?">')
+    '<h2 id="whos-there-and-where">'
+    """
+
+    def named(found: re.Match) -> str:
+        return found[1] + re.sub(r"[^\w-]", "", unquote(html.unescape(found[2])).lower()) + '"'
+
+    return re.sub(r'(<h\d\b[^>]*? id="|<a\b[^>]*? href="#)([^"]*)"', named, page)
+
+
 def _documents(out: Path, notebooks: dict[str, str]) -> dict[str, str]:
     """Render README, CHANGELOG and ``docs/*.md`` of the checkout, with the pictures they show; return names and titles."""
     root, titles = paths.project_root(), {}
@@ -154,7 +167,7 @@ def _documents(out: Path, notebooks: dict[str, str]) -> dict[str, str]:
                 return target.name
             return None
 
-        body = _relinked(markdown.to_html(source.read_text(encoding="utf-8")), moved)
+        body = _relinked(_as_on_github(markdown.to_html(source.read_text(encoding="utf-8"))), moved)
         title = _title(body, source.stem)
         _write(
             out / "docs" / f"{source.stem}.html", TEMPLATES.get_template("document.html").render(title=title, body=body)
