@@ -134,8 +134,8 @@ def _in_notebook(address: str, near: dict[str, str]) -> str | None:
 def _as_on_github(page: str) -> str:
     """Return a document whose headings have the addresses that links in these documents use.
 
-    >>> _as_on_github('<h2 id="Who\'s-there,-and-where?">')
-    '<h2 id="whos-there-and-where">'
+    >>> _as_on_github('<h2 id="Who-is-there,-and-where?">')
+    '<h2 id="who-is-there-and-where">'
     """
 
     def named(found: re.Match) -> str:
