@@ -174,6 +174,7 @@ def build(tmp_path):
             "alt": "x",
             "table": shown.table,
             "command": "make",
+            "commits": [],
         }
         record |= {"runs": [f"{likelihood}-0", f"{likelihood}-1"], "commit": "abc"}
         (build / f"figures/{name}.json").write_text(json.dumps(record))

@@ -41,8 +41,7 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
     about, ledger = build / "build.json", build / "claims.json"
     record = read_json(about) if about.exists() else {}
     claims = read_json(ledger) if ledger.exists() else []
-    # The paper's figures by number, then ours.
-    drawn = sorted((build / "figures").glob("*.png"), key=lambda path: (not path.stem.startswith("fig"), path.stem))
+    drawn = sorted((build / "figures").glob("*.png"), key=place_of)
     figures = [_figure(path, record) for path in drawn]
     _add_twins(figures, build)
     headline = next(iter(sorted((f for f in figures if f["headline"]), key=_rank)), figures[0] if figures else None)
@@ -72,6 +71,11 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
     )
     write_atomic(out, lambda part: part.write_text(text, encoding="utf-8"))
     return out
+
+
+def place_of(path: Path) -> tuple[bool, str]:
+    """Return a figure's place among others, to sort by: the paper's by number, then ours."""
+    return not path.stem.startswith("fig"), path.stem
 
 
 def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:

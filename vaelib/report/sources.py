@@ -65,8 +65,7 @@ def source_of(build: Path, shown: dict[str, Any], record: dict[str, Any]) -> Sou
     csv = "" if rows.empty else rows.to_csv(index=False)
     table = f"{shown['table']}_{Path(dataset).stem}_{likelihood}.csv" if 0 < len(csv) < LINKED else ""
     link = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}" if table else ""
-    commits = shown.get("commits", [])
-    mixed = commits if len(set(commits)) > 1 else []
+    mixed = shown["commits"] if len(set(shown["commits"])) > 1 else []
     return Source(
         facts, shown["runs"], notebook, rendered(build, notebook, dataset, likelihood), line, table, link, mixed
     )

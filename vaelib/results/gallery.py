@@ -10,8 +10,8 @@ import pandas as pd
 from ..files import read_json
 from ..report.canvas import LABELS
 from ..report.claims import NOT_RUN, OURS, PAPER
-from ..report.html import VERDICTS
-from ..report.reference import GAPS, METHODS, SETTING, of_setting, setting
+from ..report.html import VERDICTS, place_of
+from ..report.reference import GAPS, METHODS, SETTING, setting
 from ..runs.tables import read_table
 from ..studies.three_gaps.paper import paper_gaps
 from ..text import how_many, listed, number, with_error
@@ -25,9 +25,8 @@ COLUMNS = {
 }
 
 
-def headline_table(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
-    """Return one setting's three gaps in Markdown: mean ± standard error over seeds, in parentheses the paper's Table 7."""
-    own = of_setting(three_gaps, dataset, likelihood)
+def headline_table(own: pd.DataFrame, dataset: str, likelihood: str) -> str:
+    """Return the runs of one setting in Markdown: mean ± standard error over seeds, in parentheses the paper's Table 7."""
     printed = paper_gaps().set_index([*SETTING, "method", "gap"])["paper"]
     lines = [f"| | {' | '.join(COLUMNS.values())} |", "| --- " * (1 + len(COLUMNS)) + "|"]
     for method in (m for m in METHODS if m in set(own["method"])):
@@ -51,7 +50,7 @@ def _numbers(three_gaps: pd.DataFrame) -> list[str]:
         parts.append(
             f"### {setting(dataset, likelihood)}\n\n{about}, {how_many(seeds, 'seed')}; "
             "mean ± standard error over seeds, in parentheses the paper's Table 7.\n\n"
-            + headline_table(three_gaps, dataset, likelihood)
+            + headline_table(rows, dataset, likelihood)
         )
     return parts
 
@@ -73,8 +72,7 @@ def _verdicts(claims: list[dict]) -> str:
 def _figures(build: Path) -> list[str]:
     """Return each figure with its caption, its command, its table and the commit that made it; the paper's by number first."""
     parts = ["## Figures"]
-    records = sorted((build / "figures").glob("*.json"), key=lambda path: (not path.stem.startswith("fig"), path.stem))
-    for path in records:
+    for path in sorted((build / "figures").glob("*.json"), key=place_of):
         shown = read_json(path)
         about = [f"`{shown['command']}`"] if shown["command"] else []
         table = build / "tables" / f"{shown['table']}.csv"

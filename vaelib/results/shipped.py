@@ -20,7 +20,7 @@ from ..report.claims import judge_build, require_build
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
-from ..runs.tables import IDENTITY, entry_of, merge_table, read_table, tables_folder, write_tables
+from ..runs.tables import IDENTITY, entry_of, merge_table, read_table, replaced, tables_folder, write_tables
 from ..studies.downstream.paper import table_11
 from ..studies.three_gaps.numbers import against_paper
 from ..studies.three_gaps.paper import table_07
@@ -124,10 +124,7 @@ def _both(name: str, shipped: dict[str, Any], build: dict[str, Any]) -> dict[str
 def _joined(shipped: pd.DataFrame, build: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a build, and those that were shipped of other data sets, experiments or seeds, in one order."""
     identity = [column for column in ("experiment", *IDENTITY, "seed") if column in build]
-    ours = set(map(tuple, build[identity].astype(str).to_numpy()))
-    kept = shipped[[tuple(row) not in ours for row in shipped[identity].astype(str).to_numpy()]]
-    table = build if kept.empty else pd.concat([kept, build], ignore_index=True)
-    return table.sort_values(identity, kind="stable", ignore_index=True)
+    return replaced(shipped, build, identity).sort_values(identity, kind="stable", ignore_index=True)
 
 
 def _derive(folder: Path, profile: str) -> None:

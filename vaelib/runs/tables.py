@@ -113,6 +113,13 @@ def about_data(data: Data) -> dict[str, Any]:
     return {"n_train": data.n_train, "n_test": data.n_test, "source": data.label}
 
 
+def replaced(kept: pd.DataFrame, new: pd.DataFrame, identity: list[str]) -> pd.DataFrame:
+    """Return the rows that are ``kept``, less those that agree with a new one in all of ``identity``, then the new ones."""
+    ours = set(map(tuple, new[identity].astype(str).to_numpy()))
+    kept = kept[[tuple(row) not in ours for row in kept[identity].astype(str).to_numpy()]]
+    return new if kept.empty else pd.concat([kept, new], ignore_index=True)
+
+
 def merge_table(path: Path, new: pd.DataFrame) -> pd.DataFrame:
     """Write ``new`` into the CSV at ``path``: rows of the same setting are replaced, all others kept; return the whole.
 
@@ -127,10 +134,7 @@ def merge_table(path: Path, new: pd.DataFrame) -> pd.DataFrame:
         kept = read_table(path) if path.exists() else pd.DataFrame(columns=new.columns)
         if not set(identity) <= set(kept.columns):
             raise VaelibError(f"{path} is not a table of this project; delete it and run again")
-        ours = set(map(tuple, new[identity].astype(str).to_numpy()))
-        same = [tuple(row) in ours for row in kept[identity].astype(str).to_numpy()]
-        kept = kept[[not one for one in same]]
-        table = new if kept.empty else pd.concat([kept, new], ignore_index=True)
+        table = replaced(kept, new, identity)
         files.write_atomic(path, lambda part: table.to_csv(part, index=False))
     return table
 
