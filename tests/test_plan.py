@@ -17,11 +17,25 @@ from vaelib.runs import Bank, Data, Network, Store, Teacher, VAERun
 from vaelib.runs.cost import machine_speed as calibrate
 from vaelib.runs.cost import plan as planning
 from vaelib.runs.cost import price
-from vaelib.runs.cost.work import Work, size, teacher_macs, teacher_parameters, vae_macs, vae_parameters, work
+from vaelib.runs.cost.work import (
+    KERNELS,
+    PASSES,
+    Work,
+    size,
+    teacher_macs,
+    teacher_parameters,
+    vae_kernels,
+    vae_macs,
+    vae_parameters,
+    work,
+)
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.stages import build_vae, resolve_data
 from vaelib.runs.stages.data import reading_once
 from vaelib.runs.stages.diffusion import build_teacher
+from vaelib.training.diffusion import train_denoiser
+
+from .test_launches import a_step_more, images, vae_steps
 
 EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
@@ -121,7 +135,35 @@ def test_hardware_is_known_by_name_and_twice_as_much_takes_half_the_time():
 def test_a_small_network_waits_for_its_kernels_on_a_gpu():
     machine = price.hardware("a100")
     assert machine.seconds(Work(fc=1e6, kernels=1e6)) == pytest.approx(price.LAUNCH * 1e6)
+    assert machine.seconds(Work(fc=1e6, captured=1e6)) == pytest.approx(price.SHORTEST * 1e6)
     assert machine.seconds(Work(fc=1e18, kernels=1)) == pytest.approx(1e18 / machine.fc)
+
+
+def test_workers_fill_the_time_that_one_waits_for_python_but_not_the_time_that_a_gpu_computes():
+    machine = price.hardware("h100")
+    assert (machine.cards, machine.workers) == (1, 8)
+    assert (price.hardware("rtx2080ti", 3).workers, price.hardware("a100").workers) == (3, 5)
+    vaes = [VAERun(data=CIFAR, seed=seed) for seed in range(8)]
+    one, all_of_them = (planning.price(some, Store(), machine) for some in (vaes[:1], vaes))
+    busy = machine.busy(work(vaes[0]))
+    assert busy < one.seconds
+    assert all_of_them.seconds == pytest.approx(max(one.seconds, 8 * busy))
+    assert planning.price(vaes, Store(), machine._replace(workers=1)).seconds == pytest.approx(8 * one.seconds)
+
+
+def test_the_kernels_that_prices_count_are_the_operations_of_the_networks():
+    def teacher_steps(network):
+        denoiser = build_teacher(Teacher(data=data(1), network=network, width=8))
+        options = {"batch_size": 2, "lr_rampup": 0, "report_every": 800}
+        return lambda steps: list(train_denoiser(denoiser, images(2 * steps), n_images=2 * steps, **options))
+
+    for network in (Network(hidden=32), Network(architecture="residual", nc=4), Network(hidden=32, likelihood="mol")):
+        for channels in (1, 3):
+            found = a_step_more(vae_steps(build_vae(network, channels), amp=True))[0]
+            assert vae_kernels(network, channels) == pytest.approx(found, rel=0.2), (network, channels)
+    for network in ("small", "edm"):
+        found = a_step_more(teacher_steps(network))[0]
+        assert KERNELS[network] * PASSES == pytest.approx(found, rel=0.1), network
 
 
 # --- plans --------------------------------------------------------------------------------------------------------
@@ -232,6 +274,17 @@ def test_a_calibration_measures_every_kind_and_prices_stand_on_it(monkeypatch):
     kept = json.loads(price.calibration_file().read_text())
     price.calibration_file().write_text(json.dumps(kept | {"machine": {"device": "another"}}))
     assert price.measured() is None
+
+
+def test_a_gpu_is_calibrated_on_large_networks_and_on_small_ones_that_wait(monkeypatch):
+    """Without a GPU: tiny networks in both places, through the same code."""
+    monkeypatch.setattr(calibrate, "SECONDS", 0.01)
+    monkeypatch.setattr(calibrate, "IMAGES", 64)
+    size = calibrate.Sizes(hidden=16, nc=4, width=8, batch=16, trained=2, sampled=2, mixtures=1)
+    found = calibrate.rates_of(torch.device("cpu"), size, waits=True)
+    assert set(found) == {*price.RATES, *price.WAITS} < set(price.Machine._fields)
+    assert all(math.isfinite(value) and value > 0 for value in found.values())
+    assert max(found[wait] for wait in price.WAITS) < 1e-2  # seconds a kernel
 
 
 def test_the_command_prints_a_table_or_json(toy):

@@ -61,7 +61,7 @@ def _machine() -> list[Finding]:
     gpu = torch.cuda.is_available()
     build = f"{torch.__version__} ({'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPU'} build)"
     device = torch.cuda.get_device_name() if gpu else "CPU"
-    slow = "" if gpu else "smoke and laptop run in minutes; gpu (an evening on one GPU) and paper would take weeks"
+    slow = "" if gpu else "smoke and laptop run in minutes; gpu (hours on one GPU) and paper would take weeks"
     bf16 = bf16_pays("cuda" if gpu else "cpu")
     few = "" if gpu or cores() > 1 else "runs wait for each other: the headline takes twice its 15 minutes"
     return [

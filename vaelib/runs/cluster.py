@@ -117,8 +117,13 @@ def share_out(workers: int | None, device: str = "auto") -> tuple[int, int]:
         count = max(1, min(cores(), memory // NEED))
         if gpus:
             least = min(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
-            count = len(gpus) * max(1, min(GPU_MOST, least // GPU_NEED, count // len(gpus)))
+            count = len(gpus) * max(1, min(workers_a_card(least), count // len(gpus)))
     return count, memory // count
+
+
+def workers_a_card(memory: int) -> int:
+    """Return how many workers share a GPU of so many bytes, where there are cores enough."""
+    return max(1, min(GPU_MOST, memory // GPU_NEED))
 
 
 def workers_wanted() -> int | None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ...errors import VaelibError
 from ...progress import duration
+from ...text import how_many
 from ..engine import all_artifacts, path_lengths
 from ..provenance import processor
 from ..settings import Artifact, Bank
@@ -23,7 +24,7 @@ class Cost(NamedTuple):
     Attributes:
         runs, made: artifacts in all, and those already in the store.
         flops, bytes: of all of them.
-        work_seconds: of what is left, on one core or GPU.
+        work_seconds: of what is left, on one core or GPU with its workers.
         seconds: of what is left, on the whole machine: work shared out, but no shorter than the longest chain of runs.
         memory: bytes, the most that one process took for what is made already, on this kind of processor; 0: unknown.
     """
@@ -56,20 +57,22 @@ def price(artifacts: Sequence[Artifact], store: Store, machine: Machine) -> Cost
     """Return the cost of some artifacts."""
     todo = [artifact for artifact in artifacts if not store.has_manifest(artifact)]
     seconds = {artifact.key: machine.seconds(work(artifact)) for artifact in todo}
+    busy = {artifact.key: machine.busy(work(artifact)) for artifact in todo}
 
     def in_parallel(artifact: Artifact) -> float:
-        shares = min(machine.workers, artifact.shards) if isinstance(artifact, Bank) else 1
-        return seconds[artifact.key] / shares
+        shards = artifact.shards if isinstance(artifact, Bank) else 1
+        alone, shared = seconds[artifact.key], busy[artifact.key]
+        return max(alone / min(machine.workers, shards), shared / min(machine.cards, shards))
 
     chain = max(path_lengths(todo, in_parallel).values(), default=0.0)
-    total = sum(seconds.values())
+    held = max(sum(busy.values()), sum(seconds.values()) * machine.cards / machine.workers)
     return Cost(
         runs=len(artifacts),
         made=len(artifacts) - len(todo),
         flops=sum(work(artifact).flops for artifact in artifacts),
         bytes=sum(map(size, artifacts)),
-        work_seconds=total,
-        seconds=max(chain, total / machine.workers),
+        work_seconds=held,
+        seconds=max(chain, held / machine.cards),
         memory=max((peak(store, artifact) for artifact in artifacts), default=0),
     )
 
@@ -164,7 +167,8 @@ def format_plan(plan: Plan) -> str:
         *(line(f"  {kind}", cost) for kind, cost in plan.kinds.items()),
         "",
         "memory: the most that one process took for what is made already, on this kind of processor",
-        f"left: {plan.total.work_seconds / 3600:,.1f} {plan.machine.unit}-hours (an estimate, good to a factor of about two)",
+        f"left: {plan.total.work_seconds / 3600:,.1f} {plan.machine.unit}-hours, with "
+        f"{how_many(plan.machine.workers, 'worker')} (an estimate, good to a factor of about two)",
         *(f"not planned: {name}: {reason}" for name, reason in plan.skipped.items()),
     ]
     return "\n".join(lines)

@@ -1,8 +1,9 @@
 """What work costs: on this machine, measured or as a reference, and on hardware given by name. One place for prices.
 
 The order of starting, the progress bar and ``vaelib plan`` stand on it, never a result. :mod:`vaelib.runs.cost.work` says how
-much work there is; a :class:`Machine` says how fast each kind of it goes. On a GPU a small network waits for its kernels to
-be started, so a run there takes the longer of its arithmetic and of ``LAUNCH`` seconds a kernel.
+much work there is; a :class:`Machine` says how fast each kind of it goes. A small network leaves a GPU waiting: for Python to
+start the next kernel, and in a captured step for the kernel before. A run takes the longest of arithmetic and both waits; while
+one waits for Python, the card computes for others, so several workers share it.
 """
 
 import json
@@ -14,20 +15,24 @@ import torch
 
 from ... import paths
 from ...errors import VaelibError, unknown
+from ...text import how_many
+from ..cluster import share_out, workers_a_card
 from ..provenance import cores, provenance
 from ..settings import Artifact
 from .work import Work, work
 
-LAUNCH = 8e-6  # seconds to start a kernel from Python
+LAUNCH = 8e-6  # seconds to start a kernel from Python: a guess, until a GPU is timed
+SHORTEST = 2e-6  # seconds from a small kernel to the next in a graph: also a guess
 
 
 class Machine(NamedTuple):
     """A core or a GPU: units of each kind of work a second (see :class:`~vaelib.runs.cost.work.Work`).
 
     Attributes:
-        launch: seconds a kernel needs to be started; 0 where the rates were measured.
-        workers: how many of them.
-        unit: what one of them is called.
+        launch, shortest: seconds until Python has started a kernel, and that a kernel takes at least; 0 on cores.
+        workers: processes that work at once.
+        cards: the cores or GPUs that they share.
+        unit: what one of these is called.
     """
 
     name: str
@@ -37,29 +42,42 @@ class Machine(NamedTuple):
     sampling: float
     mixture: float
     launch: float = 0.0
+    shortest: float = 0.0
     workers: int = 1
+    cards: int = 1
     unit: str = "GPU"
 
+    def busy(self, amount: Work) -> float:
+        """Return the time that some work keeps a core or GPU from others."""
+        arithmetic = sum(getattr(amount, kind) / getattr(self, kind) for kind in RATES)
+        return max(arithmetic, (amount.kernels + amount.captured) * self.shortest)
+
     def seconds(self, amount: Work) -> float:
-        """Return the time of some work on one core or GPU."""
-        busy = sum(getattr(amount, kind) / getattr(self, kind) for kind in RATES)
-        return max(busy, amount.kernels * self.launch) + amount.core
+        """Return the time of some work for one worker that has a core or GPU to itself."""
+        waits = amount.kernels * self.launch + amount.captured * self.shortest
+        return max(self.busy(amount), waits) + amount.core
 
 
 RATES = ("fc", "residual", "training", "sampling", "mixture")
+WAITS = ("launch", "shortest")
 # One core of the machine this was written on (2.6 GHz AMD EPYC, bfloat16), for a machine that was not calibrated.
 REFERENCE = {"fc": 6.2e10, "residual": 8e10, "training": 1e11, "sampling": 1.4e11, "mixture": 6e7}
 
 
 class Card(NamedTuple):
-    """A GPU by its data sheet: dense FLOP/s in the precision that ``amp`` gets there, and bytes of memory a second."""
+    """A GPU by its data sheet: dense FLOP/s in the precision that ``amp`` gets there, bytes of memory a second, and in all."""
 
     flops: float
-    memory: float
+    traffic: float
+    memory: int
 
 
 # A100 and H100 (SXM) multiply bfloat16; an RTX 2080 Ti does not, and computes in float32.
-CARDS = {"a100": Card(312e12, 1.6e12), "h100": Card(989e12, 3.35e12), "rtx2080ti": Card(13.45e12, 0.616e12)}
+CARDS = {
+    "a100": Card(312e12, 1.6e12, 40 * 2**30),
+    "h100": Card(989e12, 3.35e12, 80 * 2**30),
+    "rtx2080ti": Card(13.45e12, 0.616e12, 11 * 2**30),
+}
 # Share of a data sheet's FLOP/s that eager PyTorch gets at 32×32, by kind of work.
 #   sampling: 50,000 images in 25 to 30 minutes on one A100 (Appendix D.1) are 50,000 · 35 · 41.7 GFLOP in 27.9 minutes.
 #   training: 200 M images in about one day on eight A100s (Appendix D) are 200 M · 3 · 41.7 GFLOP at this share.
@@ -80,7 +98,15 @@ def hardware(name: str, count: int = 1) -> Machine:
         raise VaelibError(f"count = {count}: give at least one")
     card = CARDS[name]
     rates = {kind: share * card.flops for kind, share in EFFICIENCY.items()}
-    return Machine(f"{count} {name}", **rates, mixture=card.memory / MIXTURE_BYTES, launch=LAUNCH, workers=count)
+    return Machine(
+        f"{count} {name}",
+        **rates,
+        mixture=card.traffic / MIXTURE_BYTES,
+        launch=LAUNCH,
+        shortest=SHORTEST,
+        workers=count * workers_a_card(card.memory),
+        cards=count,
+    )
 
 
 def calibration_file() -> Path:
@@ -94,10 +120,10 @@ def identity() -> dict[str, str]:
 
 
 def measured() -> dict[str, float] | None:
-    """Return the rates of the last calibration in this build folder, or None: none yet, or of another machine."""
+    """Return what the last calibration in this build folder found, or None: none yet, or of another machine."""
     try:
         kept = json.loads(calibration_file().read_text(encoding="utf-8"))
-        rates = {kind: float(kept["rates"][kind]) for kind in RATES}
+        rates = {kind: float(kept["rates"][kind]) for kind in RATES + (WAITS if torch.cuda.is_available() else ())}
         return rates if kept["machine"] == identity() and min(rates.values()) > 0 else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -107,10 +133,14 @@ def this_machine(quick: bool = False) -> Machine:
     """Return this machine by its last calibration, else (or if ``quick``) by the reference's rates."""
     rates = None if quick else measured()
     gpus = torch.cuda.device_count()
-    name = f"this machine's {f'{gpus} GPUs' if gpus else f'{cores()} cores'}"
-    if rates is None and gpus:  # some GPU: better an A100's share of guesses than a core's
-        return hardware("a100", gpus)._replace(name=f"{name}, taken for A100s")
-    return Machine(name, **(rates or REFERENCE), workers=gpus or cores(), unit="GPU" if gpus else "core")
+    if not gpus:
+        return Machine(
+            f"this machine's {cores()} cores", **(rates or REFERENCE), workers=cores(), cards=cores(), unit="core"
+        )
+    name, workers = f"this machine's {how_many(gpus, 'GPU')}", share_out(None)[0]
+    if rates is None:  # some GPU: better an A100's share of guesses than a core's
+        return hardware("a100", gpus)._replace(name=f"{name}, taken for {gpus} A100", workers=workers)
+    return Machine(name, **rates, workers=workers, cards=gpus)
 
 
 @cache

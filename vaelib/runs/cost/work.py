@@ -23,7 +23,13 @@ from ..settings import Artifact, Network, Pretrained, Teacher, VAERun
 
 PIXELS = 32**2
 DDPM_MACS, DDPM_PARAMETERS = 6_054_000_000, 35_746_307  # of google/ddpm-cifar10-32
-KERNELS = {"fc": 120, "residual": 400, "unet": 800}  # that a GPU starts for a VAE's training step, a U-Net's pass
+# What a GPU computes one after another, counted by the tests: for a VAE's training step, a U-Net's pass.
+KERNELS = {"fc": 123, "residual": 198, "small": 277, "edm": 895}
+MIXTURE_KERNELS = {1: 212, 3: 635}  # more for a VAE's training step where pixels are mixtures, by channels
+AUGMENT_KERNELS = 100  # for a batch
+PASSES = 2.35  # of a U-Net, in kernels, that its training step is
+CLIMBING = 0.57  # of a VAE's training step, in kernels, that a step of ELBO* or of the attack is
+STEP = 6  # kernels that Python starts for a captured training step: the graph, and what is copied to where it looks
 
 
 class Work(NamedTuple):
@@ -34,7 +40,8 @@ class Work(NamedTuple):
         training, sampling: FLOPs of U-Nets.
         mixture: components of logistic mixtures, each for one sub-pixel, gradients included.
         core: seconds on one CPU core, whatever else the machine has.
-        kernels: launches on a GPU, one after another.
+        kernels: what Python starts on a GPU, one after another.
+        captured: kernels in graphs, which follow each other on the GPU without Python.
     """
 
     fc: float = 0.0
@@ -44,6 +51,7 @@ class Work(NamedTuple):
     mixture: float = 0.0
     core: float = 0.0
     kernels: float = 0.0
+    captured: float = 0.0
 
     @property
     def flops(self) -> float:
@@ -93,15 +101,21 @@ CLASSIFIED = 2_300  # images/s on which the proxies' classifier of width 16 is t
 AUTOGRAD = 1.8  # times as long as ours goes a mixture whose gradients PyTorch works out (Zhang et al.'s), on one core
 
 
+def vae_kernels(network: Network, channels: int) -> int:
+    """Return the kernels of a VAE's training step."""
+    mixture = MIXTURE_KERNELS[channels] if network.likelihood == "mol" else 0
+    return KERNELS[network.architecture] + mixture
+
+
 def vae_work(run: VAERun, encoded: float, decoded: float, steps: float) -> Work:
-    """Return the work of so many encodings and decodings, gradients counted as passes, in so many steps."""
+    """Return the work of so many encodings and decodings, gradients counted as passes, in so many steps outside training."""
     network, channels = run.network, run.data.channels
     encode, decode = vae_macs(network, channels)
     flops = 2 * (encode * encoded + decode * decoded)
     mixture = decoded / 3 * PIXELS * channels * network.mixtures if network.likelihood == "mol" else 0.0
     if network.rgb == "zhang2022" and channels == 3:
         mixture *= AUTOGRAD
-    kernels = steps * KERNELS[network.architecture]
+    kernels = CLIMBING * steps * vae_kernels(network, channels)
     return Work(**{network.architecture: flops}, mixture=mixture, kernels=kernels)
 
 

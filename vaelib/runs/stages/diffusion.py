@@ -12,7 +12,7 @@ from ...models.pretrained import VPDenoiser, load_pretrained
 from ...models.weights import load_weights
 from ...samplers.bank import fill_bank, network_calls
 from ...training.diffusion import DiffusionState, train_denoiser
-from ..cost.work import KERNELS, PIXELS, Work, teacher_macs, teacher_parameters
+from ..cost.work import KERNELS, PASSES, PIXELS, Work, teacher_macs, teacher_parameters
 from ..kinds import makes
 from ..settings import Bank, Pretrained, Teacher
 from ..store import Store, load_tensors, save_tensors
@@ -50,7 +50,8 @@ def _training_images(settings: Teacher, context: Context) -> Tensor:
 
 def teacher_work(teacher: Teacher) -> Work:
     steps = teacher.images / teacher.batch_size
-    return Work(training=6 * teacher_macs(teacher) * teacher.images, kernels=3 * steps * KERNELS["unet"])
+    kernels = PASSES * steps * KERNELS[teacher.network]
+    return Work(training=6 * teacher_macs(teacher) * teacher.images, kernels=kernels)
 
 
 @makes(Teacher, work=teacher_work, size=lambda teacher: 4 * teacher_parameters(teacher))
@@ -109,7 +110,12 @@ def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
 
 def bank_work(bank: Bank) -> Work:
     calls = network_calls(bank.sampler, bank.steps)
-    kernels = calls * bank.size / bank.batch_size * KERNELS["unet"]
+    kernels = (
+        calls
+        * bank.size
+        / bank.batch_size
+        * KERNELS[bank.teacher.network if isinstance(bank.teacher, Teacher) else "edm"]
+    )
     return Work(sampling=2.0 * teacher_macs(bank.teacher) * bank.size * calls, kernels=kernels)
 
 

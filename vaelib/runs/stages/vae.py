@@ -17,7 +17,7 @@ from ...training.distributions import MixedDistribution, Stream, TrainingDistrib
 from ...training.mollify import Mollified, Mollify
 from ...training.rha import encoder_state, train_encoder
 from ...training.vae import Epoch, VAEState, train_vae
-from ..cost.work import Work, vae_parameters, vae_work
+from ..cost.work import AUGMENT_KERNELS, STEP, Work, vae_kernels, vae_parameters, vae_work
 from ..kinds import makes
 from ..settings import RHA, Network, VAERun
 from ..store import Store, load_array, load_tensors, save_tensors
@@ -142,7 +142,11 @@ def follow(
 def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
     n, test = run.data.n_train, run.data.n_test
     passes = 3 * epochs * n + evaluations * (test + n * (1 if run.method == "normal" else 2))
-    return vae_work(run, passes, passes, epochs * n / run.batch_size)
+    steps, augmented = epochs * n / run.batch_size, run.method.startswith("aug_")
+    return vae_work(run, passes, passes, 0)._replace(
+        kernels=steps * (STEP + AUGMENT_KERNELS * augmented),
+        captured=steps * vae_kernels(run.network, run.data.channels),
+    )
 
 
 @makes(
