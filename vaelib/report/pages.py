@@ -7,13 +7,11 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from .. import paths
-from ..files import read_json
 from ..runs import Experiment, Store, missing
 from ..runs.engine import all_artifacts
 from ..runs.external import source_of_samples
 from ..runs.provenance import provenance
-from ..runs.tables import entry_of
+from ..runs.tables import shipped_record
 from ..text import how_many, number, with_error
 from .canvas import LABELS
 from .claims import NOT_RUN, OURS
@@ -137,8 +135,7 @@ def machine_note() -> str:
 def provenance_note(*experiments: Experiment) -> str:
     """Return where the numbers of experiments come from: seeds, wall time of the runs, device, versions."""
     if experiments[0].profile.use_results:
-        record = read_json(paths.results_folder(experiments[0].profile.name) / "build.json")
-        found = [record[entry_of(one.dataset, one.likelihood, one.name)] for one in experiments]
+        found = map(shipped_record, experiments)
         told = [f"seeds {one['seeds']}, {one['time in all']}, commit {one['commit']}, {one['device']}" for one in found]
         return f"*Made before and kept with the project: {'; '.join(told)}*\n\n{machine_note()}"
     store = Store()

@@ -113,11 +113,9 @@ def save_figure(fig: Figure, folder: Path, name: str) -> list[Path]:
 
 def publish(figure: ReportFigure, shown: Shown, experiment: Experiment) -> ReportFigure:
     """Save an experiment's figure with its record, under a name that no other setting has, and return it."""
-    place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
-    keys = [run.key for run in experiment.runs]
-    name, profile, making = experiment.name, experiment.profile.name, command_of(experiment)
-    options = {"runs": keys, "making": making, "commits": commits_of(experiment)}
-    return publish_alone(figure, shown, profile, name, stem(experiment), **options, **place)
+    about = {"runs": [run.key for run in experiment.runs], "making": command_of(experiment)}
+    about |= experiment.setting | {"commits": commits_of(experiment)}
+    return publish_alone(figure, shown, experiment.profile.name, experiment.name, stem(experiment), **about)
 
 
 def short(keys: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..runs import protocol
+from ..runs.experiments import entry_of
 from ..runs.tables import read_table
 from .publish import short
 from .reference import of_setting, setting
@@ -89,7 +90,6 @@ def _facts(rows: pd.DataFrame, study: str, record: dict[str, Any]) -> list[tuple
             low, high = int(rows[column].min()), int(rows[column].max())
             facts.append((label, f"{low:,}" if low == high else f"{low:,} to {high:,}"))
     facts += [("seeds", ", ".join(map(str, sorted(rows["seed"].unique()))))] if "seed" in rows else []
-    entry = f"{dataset}, {likelihood}" + ("" if study == "three_gaps" else f", {study.replace('_', ' ')}")
-    made = record.get(entry, {})
+    made = record.get(entry_of(dataset, likelihood, study), {})
     named = {"time in all": "wall time, teacher and samples included", "device": "device", "commit": "commit"}
     return facts + [(label, str(made[key])) for key, label in named.items() if key in made]

@@ -24,7 +24,8 @@ from ..errors import VaelibError
 from ..files import read_json
 from ..report.rules import noise_share
 from ..report.study import studies
-from ..runs.tables import entry_of, read_table
+from ..runs.experiments import entry_of
+from ..runs.tables import read_table
 from ..text import number
 from .shipped import SAME, TAKEN
 

@@ -20,7 +20,7 @@ from ..report.claims import judge_build, require_build
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
-from ..runs.tables import IDENTITY, entry_of, merge_table, read_table, replaced, tables_folder, write_tables
+from ..runs.tables import IDENTITY, merge_table, read_table, replaced, tables_folder, write_tables
 from ..studies.downstream.paper import table_11
 from ..studies.three_gaps.numbers import against_paper
 from ..studies.three_gaps.paper import table_07
@@ -207,9 +207,9 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
         VaelibError: nothing was shipped of it, or under other settings.
     """
     profile, shipped, tables = experiment.profile.name, paths.results_folder(experiment.profile.name), {}
-    name = entry_of(experiment.dataset, experiment.likelihood, experiment.name)
+    name = experiment.entry
     about = _record(shipped).get(name, {})
-    place = {"experiment": experiment.name, "dataset": experiment.dataset, "likelihood": experiment.likelihood}
+    place = {"experiment": experiment.name} | experiment.setting
     known = studies()[experiment.name].tables if experiment.name in studies() else ()
     names = {name: name for name in known} | {file: table for table, file in experiment.files.items()}
     for file, table in names.items():

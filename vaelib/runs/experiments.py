@@ -53,6 +53,16 @@ class Experiment(NamedTuple):
     also: Sequence[Point] = ()
 
     @property
+    def setting(self) -> dict[str, str]:
+        """Return the columns that all of its rows share."""
+        return {"dataset": self.dataset, "likelihood": self.likelihood}
+
+    @property
+    def entry(self) -> str:
+        """Return what ``build.json`` calls it."""
+        return entry_of(**self.setting, experiment=self.name)
+
+    @property
     def runs(self) -> list[Artifact]:
         """Return all runs, each once."""
         return list({point.run.key: point.run for point in (*self.points, *self.also)}.values())
@@ -65,6 +75,15 @@ class Experiment(NamedTuple):
     def data(self) -> Data:
         """Return the data set that all runs share."""
         return self.points[0].subject.data
+
+
+def entry_of(dataset: str, likelihood: str, experiment: str) -> str:
+    """Return the name that ``build.json`` has for an experiment.
+
+    >>> entry_of("cifar10", "mol", "three_gaps"), entry_of("cifar10", "mol", "limited_k")
+    ('cifar10, mol', 'cifar10, mol, limited k')
+    """
+    return ", ".join([dataset, likelihood, *([] if experiment == "three_gaps" else [experiment.replace("_", " ")])])
 
 
 def planned(points: list[Point], profile: Profile) -> list[Point]:

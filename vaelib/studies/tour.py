@@ -22,7 +22,7 @@ from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
 from ..runs.profiles import Protocol, architecture
 from ..runs.stages import build_vae, lowered
-from ..runs.weights import keep_weights, kept_weights, weights_folder
+from ..runs.weights import keep_weights, kept_weights, weights_file
 from ..text import number
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
@@ -67,10 +67,10 @@ def fit(
 
     Its weights are kept for :func:`vaelib.results.shipped.pack`; under ``use_results`` they are those that were shipped.
     """
-    path = weights_folder(budget.name) / f"tour-{_key(vae, train, budget, seed, title)}.safetensors"
+    folder = paths.results_folder(budget.name) if budget.use_results else paths.build_root() / budget.name
+    path = weights_file(folder, f"tour-{_key(vae, train, budget, seed, title)}")
     if budget.use_results:
-        shipped = paths.results_folder(budget.name) / "weights" / path.name
-        points = [tuple(point) for point in kept_weights(shipped, vae)["points"]]
+        points = [tuple(point) for point in kept_weights(path, vae)["points"]]
         print(f"{title}: not trained here; weights (in half precision) and curve come with the project")
         return points
     points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}

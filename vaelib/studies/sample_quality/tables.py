@@ -14,10 +14,6 @@ from .stages import C2ST, Audit, SampleElbo
 KS = (1, 10, 1000)  # of Appendix D.2
 
 
-def _place(experiment: Experiment) -> dict:
-    return {"dataset": experiment.data.name, "likelihood": experiment.likelihood}
-
-
 def c2st_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return one row a two-sample test: series, x (percent of D_train that the teacher saw), seed, accuracy and its null."""
     rows = []
@@ -25,7 +21,7 @@ def c2st_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         if isinstance(point.run, C2ST):
             found = read_json(store.require(point.run) / "c2st.json")
             place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
-            rows.append(_place(experiment) | place | found | about_data(experiment.data) | {"key": point.run.key})
+            rows.append(experiment.setting | place | found | about_data(experiment.data) | {"key": point.run.key})
     return pd.DataFrame(rows)
 
 
@@ -46,7 +42,7 @@ def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         if isinstance(point.run, SampleElbo):
             rows += read_json(store.require(point.run) / "measured.json")
     rows.append({"images": "real", "quantity": "classifier_accuracy", "value": scores["accuracy"]})
-    fixed = _place(experiment) | {"seed": audit.seed}
+    fixed = experiment.setting | {"seed": audit.seed}
     table = pd.DataFrame([fixed | row | about_data(experiment.data) | {"key": audit.key} for row in rows])
     return table
 
@@ -74,7 +70,7 @@ def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         rate = trained["images"] / max(trained["seconds"], 0.01)
         rows.append(trained | {"seconds_a100": a100.seconds(work(bank.teacher)), "images_per_second": rate})
     about = about_data(experiment.data) | {"key": bank.key}
-    return pd.DataFrame([_place(experiment) | row | {"device": manifest["code"]["device"]} | about for row in rows])
+    return pd.DataFrame([experiment.setting | row | {"device": manifest["code"]["device"]} | about for row in rows])
 
 
 def sheet_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:

@@ -15,7 +15,7 @@ def gap_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
 def curves(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return all evaluation points, long: ``dataset, likelihood, method, seed, effective_epoch, quantity, value, se``."""
     pieces = [curve(point.run, store).assign(method=point.series, seed=point.vae.seed) for point in experiment.points]
-    table = pd.concat(pieces, ignore_index=True).assign(dataset=experiment.data.name, likelihood=experiment.likelihood)
+    table = pd.concat(pieces, ignore_index=True).assign(**experiment.setting)
     return table[[*IDENTITY, "method", "seed", "effective_epoch", "quantity", "value", "se"]]
 
 
@@ -24,7 +24,7 @@ def three_gaps_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     rows = []
     for point in experiment.points:
         vae = point.vae
-        row = {"dataset": vae.data.name, "likelihood": experiment.likelihood, "method": point.series, "seed": vae.seed}
+        row = experiment.setting | {"method": point.series, "seed": vae.seed}
         row |= {"effective_epochs": vae.epochs} | last_row(curve(point.run, store), point.run)
         rows.append(row | about_data(vae.data) | {"key": point.run.key})
     return pd.DataFrame(rows)
