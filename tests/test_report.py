@@ -210,7 +210,7 @@ def test_report_is_one_escaped_self_contained_page(build_folder):
     setting = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
     headline = three_gaps_figure(curves, gaps, title_note="x")
     publish_alone(headline, HEADLINES["fashion_mnist", "gaussian"], "laptop", "three_gaps", "fashion_mnist", **setting)
-    (build / "build.json").write_text(json.dumps({"device": "<script>cpu</script>", "seeds": [0, 1, 2]}))
+    (build / "build.json").write_text(json.dumps({"toy": {"device": "<script>cpu</script>", "seeds": [0, 1, 2]}}))
     (build / "html").mkdir()
     (build / "html/03_three_gaps.html").write_text("")
     judge_build(build, "laptop")

@@ -269,18 +269,16 @@ def draw_level(ax: Axes, rows: pd.DataFrame, y: str, linestyle: str, color: str,
     return artists
 
 
-def spread_ticks(ax: Axes, values: Sequence[float], room: float = 0.09, axis: str = "x") -> None:
-    """Label the grid's own values, leaving out those nearer than ``room`` (of the axis) to a labelled one."""
-    line, scale = (ax.xaxis, ax.get_xscale()) if axis == "x" else (ax.yaxis, ax.get_yscale())
-    places = np.log(values) if scale == "log" else np.asarray(values, dtype=float)
-    low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
-    span = np.log(high / low) if scale == "log" else high - low
+def spread_ticks(ax: Axes, values: Sequence[float], room: float = 0.09) -> None:
+    """Label the grid's own values on the x axis, leaving out those nearer than ``room`` (of the axis) to a labelled one."""
+    scale = np.log if ax.get_xscale() == "log" else np.asarray
+    places, (low, high) = scale(values), scale(ax.get_xlim())
     kept: list[int] = []
     for i in [0, len(values) - 1, *range(1, len(values) - 1)]:
-        if all(abs(places[i] - places[j]) >= room * span for j in kept):
+        if all(abs(places[i] - places[j]) >= room * (high - low) for j in kept):
             kept.append(i)
-    line.set_minor_locator(NullLocator())
-    line.set_ticks([values[i] for i in sorted(kept)], [f"{values[i]:,.0f}" for i in sorted(kept)])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks([values[i] for i in sorted(kept)], [f"{values[i]:,.0f}" for i in sorted(kept)])
 
 
 def nats(ax: Axes) -> None:

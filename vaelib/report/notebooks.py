@@ -5,7 +5,6 @@ budget), the target appears by rename after every cell has run, and a failed run
 """
 
 import ast
-import difflib
 import json
 import logging
 import os
@@ -19,7 +18,7 @@ import jupytext
 import nbformat
 
 from ..data.identity import dataset_from_here
-from ..errors import VaelibError
+from ..errors import VaelibError, hint
 from ..files import write_atomic
 from ..runs.profiles import parse_overrides, parse_pairs
 from .pairs import KERNEL, compare
@@ -60,7 +59,9 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     notebook = jupytext.read(source)
     notebook.metadata["kernelspec"] = nbformat.from_dict(KERNEL)
     notebook.metadata.pop("jupytext", None)  # a result is not a paired notebook
-    _refuse_unknown(source.stem, parameters, list(papermill.inspect_notebook(notebook)))
+    known = list(papermill.inspect_notebook(notebook))
+    for name in sorted(set(parameters) - set(known)):
+        raise VaelibError(f"{source.stem} has no parameter {name}; it has {', '.join(known)}{hint(name, known)}")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.stem}.part.ipynb")
     pair = source.with_suffix(".ipynb")
@@ -150,14 +151,6 @@ def _value(name: str, default: Any, text: str) -> Any:
     raise VaelibError(f"-p {name}={text}: a value like {default!r} is wanted")
 
 
-def _refuse_unknown(name: str, parameters: dict[str, Any], known: list[str]) -> None:
-    """Raise VaelibError for a parameter the notebook has not, with the nearest name it has."""
-    for unknown in sorted(set(parameters) - set(known)):
-        near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise VaelibError(f"{name} has no parameter {unknown}: {hint}It has {', '.join(known)}")
-
-
 def _tidy(part: Path, source: str, out: str) -> None:
     """Rewrite a papermill result without widget state (views of dead widgets) and without this machine's paths."""
     if not part.exists():
@@ -168,10 +161,10 @@ def _tidy(part: Path, source: str, out: str) -> None:
     write_atomic(part, lambda path: nbformat.write(notebook, path))
 
 
-def _last_lines(part: Path, count: int = 20) -> str:
-    """Return the last lines of text that a run left behind."""
+def _last_lines(part: Path) -> str:
+    """Return the last 20 lines of text that a run left behind."""
     if not part.exists():
         return ""
     outputs = [output for cell in nbformat.read(part, 4).cells for output in cell.get("outputs", [])]
     text = [output.get("text", "") or "\n".join(output.get("traceback", [])) for output in outputs]
-    return "\n".join("\n".join(text).splitlines()[-count:])
+    return "\n".join("\n".join(text).splitlines()[-20:])

@@ -1,6 +1,6 @@
 """Pictures for reading along: rows of images, mosaics, and the curve of a path."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -9,20 +9,16 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ..tasks.interpolation import Interpolation
-from .canvas import GREY, STYLE, ReportFigure
+from .canvas import STYLE, ReportFigure
 
 LINE_LABEL = r"$\log q_\phi(z_\alpha\,|\,\tilde{x}_\alpha)$ (nats)"
 
 
-def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapping[str, Sequence[str]] | None = None):
-    """Return a figure with one labelled row of images an entry, each (n, C, 32, 32), uint8 or floats in [0, 1].
-
-    ``captions`` writes a short text under each image of the rows it names.
-    """
-    captions = captions or {}
+def image_rows(rows: Mapping[str, torch.Tensor], title: str = "") -> ReportFigure:
+    """Return a figure with one labelled row of images an entry, each (n, C, 32, 32), uint8 or floats in [0, 1]."""
     count = max(len(images) for images in rows.values())
     with mpl.rc_context(fname=STYLE):
-        figure = ReportFigure(figsize=(1.6 + 0.95 * count, 0.3 + (1.02 + 0.12 * bool(captions)) * len(rows)))
+        figure = ReportFigure(figsize=(1.6 + 0.95 * count, 0.3 + 1.02 * len(rows)))
         grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
         for line, (label, images) in zip(grid, rows.items(), strict=True):
             pixels = images.float() / 255 if images.dtype == torch.uint8 else images
@@ -30,8 +26,6 @@ def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapp
                 ax.set_axis_off()
                 if column < len(pixels):
                     ax.imshow(pixels[column].permute(1, 2, 0).clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
-                    if label in captions:
-                        ax.set_title(captions[label][column], fontsize=8, y=-0.22, color=GREY)
             line[0].text(-0.12, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
         figure.suptitle(title, fontsize=11)
         width, height = figure.get_size_inches()

@@ -20,25 +20,21 @@ LINKED = 300_000  # bytes of a table that a page holds
 
 
 class Source(NamedTuple):
-    """What a reader is told of a figure.
+    """What a reader is told of a figure beside its record.
 
     Attributes:
         facts: (name, text) pairs.
-        runs: keys.
         href: the rendered notebook's address.
         line: command and beginnings of keys, for a small line below the figure.
         table: the name of the file that ``csv``, a data: link, saves; both empty where there is none, or a large one.
-        mixed: the commits of its runs where there are several.
     """
 
     facts: list[tuple[str, str]]
-    runs: list[str]
     notebook: str
     href: str
     line: list[str]
     table: str
     csv: str
-    mixed: list[str]
 
 
 def rendered(build: Path, notebook: str, dataset: str, likelihood: str) -> str:
@@ -66,10 +62,7 @@ def source_of(build: Path, shown: dict[str, Any], record: dict[str, Any]) -> Sou
     csv = "" if rows.empty else rows.to_csv(index=False)
     table = f"{shown['table']}_{Path(dataset).stem}_{likelihood}.csv" if 0 < len(csv) < LINKED else ""
     link = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}" if table else ""
-    mixed = shown["commits"] if len(set(shown["commits"])) > 1 else []
-    return Source(
-        facts, shown["runs"], notebook, rendered(build, notebook, dataset, likelihood), line, table, link, mixed
-    )
+    return Source(facts, notebook, rendered(build, notebook, dataset, likelihood), line, table, link)
 
 
 def table_rows(build: Path, table: str, dataset: str, likelihood: str) -> pd.DataFrame:

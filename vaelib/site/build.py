@@ -16,7 +16,7 @@ import jinja2
 
 from .. import paths
 from ..errors import VaelibError
-from ..files import write_atomic
+from ..files import write_text
 from ..report.api import write_api
 from ..report.claims import judge_build
 from ..report.html import write_report
@@ -52,7 +52,7 @@ def write_site(profile: str, out: Path | None = None) -> tuple[Path, int]:
     documents = _documents(part, notebooks)
     write_api(part / "api")
     write_report(build, part / "report.html", pages=[f"notebooks/{name}" for name in notebooks])
-    _write(
+    write_text(
         part / "index.html",
         TEMPLATES.get_template("index.html").render(profile=profile, own=own, notebooks=notebooks, documents=documents),
     )
@@ -64,10 +64,6 @@ def write_site(profile: str, out: Path | None = None) -> tuple[Path, int]:
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
     return out / "index.html", size
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _title(page: str, otherwise: str) -> str:
@@ -95,7 +91,7 @@ def _notebooks(build: Path, out: Path) -> dict[str, str]:
             text = page.read_text(encoding="utf-8")
         place = beside.index(name)
         steps = {"previous": beside[place - 1 : place], "next": beside[place + 1 : place + 2]}
-        _write(target, _with_bar(_relinked(text, partial(_in_notebook, near=near)), steps))
+        write_text(target, _with_bar(_relinked(text, partial(_in_notebook, near=near)), steps))
         titles[f"{name}.html"] = f"{_title(text, name)} ({tag})"
     return titles
 
@@ -169,7 +165,7 @@ def _documents(out: Path, notebooks: dict[str, str]) -> dict[str, str]:
 
         body = _relinked(_as_on_github(markdown.to_html(source.read_text(encoding="utf-8"))), moved)
         title = _title(body, source.stem)
-        _write(
+        write_text(
             out / "docs" / f"{source.stem}.html", TEMPLATES.get_template("document.html").render(title=title, body=body)
         )
         titles[f"{source.stem}.html"] = title

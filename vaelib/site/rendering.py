@@ -12,7 +12,7 @@ from jinja2 import FileSystemLoader, pass_context
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from ..files import write_atomic
+from ..files import write_text
 from .markdown import to_html as markdown_to_html
 
 NAMED = re.compile(r"(?<!`)\b[Nn]otebook (\d\d)\b(?!`)")
@@ -52,5 +52,5 @@ def to_html(executed: Path, out: Path, links: Mapping[str, str] | None = None) -
     exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
     exporter.log.setLevel(logging.ERROR)  # else a warning about alternative texts for each figure
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": Path(executed).stem}})
-    write_atomic(Path(out), lambda part: part.write_text(body, encoding="utf-8"))
+    write_text(Path(out), body)
     return Path(out)

@@ -14,15 +14,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ... import paths
 from ...errors import VaelibError
-from ...files import read_json, write_json
+from ...files import write_json
 from ...images import as_float
 from ...models import VAE
 from ...models.vae import FullyConnectedVAE
 from ...modes import evaluating
 from ..canvas import LABELS
 from .frames import informative_latents
-from .static import twins_folder
+from .static import read_checked
 
 ENDING = ".latents-"  # between the name of the figure and that of the method
 
@@ -98,30 +99,16 @@ def keep_decoders(
     """
     first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()]
     chosen = (first + [i for i in range(len(labels)) if i not in first])[:count]
-    files = [twins_folder(profile) / f"{name}{ENDING}{method}.json" for method in vaes]
+    files = [paths.build_root() / profile / f"twins/{name}{ENDING}{method}.json" for method in vaes]
     for (method, vae), file in zip(vaes.items(), files, strict=True):
         write_json(file, decoder_of(vae, method, images[chosen], labels[chosen].tolist())._asdict())
     return files
 
 
 def read_decoders(folder: Path, name: str) -> list[Decoder]:
-    """Return the decoders that lie beside a figure; an empty list without any.
-
-    Raises:
-        VaelibError: one is something else.
-    """
-    found = []
-    for path in sorted(folder.glob(f"*{ENDING}*.json"), reverse=True):  # normal training at the left of DMaaPx
-        if path.name.startswith(f"{name}{ENDING}"):
-            try:
-                decoder = Decoder(**read_json(path))
-                _check(decoder)
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise VaelibError(
-                    f"{path.name} is no readable decoder ({error}); delete it and run its notebook again"
-                ) from None
-            found.append(decoder)
-    return found
+    """Return the decoders that lie beside a figure, an empty list without any; raises VaelibError for something else."""
+    found = sorted(folder.glob(f"*{ENDING}*.json"), reverse=True)  # normal training at the left of DMaaPx
+    return [read_checked(Decoder, path, _check) for path in found if path.name.startswith(f"{name}{ENDING}")]
 
 
 def _check(decoder: Decoder) -> None:
