@@ -24,7 +24,6 @@ from .reference import SWEEP_SETTING, setting
 from .study import Figure as Shown
 from .study import studies
 
-
 # What a figure's record holds, in this order; all that is known of a figure that somebody put there without one.
 RECORD: dict[str, Any] = {
     "figure": "", "study": "", "profile": "", "dataset": "", "likelihood": "", "headline": False, "caption": "", "alt": "",

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import paths
 from ..errors import VaelibError
 from ..models import VAE
 from ..runs import Experiment, Store, load_vae, run
+from ..runs.stages import build_vae
 from ..runs.stages.context import pick_device
 from ..runs.store import load_array
-from ..runs.weights import shipped_vae
+from ..runs.weights import kept_weights, weights_file
 from .canvas import LABELS
 from .publish import command_of
 
@@ -39,7 +41,8 @@ def trained_vaes(experiment: Experiment, methods: Sequence[str] | None = None) -
     for point in experiment.points:
         if point.vae.seed == 0 and point.series not in vaes and (methods is None or point.series in methods):
             if experiment.profile.use_results:
-                vaes[point.series] = shipped_vae(point.vae, experiment.profile.name).to(device)
+                vae = vaes[point.series] = build_vae(point.vae.network, experiment.data.channels).to(device)
+                kept_weights(weights_file(paths.results_folder(experiment.profile.name), point.vae.key), vae)
                 continue
             if not store.has_manifest(point.vae):
                 making = command_of(experiment)

@@ -112,8 +112,7 @@ def spaced(last: int, points: int) -> tuple[int, ...]:
 
 def teacher_for(data: Data, profile: Profile, share: float = 1.0) -> Teacher:
     """Return the diffusion model of a share of a data set under a profile."""
-    given = {"data": data, "share": share, "network": profile.teacher, "amp": profile.amp}
-    return Teacher(**profile.values(Teacher, "teacher_", **given))
+    return Teacher(**profile.values(Teacher, data=data, share=share, network=profile.teacher))
 
 
 def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples:
@@ -128,9 +127,7 @@ def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples
     if profile.bank_from:
         return samples_for(data, profile, binarize)
     teacher = pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share)
-    given = {"sampler": profile.sampler, "binarize": binarize, "shard_size": profile.shard_size, "amp": profile.amp}
-    given |= {"teacher": teacher, "size": profile.k * data.n_train}
-    return Bank(**profile.values(Bank, "sampler_", **given))
+    return Bank(**profile.values(Bank, teacher=teacher, size=profile.k * data.n_train, binarize=binarize))
 
 
 def classifier_for(data: Data, profile: Profile) -> Classifier:
@@ -156,7 +153,6 @@ def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: in
         network=network_for(data.name, profile, likelihood),
         method=method,
         bank=bank_for(data, profile) if method == "dmaapx" else None,
-        k=None,
         evaluations=tuple(sorted({*early, *spaced(profile.epochs, profile.evaluations)})),
         snapshots=spaced(profile.epochs, profile.gap_points),
         seed=seed,

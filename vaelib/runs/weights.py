@@ -11,8 +11,7 @@ from ..errors import VaelibError
 from ..models import VAE
 from ..models.weights import load_weights
 from .experiments import Experiment
-from .settings import Artifact, VAERun
-from .stages import build_vae
+from .settings import Artifact
 from .store import TENSORS, Store, load_tensors, save_tensors
 
 
@@ -58,10 +57,3 @@ def keep_for_explorers(experiment: Experiment, vaes: Mapping[str, VAE], *kinds: 
     for one in (point.run for kind in kinds for point in experiment.measured(kind)):
         tensors, about = load_tensors(store.require(one) / TENSORS)
         save_tensors(weights_file(folder, one.key), tensors, about)
-
-
-def shipped_vae(settings: VAERun, profile: str) -> VAE:
-    """Return a VAE that came with the project."""
-    vae = build_vae(settings.network, settings.data.channels)
-    kept_weights(weights_file(paths.results_folder(profile), settings.key), vae)
-    return vae

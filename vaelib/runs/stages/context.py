@@ -46,9 +46,9 @@ class Context:
         """Return a split (``train``, ``test``, ``train_labels``, ``test_labels``) on the context's device."""
         return torch.from_numpy(np.array(load_array(self.store.require(data) / f"{name}.npy"))).to(self.device)
 
-    def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any], force: bool = False) -> None:
+    def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any]) -> None:
         """Save a checkpoint if the last one is old enough for writing it to cost under 2 % of the time."""
-        if self.lead and (force or time.monotonic() - self.saved > self.interval):
+        if self.lead and time.monotonic() - self.saved > self.interval:
             start = time.monotonic()
             save_tensors(self.folder / SCRATCH / "state.safetensors", tensors(), meta)
             self.saved = time.monotonic()

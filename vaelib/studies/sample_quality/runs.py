@@ -27,7 +27,8 @@ def c2st_for(data: Data, profile: Profile, bank: Bank | Samples | None, seed: in
     spare = spare_images(data)
     images = wanted if spare >= wanted else spare if bank is None and spare >= data.n_train else 0
     given = {"data": data, "bank": bank, "images": images, "tested": tested, "seed": seed}
-    return C2ST(**profile.values(C2ST, "c2st_", **given))
+    own = {name: getattr(profile, f"c2st_{name}") for name in ("network", "epochs", "batch_size", "lr", "decay")}
+    return C2ST(**own, **given)
 
 
 def teacher_sheet(
