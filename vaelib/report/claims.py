@@ -19,8 +19,8 @@ from ..errors import VaelibError
 from ..files import write_json
 from ..runs.tables import read_table, tables_folder
 from ..text import number
-from .entries import Part, Tables, settings_in
-from .reference import SWEEP_SETTING, of_setting
+from .entries import Part, Tables
+from .reference import SETTING, SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
 
@@ -64,7 +64,8 @@ def ledger(tables: Tables | None = None) -> list[Claim]:
     """
     claims = []
     for part, names in parts():
-        found = settings_in(tables or {}, names) if part.elsewhere else []
+        known = [(tables or {})[name] for name in names if name in (tables or {})] if part.elsewhere else []
+        found = [tuple(row) for table in known for row in table[SETTING].drop_duplicates().to_numpy()]
         for entry in part.entries:
             for setting in dict.fromkeys([*entry.settings, *found]):
                 spoken_of = setting in entry.settings

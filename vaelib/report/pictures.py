@@ -1,6 +1,7 @@
 """Pictures for reading along: rows of images, mosaics, and the curve of a path."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -41,10 +42,10 @@ def mosaic(images: Tensor, columns: int) -> Tensor:
     return grid.permute(0, 3, 1, 4, 2).reshape(n // columns * height, columns * width, channels)
 
 
-def image_row(ax: Axes, images: Tensor, span: tuple[float, float]) -> None:
-    """Draw images (n, C, H, W) in [0, 1] side by side over the x-range ``span``, a white pixel between them."""
-    tiled = torch.nn.functional.pad(images, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
-    ax.imshow(tiled.numpy(), cmap="gray", vmin=0, vmax=1, extent=(*span, 0, 1), aspect="auto", interpolation="nearest")
+def draw_mosaic(ax: Axes, images: Tensor, columns: int, **look: Any) -> None:
+    """Draw images (n, C, H, W) in [0, 1] as a mosaic without axes; ``look`` is that of ``imshow``."""
+    picture = mosaic(images, columns).clamp(0, 1).numpy()
+    ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest", **look)
     ax.set_axis_off()
 
 

@@ -7,7 +7,6 @@ only where ``use_results`` says so.
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,6 @@ from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
 from ..runs.tables import IDENTITY, merge_table, read_table, replaced, tables_folder, write_tables
-from ..studies.downstream.paper import table_11
-from ..studies.three_gaps.numbers import against_paper
-from ..studies.three_gaps.paper import table_07
 from .gallery import gallery
 
 KEPT = (
@@ -39,12 +35,6 @@ KEPT = (
 LARGEST, IN_ALL = 4_000_000, 25_000_000  # bytes of a file, and of everything below results/
 TAKEN = "taken from"  # in build.json: the experiment's numbers were shipped, not made here
 SAME = ("data", "training and test images", "epochs")  # of build.json: seeds of others cannot stand in one table
-# Tables over seeds, and the tables that they are computed from.
-DERIVED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
-    "table_07": ("three_gaps", table_07),
-    "numbers": ("curves", against_paper),
-    "table_11": ("downstream", table_11),
-}
 # Names that a renderer draws by lot, and lines that tell of seconds.
 BY_LOT = re.compile(r"(?<=cell-id=)[0-9a-f]{8}|(?<=\bT_)[0-9a-f]{5}(?=[_\"' ])")
 PACE = re.compile(
@@ -129,7 +119,7 @@ def _joined(shipped: pd.DataFrame, build: pd.DataFrame) -> pd.DataFrame:
 
 def _derive(folder: Path, profile: str) -> None:
     """Compute anew what was computed over seeds: tables of means, and the ledger."""
-    for name, (source, compute) in DERIVED.items():
+    for name, source, compute in (one for study in studies().values() for one in study.derived):
         path, of = folder / f"tables/{name}.csv", folder / f"tables/{source}.csv"
         if path.exists() and of.exists():
             kept, new = read_table(path), compute(read_table(of))

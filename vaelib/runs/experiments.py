@@ -110,11 +110,6 @@ def spaced(last: int, points: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(last * i / points)) for i in range(1, points + 1)}))
 
 
-def teacher_for(data: Data, profile: Profile, share: float = 1.0) -> Teacher:
-    """Return the diffusion model of a share of a data set under a profile."""
-    return Teacher(**profile.values(Teacher, data=data, share=share, network=profile.teacher))
-
-
 def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples:
     """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train, or of what others made.
 
@@ -126,7 +121,10 @@ def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples
         raise VaelibError("teacher_fractions trains teachers of its own; unset teacher_from and bank_from for it")
     if profile.bank_from:
         return samples_for(data, profile, binarize)
-    teacher = pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share)
+    if profile.teacher_from:
+        teacher = pretrained_for(data, profile)
+    else:
+        teacher = Teacher(**profile.values(Teacher, data=data, share=share, network=profile.teacher))
     return Bank(**profile.values(Bank, teacher=teacher, size=profile.k * data.n_train, binarize=binarize))
 
 

@@ -18,11 +18,6 @@ from .markdown import to_html as markdown_to_html
 NAMED = re.compile(r"(?<!`)\b[Nn]otebook (\d\d)\b(?!`)")
 
 
-def _linked(named: re.Match, links: Mapping[str, str]) -> str:
-    """Return a notebook's mention as a link, where it has a page."""
-    return f"[{named[0]}]({quote(links[named[1]])})" if named[1] in links else named[0]
-
-
 class _Exporter(HTMLExporter):
     """nbconvert's exporter with our Markdown."""
 
@@ -42,7 +37,7 @@ def to_html(executed: Path, out: Path, links: Mapping[str, str] | None = None) -
     notebook = nbformat.read(executed, 4)
     for cell in notebook.cells if links else ():
         if cell.cell_type == "markdown":
-            cell.source = NAMED.sub(lambda one: _linked(one, links), cell.source)
+            cell.source = NAMED.sub(lambda m: f"[{m[0]}]({quote(links[m[1]])})" if m[1] in links else m[0], cell.source)
     remove = {"enabled": True, "remove_cell_tags": ["interactive"]}
     exporter = _Exporter(
         config=Config({"TagRemovePreprocessor": remove}),

@@ -9,14 +9,13 @@ from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import blocks, compared
 from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line
-from ...report.reference import of_setting
 from ...report.study import Figure
-from ...runs import Experiment, read_table, tables_folder
-from ...runs.tables import measured_tensors, merge_table
+from ...runs import Experiment, read_table
+from ...runs.tables import measured_tensors
 from ...tasks import CLASSIFIERS
 from ...text import number, with_error
 from .figures import changes, corruptions_figure, reconstructions_figure, samples_figure, violins_figure
-from .paper import paper_changes, table_11
+from .paper import paper_changes
 from .stages import Pictures
 
 FIG04_LEFT = Figure(
@@ -109,14 +108,6 @@ def draw_samples(experiment: Experiment) -> ReportFigure:
     footer = source_line(experiment, "VAEs of seed 0", "x ~ p(x|z), one sample; a column has the same z ~ N(0, I)")
     figure = samples_figure(rows, **sheet(experiment, footer))
     return publish(figure, SAMPLES, experiment)
-
-
-def write_table_11(experiment: Experiment) -> pd.DataFrame:
-    """Write Table 11 with our values beside the paper's, for all settings made so far; return this experiment's rows."""
-    folder = tables_folder(experiment.profile.name)
-    table = table_11(read_table(folder / "downstream.csv"))
-    merge_table(folder / "table_11.csv", table)
-    return of_setting(table, experiment.dataset, experiment.likelihood).reset_index(drop=True)
 
 
 def compared_tasks(table: pd.DataFrame) -> Any:

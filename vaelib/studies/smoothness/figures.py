@@ -14,7 +14,7 @@ import pandas as pd
 
 from ...report.canvas import COLOURS, LABELS, STYLE, ReportFigure, blank
 from ...report.escape import styled
-from ...report.pictures import LINE_LABEL, draw_path, image_row
+from ...report.pictures import LINE_LABEL, draw_mosaic, draw_path
 from ...report.publish import publish, sheet, source_line
 from ...report.study import Figure
 from ...runs import Experiment
@@ -62,7 +62,8 @@ def smoothness_figure(paths: Mapping[str, Interpolation], **frame) -> ReportFigu
         ax.yaxis.set_major_formatter("{x:,.10g}")
         for method, y in ((upper, bottom + height + 0.06), (lower, bottom - side - 0.5)):
             strip, look = fig.box(left, y, width, side), {"ha": "right", "va": "center", "weight": "bold"}
-            image_row(strip, paths[method].images[stops(paths[method], IMAGES)], span)
+            shown = paths[method].images[stops(paths[method], IMAGES)]
+            draw_mosaic(strip, shown, IMAGES, extent=(*span, 0, 1), aspect="auto")
             name = LABELS[method].replace(" ", "\n")
             strip.text(-0.015, 0.5, name, transform=strip.transAxes, color=COLOURS[method], **look)
     return fig

@@ -15,11 +15,9 @@ from ...report.publish import provenance_line, publish, sheet, stem
 from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
 from ...report.study import Figure
 from ...report.trained import load_test_set, trained_vaes
-from ...runs import Experiment, read_table, tables_folder
-from ...runs.tables import merge_table
+from ...runs import Experiment
 from ...text import number
 from .figures import own_distribution_figure, three_gaps_figure
-from .paper import table_07
 
 
 def _headline(name: str, caption: str) -> Figure:
@@ -84,14 +82,6 @@ def keep_latents(experiment: Experiment) -> Any:
     return Markdown(
         f"*The report moves all {vaes['normal'].d_z} latents of both decoders, below its first figure and without a kernel.*"
     )
-
-
-def write_table_07(experiment: Experiment) -> pd.DataFrame:
-    """Write the paper's Table 7 with our values beside it, for all settings made so far; return this experiment's rows."""
-    folder = tables_folder(experiment.profile.name)
-    table = table_07(read_table(folder / "three_gaps.csv"))
-    merge_table(folder / "table_07.csv", table)
-    return of_setting(table, experiment.dataset, experiment.likelihood).reset_index(drop=True)
 
 
 def compared_gaps(table: pd.DataFrame) -> Any:
