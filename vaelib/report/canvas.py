@@ -258,15 +258,13 @@ def draw_line(ax: Axes, rows: pd.DataFrame, x: str, y: str, linestyle: str = "-"
     return artists
 
 
-def draw_level(ax: Axes, rows: pd.DataFrame, y: str, linestyle: str, color: str, **look) -> list[Artist]:
+def draw_level(ax: Axes, rows: pd.DataFrame, y: str, linestyle: str, color: str, **look) -> None:
     """Draw the mean of ``y`` as a horizontal line and, with two seeds or more, the min-max band."""
     values = rows[y].dropna()
-    if values.empty:
-        return []
-    artists: list[Artist] = [ax.axhline(float(values.mean()), ls=linestyle, color=color, **look)]
+    if len(values):
+        ax.axhline(float(values.mean()), ls=linestyle, color=color, **look)
     if len(values) > 1:
-        artists.append(ax.axhspan(values.min(), values.max(), color=color, alpha=0.1, lw=0))
-    return artists
+        ax.axhspan(values.min(), values.max(), color=color, alpha=0.1, lw=0)
 
 
 def spread_ticks(ax: Axes, values: Sequence[float], room: float = 0.09) -> None:

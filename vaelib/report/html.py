@@ -43,7 +43,10 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
     drawn = sorted((build / "figures").glob("*.png"), key=place_of)
     figures = [_figure(path, record) for path in drawn]
     _add_twins(figures, build)
-    headline = next(iter(sorted((f for f in figures if f["headline"]), key=_rank)), figures[0] if figures else None)
+    # The paper's data sets come first, in the order of their names here.
+    order = {(name, protocol(name).likelihood): place for place, name in enumerate(NAMES)}
+    ranked = sorted((f for f in figures if f["headline"]), key=lambda f: order.get((f["dataset"], f["likelihood"]), 9))
+    headline = next(iter([*ranked, *figures]), None)
     ours = [row for row in claims if row["evidence"] == OURS]
     run = [_claim(row) for row in ours if row["note"] != NOT_RUN]
     added: dict[str, Any] = {}
@@ -95,12 +98,6 @@ def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     explorers = {"twins": [], "decoders": [], "curves": None}
     source = source_of(path.parents[1], shown, record)
     return shown | named | explorers | {"name": path.stem, "width": width, "src": src, "source": source}
-
-
-def _rank(figure: dict[str, Any]) -> tuple[bool, int]:
-    """Return a headline's place: the paper's data sets first, in the order of their names here."""
-    known = [name for name in NAMES if protocol(name).likelihood == figure["likelihood"]]
-    return figure["dataset"] not in known, [*known, figure["dataset"]].index(figure["dataset"])
 
 
 def _add_twins(figures: list[dict[str, Any]], build: Path) -> None:

@@ -9,8 +9,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,22 @@ import nbformat
 from ..data.identity import dataset_from_here
 from ..errors import VaelibError, hint
 from ..files import write_atomic
+from ..runs.cluster import environment_kept
 from ..runs.profiles import parse_overrides, parse_pairs
 from .pairs import KERNEL, compare
 
 
-@contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """Set what a kernel started inside inherits, and put the environment back.
+def _set_environment() -> None:
+    """Set what a kernel inherits.
 
     MPLBACKEND=Agg would drop every inline figure without a word; VAELIB_HEADLESS turns bars into a few lines.
     """
-    before = dict(os.environ)
     os.environ.pop("MPLBACKEND", None)
-    for name in {"VAELIB_BUILD", "VAELIB_DATA"} & set(before):  # a kernel works in its notebook's folder
-        os.environ[name] = os.path.abspath(Path(before[name]).expanduser()) if before[name] else ""
+    for name in {"VAELIB_BUILD", "VAELIB_DATA"} & set(os.environ):  # a kernel works in its notebook's folder
+        os.environ[name] = os.path.abspath(Path(os.environ[name]).expanduser()) if os.environ[name] else ""
     # A kernel that Ctrl-C ended leaves its semaphores to multiprocessing, which frees them and warns of it.
-    quiet = ",".join(filter(None, [before.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
+    quiet = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
     os.environ.update(VAELIB_HEADLESS="1", PYDEVD_DISABLE_FILE_VALIDATION="1", PYTHONWARNINGS=quiet)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, timeout: int | None = None) -> Path:
@@ -76,7 +69,8 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     quiet = ["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=CRITICAL"]
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it tells of a kernel that died, as the error below does
     try:
-        with _kernel_environment():
+        with environment_kept():
+            _set_environment()
             done = papermill.execute_notebook(
                 notebook, str(part), parameters=parameters, kernel_name=KERNEL["name"], cwd=str(source.parent),
                 progress_bar=False, execution_timeout=timeout, config=config, extra_arguments=quiet, **streams,

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from .. import paths
@@ -12,7 +10,7 @@ from ..models import VAE
 from ..runs import Experiment, Store, load_vae, run
 from ..runs.stages import build_vae
 from ..runs.stages.context import pick_device
-from ..runs.store import load_array
+from ..runs.store import load_split
 from ..runs.weights import kept_weights, weights_file
 from .canvas import LABELS
 from .publish import command_of
@@ -22,9 +20,7 @@ def load_test_set(experiment: Experiment) -> tuple[Tensor, Tensor]:
     """Return the experiment's test images, (N, C, 32, 32) uint8, and their labels."""
     if experiment.profile.use_results:
         run([experiment.data])  # reads them, which is no training
-    folder = Store().require(experiment.data)
-    images, labels = (np.array(load_array(folder / f"{name}.npy")) for name in ("test", "test_labels"))
-    return torch.from_numpy(images), torch.from_numpy(labels)
+    return tuple(load_split(Store(), experiment.data, name) for name in ("test", "test_labels"))
 
 
 def trained_vaes(experiment: Experiment, methods: Sequence[str] | None = None) -> dict[str, VAE]:

@@ -55,11 +55,6 @@ def can_live(vae: VAE) -> bool:
     return isinstance(vae, FullyConnectedVAE) and vae.channels_out == vae.channels
 
 
-def _packed(*arrays: Tensor) -> str:
-    numbers = torch.cat([array.detach().flatten() for array in arrays]).cpu().numpy().astype("<f2")
-    return base64.b64encode(numbers.tobytes()).decode()
-
-
 def decoder_of(vae: VAE, method: str, images: Tensor, labels: Sequence[int]) -> Decoder:
     """Return a VAE's decoder as numbers, to be moved from the encodings of uint8 ``images`` (N, C, 32, 32).
 
@@ -72,11 +67,10 @@ def decoder_of(vae: VAE, method: str, images: Tensor, labels: Sequence[int]) -> 
         )
     with evaluating(vae) as device, torch.inference_mode():
         means = vae.encode(as_float(images.to(device))).mu.cpu()
-        layers = [
-            (one.out_features, one.in_features, _packed(one.weight, one.bias))
-            for one in vae.decoder
-            if isinstance(one, torch.nn.Linear)
-        ]
+        layers = []
+        for one in (one for one in vae.decoder if isinstance(one, torch.nn.Linear)):
+            numbers = torch.cat([one.weight.flatten(), one.bias]).cpu().numpy().astype("<f2")
+            layers.append((one.out_features, one.in_features, base64.b64encode(numbers.tobytes()).decode()))
     return Decoder(
         method=method,
         name=LABELS.get(method, method),
