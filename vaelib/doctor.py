@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 
-from .. import paths
-from ..data import dataset_names
-from ..precision import bf16_pays
-from ..runs import Store
-from ..runs.provenance import commit, cores, packages
-from ..version import __version__
+from . import paths
+from .data import dataset_names
+from .precision import bf16_pays
+from .runs import Store
+from .runs.provenance import commit, cores, packages
+from .version import __version__
 
 # Where a data set is looked for under each root, and what its absence costs.
 PLACES = {
