@@ -69,7 +69,10 @@ def pack(profile: str, join: bool = False) -> list[Path]:
             if path.suffix == ".html":
                 copy.write_text(_still(path.read_text(encoding="utf-8")), encoding="utf-8")
             elif join and path.suffix == ".csv" and copy.exists():
-                _joined(read_table(copy), read_table(path)).to_csv(copy, index=False)
+                table = read_table(path)
+                identity = [column for column in ("experiment", *IDENTITY, "seed") if column in table]
+                table = replaced(read_table(copy), table, identity)  # of other data sets, experiments or seeds
+                table.sort_values(identity, kind="stable", ignore_index=True).to_csv(copy, index=False)
             elif path.name != "build.json":
                 shutil.copyfile(path, copy)
         known = _record(part)
@@ -109,12 +112,6 @@ def _both(name: str, shipped: dict[str, Any], build: dict[str, Any]) -> dict[str
     }
     seeds = sorted({*one["seeds"], *other["seeds"]})
     return one | other | both | {"seeds": seeds, "finished": max(one["finished"], other["finished"])}
-
-
-def _joined(shipped: pd.DataFrame, build: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a build, and those that were shipped of other data sets, experiments or seeds, in one order."""
-    identity = [column for column in ("experiment", *IDENTITY, "seed") if column in build]
-    return replaced(shipped, build, identity).sort_values(identity, kind="stable", ignore_index=True)
 
 
 def _derive(folder: Path, profile: str) -> None:

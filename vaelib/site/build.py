@@ -29,6 +29,7 @@ TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 ADDRESS = re.compile(r"""(<(?:a|img)\b[^>]*?\s)(href|src)=(["'])(.*?)\3""", re.DOTALL)
+BODY = re.compile(r'<body class="jp-Notebook"[^>]*>')
 HEADING = re.compile(r"<h1\b[^>]*>(.*?)</h1>", re.DOTALL)
 
 
@@ -91,16 +92,12 @@ def _notebooks(build: Path, out: Path) -> dict[str, str]:
             text = page.read_text(encoding="utf-8")
         place = beside.index(name)
         steps = {"previous": beside[place - 1 : place], "next": beside[place + 1 : place + 2]}
-        write_text(target, _with_bar(_relinked(text, partial(_in_notebook, near=near)), steps))
+        shown = {word: names[0] for word, names in steps.items() if names}
+        bar = TEMPLATES.get_template("bar.html").render(root="../", steps=shown)
+        body = _relinked(text, partial(_in_notebook, near=near))
+        write_text(target, BODY.sub(lambda found, bar=bar: found[0] + bar, body, count=1))
         titles[f"{name}.html"] = f"{_title(text, name)} ({tag})"
     return titles
-
-
-def _with_bar(page: str, steps: dict[str, list[str]]) -> str:
-    """Return a notebook's page with the site's bar at its head; ``steps`` are the notebooks before and after it."""
-    shown = {word: names[0] for word, names in steps.items() if names}
-    bar = TEMPLATES.get_template("bar.html").render(root="../", steps=shown)
-    return re.sub(r'<body class="jp-Notebook"[^>]*>', lambda body: body[0] + bar, page, count=1)
 
 
 def _relinked(page: str, moved: Callable[[str], str | None]) -> str:

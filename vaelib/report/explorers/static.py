@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import jinja2
+import numpy as np
 from torch import Tensor
 
 from ... import paths
@@ -52,10 +53,7 @@ class Twin(NamedTuple):
     @property
     def shown(self) -> int:
         """Return the number of the frame shown first."""
-        place = 0
-        for (_, stops), start in zip(self.axes, self.start, strict=True):
-            place = place * len(stops) + start
-        return place
+        return int(np.ravel_multi_index(self.start, [len(stops) for _, stops in self.axes]))
 
     def _repr_html_(self) -> str:
         return str(TEMPLATES.get_template("twin.html").module.twin(self))
@@ -98,7 +96,7 @@ def read_twin(path: Path) -> Twin:
     def check(twin: Twin) -> None:
         for frame in twin.frames:
             base64.b64decode(frame, validate=True)
-        if not math.prod(len(stops) for _, stops in twin.axes) == len(twin.frames) > twin.shown >= 0:
+        if not math.prod(len(stops) for _, stops in twin.axes) == len(twin.frames) > twin.shown:
             raise ValueError("not one frame for each stop")
 
     return read_checked(Twin, path, check)
