@@ -24,9 +24,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def only(self, names: str) -> dict[str, Any]:
-        """Return some fields by name, as keyword arguments."""
-        return {name: getattr(self, name) for name in names.split()}
+    def only(self, names: str, prefix: str = "") -> dict[str, Any]:
+        """Return some fields as keyword arguments, by their ``names`` without the prefix."""
+        return {name: getattr(self, prefix + name) for name in names.split()}
 
 
 class Artifact(Settings):
@@ -285,9 +285,7 @@ class Gaps(Artifact):
 
     def attack(self) -> dict[str, Any]:
         """Return what :func:`~vaelib.gaps.attack_encoder` takes of an attack."""
-        return {
-            name: getattr(self, f"attack_{name}") for name in ["restarts", "steps", "radius", "lr", "gradient", "start"]
-        }
+        return self.only("restarts steps radius lr gradient start", "attack_")
 
 
 def checked(model: type[Settings], values: dict[str, Any], what: str) -> Any:

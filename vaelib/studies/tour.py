@@ -75,8 +75,7 @@ def fit(
         return points
     points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
     with Progress(budget.epochs, title, "epochs") as progress:
-        budgets = {"epochs": budget.epochs, "batch_size": budget.batch_size, "lr_decay": budget.lr_decay}
-        loop = train_vae(VAEState(vae, budget.lr), stream, **budgets, seed=seed)
+        loop = train_vae(VAEState(vae, budget.lr), stream, **budget.only("epochs batch_size lr_decay"), seed=seed)
         for epoch, running in loop:
             if epoch in wanted:
                 scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]
@@ -133,12 +132,10 @@ def robustness(
             test,
             labels,
             n_images=min(budget.attack_images or table_2.attack_images, len(test)),
-            restarts=budget.attack_restarts,
             steps=budget.attack_steps or table_2.attack_steps,
             radius=table_2.attack_radius,
-            gradient=budget.attack_gradient,
-            start=budget.attack_start,
             seed=rng.derive(seed, "tour"),
+            **budget.only("restarts gradient start", "attack_"),
         )
         measured[title] = {
             "inputs": result.input_similarity,

@@ -27,8 +27,7 @@ def c2st_for(data: Data, profile: Profile, bank: Bank | Samples | None, seed: in
     spare = spare_images(data)
     images = wanted if spare >= wanted else spare if bank is None and spare >= data.n_train else 0
     given = {"data": data, "bank": bank, "images": images, "tested": tested, "seed": seed}
-    own = {name: getattr(profile, f"c2st_{name}") for name in ("network", "epochs", "batch_size", "lr", "decay")}
-    return C2ST(**own, **given)
+    return C2ST(**given, **profile.only("network epochs batch_size lr decay", "c2st_"))
 
 
 def teacher_sheet(

@@ -6,7 +6,7 @@ from ...gaps.robustness import RECONSTRUCTIONS
 from ...report.canvas import ReportFigure
 from ...report.publish import provenance_line, publish, sheet, source_line
 from ...report.study import Figure
-from ...runs import Experiment, Gaps
+from ...runs import Experiment
 from ...runs.tables import measured_tensors
 from .figures import floors_figure, sensitivity_figure, spread_figure, strength_figure, strip_figure
 from .stages import AttackSteps
@@ -40,18 +40,13 @@ STEPS = Figure(
 )
 
 
-def protocol_of(experiment: Experiment, method: str) -> Gaps:
-    """Return the measurement of a method's first VAE, as notebook 03 makes it."""
-    return next(point.run for point in experiment.points if point.series == method)
-
-
 def _footer(experiment: Experiment, table: pd.DataFrame, shown: str) -> str:
     return provenance_line(table, profile=experiment.profile.name, shown=shown, alone="one VAE a method")
 
 
 def _words(experiment: Experiment) -> str:
     """Return the attack's protocol for a footer."""
-    run = protocol_of(experiment, experiment.points[0].series)
+    run = experiment.points[0].run  # as notebook 03 measures
     return f"δ = {run.attack_radius:g}, {run.attack_steps} steps, {run.attack_gradient} gradient"
 
 
@@ -85,7 +80,7 @@ def draw_spread(experiment: Experiment, pairs: pd.DataFrame) -> ReportFigure:
 
 def draw_strength(experiment: Experiment, table: pd.DataFrame) -> ReportFigure:
     """Draw and save what attacks of other strengths reach as ``attack_strength_<dataset>``."""
-    run = protocol_of(experiment, experiment.points[0].series)
+    run = experiment.points[0].run
     images = f"{int(table['images'].max())} test images × {int(table['of_restarts'].max())} restarts"
     footer = _footer(experiment, table, "") + f" · {images}; band: ± one standard error over images"
     footer += " · E[x|z] at z = μ, so there is no floor · dotted: Table 2's protocol"
