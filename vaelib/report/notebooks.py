@@ -130,9 +130,7 @@ def _value(name: str, default: Any, text: str) -> Any:
     """Return ``text`` as a value of the default's type; any literal where that is None."""
     kind = type(default)
     try:
-        if kind is str:
-            return text
-        if kind in (int, float):
+        if kind in (str, int, float):
             return kind(text)
         try:
             value = json.loads(text)

@@ -39,16 +39,12 @@ class Source(NamedTuple):
 
 def rendered(build: Path, notebook: str, dataset: str, likelihood: str) -> str:
     """Return the address of a rendered notebook for a setting, as seen from the build's folder; empty without one."""
-    stem = Path(dataset).stem
-    for tag in (f"{stem}-{likelihood}", stem) if likelihood != protocol(dataset).likelihood else (stem,):
-        path = Path("notebooks") / f"{notebook}.{tag}.html"
-        if notebook and (build / path).exists():
-            return path.as_posix()
-    if notebook and not dataset:  # of nobody's data set: any rendering shows it
-        return next(
-            (path.relative_to(build).as_posix() for path in sorted(build.glob(f"notebooks/{notebook}.*.html"))), ""
-        )
-    return ""
+    found = sorted(build.glob(f"notebooks/{notebook}.*.html"))  # of nobody's data set: any rendering shows it
+    if dataset:
+        stem, default = Path(dataset).stem, likelihood == protocol(dataset).likelihood
+        tags = (stem,) if default else (f"{stem}-{likelihood}", stem)
+        found = [path for tag in tags if (path := build / f"notebooks/{notebook}.{tag}.html").exists()]
+    return found[0].relative_to(build).as_posix() if found and notebook else ""
 
 
 def source_of(build: Path, shown: dict[str, Any], record: dict[str, Any]) -> Source:

@@ -127,7 +127,10 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
     if not shown:
         return None
     several = len({row["likelihood"] for row in shown}) > 1
-    names = [_name(row, several) for row in shown]
+    names = [  # whole sentences, in as many lines as that takes
+        textwrap.fill(f"{section(row)}  {row['claim']}" + (f" [{row['likelihood']}]" if several else ""), 64)
+        for row in shown
+    ]
     ends = np.cumsum([1 + 0.7 * name.count("\n") for name in names])  # a sentence of two lines takes more room
     places, tall = (ends + np.concatenate([[0], ends[:-1]])) / 2, LINE * ends[-1]
     with mpl.rc_context(fname=STYLE):
@@ -154,12 +157,6 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
         marks = {"^": "the paper's number agrees", "v": "disagrees"}
         _legend(fig, [Line2D([], [], color=GREY, marker=mark, ls="", label=text) for mark, text in marks.items()])
     return fig
-
-
-def _name(row: Row, several: bool) -> str:
-    """Return a claim's label: its section and its whole sentence, in as many lines as that takes."""
-    tail = f" [{row['likelihood']}]" if several else ""
-    return textwrap.fill(f"{section(row)}  {row['claim']}{tail}", 64)
 
 
 def draw_counts(rows: Sequence[Row], profile: str) -> ReportFigure:

@@ -14,17 +14,6 @@ from .stages import C2ST, Audit, SampleElbo
 KS = (1, 10, 1000)  # of Appendix D.2
 
 
-def c2st_table(experiment: Experiment, store: Store) -> pd.DataFrame:
-    """Return one row a two-sample test: series, x (percent of D_train that the teacher saw), seed, accuracy and its null."""
-    rows = []
-    for point in experiment.points:
-        if isinstance(point.run, C2ST):
-            found = read_json(store.require(point.run) / "c2st.json")
-            place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
-            rows.append(experiment.setting | place | found | about_data(experiment.data) | {"key": point.run.key})
-    return pd.DataFrame(rows)
-
-
 def audit_of(experiment: Experiment) -> Audit:
     """Return the experiment's audit."""
     return next(point.run for point in experiment.points if isinstance(point.run, Audit))
@@ -43,8 +32,7 @@ def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
             rows += read_json(store.require(point.run) / "measured.json")
     rows.append({"images": "real", "quantity": "classifier_accuracy", "value": scores["accuracy"]})
     fixed = experiment.setting | {"seed": audit.seed}
-    table = pd.DataFrame([fixed | row | about_data(experiment.data) | {"key": audit.key} for row in rows])
-    return table
+    return pd.DataFrame([fixed | row | about_data(experiment.data) | {"key": audit.key} for row in rows])
 
 
 def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
@@ -74,9 +62,17 @@ def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
 
 
 def sheet_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
-    """Return the three tables by name."""
+    """Return the three tables by name.
+
+    ``c2st`` has a row a two-sample test: series, x (percent of D_train that the teacher saw), seed, accuracy and its null.
+    """
+    tests = []
+    for point in (point for point in experiment.points if isinstance(point.run, C2ST)):
+        place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
+        found = read_json(store.require(point.run) / "c2st.json")
+        tests.append(experiment.setting | place | found | about_data(experiment.data) | {"key": point.run.key})
     return {
-        "c2st": c2st_table(experiment, store),
+        "c2st": pd.DataFrame(tests),
         "teacher_sheet": sheet_table(experiment, store),
         "sampling_cost": cost_table(experiment, store),
     }
