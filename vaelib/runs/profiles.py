@@ -29,12 +29,11 @@ PROTOCOLS = {
     "fashion_mnist": Protocol("gaussian", 50, 50, 0.1),
     "cifar10": Protocol("mol", 20, 100, 0.05),
 }
-OWN_IMAGES = Protocol("gaussian", 50, 50, 0.1)
 
 
 def protocol(dataset: str) -> Protocol:
     """Return a data set's protocol; own images are treated like FashionMNIST."""
-    return PROTOCOLS.get(dataset, OWN_IMAGES)
+    return PROTOCOLS.get(dataset, PROTOCOLS["fashion_mnist"])
 
 
 Channels, Latents = Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=64)]
@@ -180,11 +179,6 @@ def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:
 @cache
 def _budgets() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
-
-
-def profile_names() -> list[str]:
-    """Return the profiles, cheapest first."""
-    return list(_budgets())
 
 
 def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str, Any] | None = None) -> Profile:
