@@ -15,6 +15,7 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from tests.small import TINY
 from vaelib import progress, runs
 from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
@@ -31,21 +32,6 @@ from vaelib.runs.tables import merge_table
 from vaelib.studies.three_gaps.runs import three_gaps
 
 EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
-
-TINY = {
-    "n_train": 40,
-    "n_test": 16,
-    "seeds": 1,
-    "epochs": 4,
-    "hidden": 16,
-    "batch_size": 10,
-    "teacher_images": 400,
-    "teacher_batch_size": 20,
-    "shard_size": 25,
-    "amortization_images": 10,
-    "amortization_steps": 20,
-    "attack_images": 5,
-}
 
 
 def data(**changes):

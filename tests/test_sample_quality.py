@@ -141,9 +141,9 @@ def test_mistakes_are_told_in_one_line(call, words):
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
+def striped(tmp_path_factory):
     images, labels = stripes(400)
-    path = tmp_path_factory.mktemp("sheet") / "toy.npz"
+    path = tmp_path_factory.mktemp("sheet") / "striped.npz"
     np.savez(path, images=images[:, 0].numpy(), labels=labels.numpy())
     return str(path)
 
@@ -171,9 +171,9 @@ def filled(store: Store, bank: Bank, images: torch.Tensor) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(toy, tmp_path_factory):
+def made(striped, tmp_path_factory):
     """Return a data sheet of banks that hold blurred stripes (the half-taught teacher) and new stripes."""
-    sheet = teacher_sheet("smoke", toy, overrides=SETTINGS)
+    sheet = teacher_sheet("smoke", striped, overrides=SETTINGS)
     store = Store(tmp_path_factory.mktemp("store"))
     banks = {point.x: point.run.bank for point in sheet.points if point.series == "teacher"}
     make(sheet.data, store, "cpu")
@@ -187,10 +187,10 @@ def made(toy, tmp_path_factory):
     return SimpleNamespace(sheet=sheet, store=store, tables=sheet_tables(sheet, store), banks=banks)
 
 
-def test_the_sheet_stands_on_the_sweeps_banks(toy):
+def test_the_sheet_stands_on_the_sweeps_banks(striped):
     from vaelib.studies.sweeps.runs import teacher_fractions
 
-    sheet, sweep = (one("smoke", toy, overrides=SETTINGS) for one in (teacher_sheet, teacher_fractions))
+    sheet, sweep = (one("smoke", striped, overrides=SETTINGS) for one in (teacher_sheet, teacher_fractions))
     swept = {point.vae.bank.key for point in sweep.points if point.vae.bank}
     assert {point.run.bank.key for point in sheet.points if point.series == "teacher"} == swept
     assert sheet.data == sweep.data
@@ -200,8 +200,8 @@ def test_the_sheet_stands_on_the_sweeps_banks(toy):
     assert {run.images for run in tests if not run.bank} == {120}  # two halves
 
 
-def test_without_enough_images_beside_d_train_it_is_learned_from(toy):
-    sheet = teacher_sheet("smoke", toy, overrides=SETTINGS | {"n_train": 300})
+def test_without_enough_images_beside_d_train_it_is_learned_from(striped):
+    sheet = teacher_sheet("smoke", striped, overrides=SETTINGS | {"n_train": 300})
     assert {point.run.images for point in sheet.points if isinstance(point.run, C2ST)} == {0}
     assert sheet.points[0].run.classifier.images == 0
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.small import TINY
 from tests.test_report import clash
 from vaelib.errors import VaelibError
 from vaelib.gaps import (
@@ -39,7 +40,6 @@ from vaelib.studies.sensitivity.tables import PROTOCOL, panel_tables, sensitivit
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks import reconstruct
 
-TINY = {"n_train": 40, "n_test": 16, "amortization_images": 6}
 CHEAP = {
     "amortization_images": 6,
     "amortization_steps": 20,
@@ -47,16 +47,6 @@ CHEAP = {
     "attack_restarts": 2,
     "attack_steps": 4,
 }
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    """Return the path of a small data set of two classes."""
-    labels = np.arange(80) % 2
-    images = np.random.default_rng(0).random((80, 28, 28)) * 80 + 100 * labels[:, None, None]
-    path = tmp_path_factory.mktemp("toy") / "toy.npz"
-    np.savez(path, images=images.astype(np.uint8), labels=labels)
-    return str(path)
 
 
 @pytest.fixture(scope="module")
