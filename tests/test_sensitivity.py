@@ -288,13 +288,15 @@ def test_methods_that_a_variant_leaves_alone_keep_their_value_of_the_same_seeds(
 
 def test_figures_of_the_panel_show_what_changed():
     table = table_of(0.2)
-    figure = panel.sensitivity_figure(table, title_note="toy", footer="profile smoke")
-    triangles = [line for ax in figure.axes for line in ax.lines if line.get_marker() == "^"]
-    assert len(triangles) == 1
-    assert panel.sensitivity_figure(table_of(0.05), title_note="toy").axes
+    for shown, count in ((table, 1), (table_of(0.05), 0)):
+        figure = panel.sensitivity_figure(shown, title_note="toy", footer="profile smoke")
+        assert len([line for ax in figure.axes for line in ax.lines if line.get_marker() == "^"]) == count
     kinds = attack_figures.both_kinds(table)
     assert kinds.groupby("kind").size().to_dict() == {"mean": 9, "sample": 9}
-    assert panel.floors_figure(kinds, title_note="toy").axes
+    marks = {"o": [], "D": []}
+    for line in panel.floors_figure(kinds, title_note="toy").axes[0].lines:
+        marks[line.get_marker()].append(round(float(line.get_ydata()[0]), 6))
+    assert marks == {"o": [0.5, 0.01, 0.4, 0.01, 0.9, 0.01], "D": [0.5, 0.01, 0.6, 0.01, 0.9, 0.01]}
     with pytest.raises(ValueError, match="one"):
         panel.sensitivity_figure(pd.concat([table, table.assign(dataset="other")]), title_note="toy")
 

@@ -224,7 +224,7 @@ def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(toy, tmp
     normal = [point.vae for point in experiment.points if point.series == "normal"]
     runs.run(normal, workers=0)
     assert list(trained_vaes(experiment, methods=["normal"])) == ["normal"]
-    group = f"{experiment.dataset}, Gaussian · fully connected network · N = 20 · 4 epochs"
+    group = f"{experiment.dataset}, Gaussian · fully connected network · N = 40 · 4 epochs"
     shown = curve_explorer(quantity="elbo_train")
     assert list(shown.lists) == [group]
     assert drawn(shown, group) == {"Normal training · seed 0": True}
