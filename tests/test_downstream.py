@@ -276,10 +276,7 @@ def test_images_of_another_range_are_refused(images, message):
 
 def test_tables_are_tidy_and_averages_are_of_the_cells(made, monkeypatch):
     point = Point("normal", math.nan, made.run)
-    experiment = SimpleNamespace(
-        name="downstream", points=[point], runs=[made.run], data=made.data, dataset="toy", likelihood="gaussian",
-        profile=load_profile("smoke"), tables=downstream_tables, files={},
-    )  # fmt: skip
+    experiment = Experiment("downstream", load_profile("smoke"), "toy", "gaussian", [point], downstream_tables)
     tables = write_tables(experiment, made.store)
     cells = tables["corruptions"]
     assert len(cells) == len(NAMES) * len(CLASSIFIERS)

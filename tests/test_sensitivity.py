@@ -171,7 +171,8 @@ def test_several_starts_say_what_one_loses(made):
 
 def test_the_table_has_a_row_a_variant_and_no_gap_that_a_variant_cannot_touch(made):
     points = [Point("normal", math.nan, run) for run in (made.base, made.mean, made.short)]
-    table = sensitivity_table(SimpleNamespace(points=points, likelihood="gaussian"), made.store)
+    experiment = Experiment("sensitivity", load_profile("smoke"), "toy", "gaussian", points, sensitivity_table)
+    table = sensitivity_table(experiment, made.store)
     assert table["variant"].tolist() == [PROTOCOL, "mean", "short"]
     assert table["generalization_gap"].notna().tolist() == [True, False, False]
     assert table["robustness_gap"].notna().tolist() == [True, True, False]

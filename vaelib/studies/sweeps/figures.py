@@ -140,7 +140,7 @@ def _over_epochs(
     """
     one_setting(curves)
     series, (epoch, label) = [name for name in LABELS if name in set(curves["series"])], mark
-    handles = [Line2D([], [], color=GREY, ls=":", label=label), *handles]
+    handles = [Line2D([], [], color=GREY, ls=":", lw=1.5, label=label), *handles]
     fig, [(ax, strip)] = canvas(1, series_handles(series), brackets=len(series), axes_width=5.2, **frame)
     draw_panel(ax, strip, _as_methods(curves), THREE_GAPS[0], _as_methods(rows), _as_methods(paper), handles)
     ax.set_title(title, pad=22)
