@@ -165,18 +165,18 @@ def canvas(
     # Three panels: at least as wide as their legends of line styles.
     axes_width = axes_width or (max(2.0, 2.85 - strip_width) if n_panels > 2 else 2.7 if n_panels == 2 else 4.6)
     across, pitch = across or n_panels, axes_height + 1.1
-    floors = math.ceil(n_panels / across)
+    rows = math.ceil(n_panels / across)
     width = across * (left + axes_width + 0.1 + strip_width) + 0.1
     entries = [0.6 + 0.075 * len(str(handle.get_label())) for handle in handles]
     columns = len(handles) if sum(entries) < width else max(1, int(width / max(entries)))
     lines = textwrap.wrap(footer, int(width / 0.057))
     below, above = 0.14 * max(len(lines) - 1, 0), 0.2 * (math.ceil(len(handles) / max(columns, 1)) - 1)
-    height, bottom = height + below + above + (floors - 1) * pitch, bottom + below
+    height, bottom = height + below + above + (rows - 1) * pitch, bottom + below
     fig = _framed(width, height, title_note, lines, stamp)
     pairs = []
     for i in range(n_panels):
-        floor, place = divmod(i, across)
-        x, y = place * (left + axes_width + 0.1 + strip_width) + left, bottom + (floors - 1 - floor) * pitch
+        row, column = divmod(i, across)
+        x, y = column * (left + axes_width + 0.1 + strip_width) + left, bottom + (rows - 1 - row) * pitch
         strip = (x + axes_width + 0.1, y, strip_width, axes_height)
         pairs.append((fig.box(x, y, axes_width, axes_height), fig.box(*strip)))
     for _, strip in pairs:
