@@ -22,7 +22,7 @@ from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
 from vaelib.report.notebooks import read_parameters
 from vaelib.report.pairs import sources
-from vaelib.report.publish import sheet
+from vaelib.report.publish import framed
 from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.results import shipped
 from vaelib.runs.stages import build_vae
@@ -207,8 +207,8 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
     assert read_table(folder / "tables/three_gaps.csv").equals(read_table(out / "tables/three_gaps.csv"))
     assert "Nothing is computed" in pages.describe(asked)
     assert "commit abc" in pages.provenance_note(asked)
-    assert "not made here" in sheet(asked, "footer")["footer"]
-    assert sheet(plain, "footer")["footer"] == "footer"
+    assert "not made here" in framed(asked, "footer")["footer"]
+    assert framed(plain, "footer")["footer"] == "footer"
     with pytest.raises(VaelibError, match="shipped, not made here"):
         shipped.pack("smoke")
     with pytest.raises(pytest.fail.Exception, match="it was trained"):

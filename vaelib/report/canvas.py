@@ -1,4 +1,4 @@
-"""What every figure of the companion shares: colours, names, the sheet with its title, legend, footer and stamp."""
+"""What every figure of the companion shares: colours, names, the frame with its title, legend, footer and watermark."""
 
 import base64
 import html
@@ -53,7 +53,7 @@ COLOURS, MARKERS, LABELS = ({name: look[part] for name, look in SERIES.items()} 
 class MeasuredMargins(LayoutEngine):
     """Axes give way to their own labels: ELBOs of -1,000,000 need more room at the left than those of -100.
 
-    When a figure is drawn, axes whose labels would leave the sheet or reach into what stands at their left are made
+    When a figure is drawn, axes whose labels would leave the figure or reach into what stands at their left are made
     narrower, and so are those that begin at the same x. All others stay where they were put.
     """
 
@@ -151,12 +151,12 @@ def canvas(
     *,
     title_note: str,
     footer: str = "",
-    stamp: str | None = None,
+    watermark: str | None = None,
     brackets: int = 0,
     axes_width: float | None = None,
     across: int | None = None,
 ) -> tuple[ReportFigure, list[tuple[Axes, Axes]]]:
-    """Return a figure with ``n_panels`` pairs (axes, strip for ``brackets`` columns), title, legend, footer, stamp.
+    """Return a figure with ``n_panels`` pairs (axes, strip for ``brackets`` columns), title, legend, footer, watermark.
 
     ``across`` panels stand side by side (default: all).
     Every box has its place in inches, so the brackets' columns are as wide as their numbers in any figure.
@@ -172,7 +172,7 @@ def canvas(
     lines = textwrap.wrap(footer, int(width / 0.057))
     below, above = 0.14 * max(len(lines) - 1, 0), 0.2 * (math.ceil(len(handles) / max(columns, 1)) - 1)
     height, bottom = height + below + above + (rows - 1) * pitch, bottom + below
-    fig = _framed(width, height, title_note, lines, stamp)
+    fig = _framed(width, height, title_note, lines, watermark)
     pairs = []
     for i in range(n_panels):
         row, column = divmod(i, across)
@@ -181,7 +181,7 @@ def canvas(
         pairs.append((fig.box(x, y, axes_width, axes_height), fig.box(*strip)))
     for _, strip in pairs:
         strip.axis("off")
-    sheet_legend(fig, handles, columns)
+    figure_legend(fig, handles, columns)
     return fig, pairs
 
 
@@ -191,32 +191,32 @@ def blank(
     *,
     title_note: str,
     footer: str = "",
-    stamp: str | None = None,
+    watermark: str | None = None,
     wrap: int = 0,
     grows: bool = True,
 ) -> tuple[ReportFigure, float]:
-    """Return a figure (inches) with title, footer and stamp, and how high its footer is.
+    """Return a figure (inches) with title, footer and watermark, and how high its footer is.
 
     It ``grows`` by the footer, whose lines have at most ``wrap`` letters (0: as many as fit).
     """
     lines = textwrap.wrap(footer, wrap or int(width / 0.057))
     below = 0.14 * len(lines)
-    return _framed(width, height + below * grows, title_note, lines, stamp), below
+    return _framed(width, height + below * grows, title_note, lines, watermark), below
 
 
-def _framed(width: float, height: float, title: str, lines: Sequence[str], stamp: str | None) -> ReportFigure:
-    """Return a figure with its title above, its footer's ``lines`` below, its stamp across."""
+def _framed(width: float, height: float, title: str, lines: Sequence[str], watermark: str | None) -> ReportFigure:
+    """Return a figure with its title above, its footer's ``lines`` below, its watermark across."""
     fig, edge = ReportFigure(figsize=(width, height)), 0.12 / width
     fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
     fig.text(edge, 0.08 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
-    if stamp:
+    if watermark:
         style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-        fig.text(0.5, 0.45, stamp, fontsize=min(4.4 * width, 48), **style)
+        fig.text(0.5, 0.45, watermark, fontsize=min(4.4 * width, 48), **style)
     return fig
 
 
-def sheet_legend(fig: Figure, handles: Sequence[Artist], columns: int, **look) -> None:
-    """Write a sheet's legend below its title."""
+def figure_legend(fig: Figure, handles: Sequence[Artist], columns: int, **look) -> None:
+    """Write a figure's legend below its title."""
     width, height = fig.get_size_inches()
     place = {
         "loc": "upper left",

@@ -44,7 +44,7 @@ def command_of(experiment: Experiment) -> str:
     return f"vaelib run {experiment.name} --profile {experiment.profile.name} {setting}"
 
 
-def stamp(profile: str) -> str | None:
+def watermark(profile: str) -> str | None:
     """Return what is printed across figures of the smoke profile."""
     return "smoke: no claim" if profile == "smoke" else None
 
@@ -54,11 +54,11 @@ def title(experiment: Experiment) -> str:
     return f"{setting(experiment.dataset, experiment.likelihood)} likelihood"
 
 
-def sheet(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
-    """Return what every figure of an experiment has: its title (``about`` in place of it), its footer, its stamp."""
+def framed(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
+    """Return what every figure of an experiment has: its title (``about`` in place of it), its footer, its watermark."""
     if experiment.profile.use_results:
         footer += " · numbers that come with the project, not made here"
-    return {"title_note": about or title(experiment), "footer": footer, "stamp": stamp(experiment.profile.name)}
+    return {"title_note": about or title(experiment), "footer": footer, "watermark": watermark(experiment.profile.name)}
 
 
 def as_in_paper(experiment: Experiment) -> bool:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...report.canvas import GREY, STYLE, ReportFigure, blank, sheet_legend
+from ...report.canvas import GREY, STYLE, ReportFigure, blank, figure_legend
 from ...report.claims import AUDIT, NOT_RUN, OURS, PAPER
 from ...report.publish import footer_line, publish_alone
 from ...report.reference import NAMES
@@ -83,7 +83,7 @@ def _bars(ax: Axes, counts: Mapping[str, Mapping[str, int]], sections: Sequence[
 def _legend(fig: ReportFigure, more: Sequence[Line2D] = ()) -> None:
     """Write the legend of verdicts, and of what else there is, in one row."""
     names = [Patch(color=colour, label=verdict.replace("_", " ")) for verdict, colour in VERDICTS.items()]
-    sheet_legend(fig, [*names, *more], len(names) + len(more), handlelength=1.2, columnspacing=1.2)
+    figure_legend(fig, [*names, *more], len(names) + len(more), handlelength=1.2, columnspacing=1.2)
 
 
 def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFigure:

@@ -20,10 +20,10 @@ from ...report.canvas import (
     STYLE,
     ReportFigure,
     blank,
+    figure_legend,
     known_methods,
     one_setting,
     series_handles,
-    sheet_legend,
 )
 from ...report.pictures import draw_mosaic
 from ...tasks import CLASSIFIERS
@@ -76,7 +76,7 @@ def corruptions_figure(corruptions: pd.DataFrame, overall: pd.DataFrame, **frame
         place = {"left": 0.06, "right": 0.99, "bottom": (0.36 + below) / 10.6, "top": 1 - 0.9 / 10.6}
         fig.subplots_adjust(**place, hspace=0.3, wspace=0.06)
         handles = series_handles(known_methods(every), markers={})
-        sheet_legend(fig, handles, len(handles))
+        figure_legend(fig, handles, len(handles))
     return fig
 
 
@@ -126,7 +126,7 @@ def violins_figure(corruptions: pd.DataFrame, *, paper: pd.DataFrame | None = No
         ax.set(xlim=(-0.5, len(CLASSIFIERS) - 0.5), xlabel="classifier on the posterior means of corrupted images")
         ax.set_ylabel("accuracy − that of\nnormal training")
         handles = series_handles(["normal", *methods], LABELS | {"normal": "Normal training (0)"}, {})
-        sheet_legend(fig, handles, len(handles))
+        figure_legend(fig, handles, len(handles))
     return fig
 
 

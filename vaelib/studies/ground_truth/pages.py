@@ -8,7 +8,7 @@ import pandas as pd
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import machine_note
-from ...report.publish import footer_line, publish_alone, stamp
+from ...report.publish import footer_line, publish_alone, watermark
 from ...report.study import Figure
 from ...runs import Store
 from ...runs.tables import rows_of
@@ -57,9 +57,9 @@ NOT_THERE = "*No trained VAE of this setting is in the store yet: run notebook 0
 
 
 def _frame(lab: GroundTruth, about: str) -> dict:
-    """Return footer and stamp of a figure of this study."""
+    """Return footer and watermark of a figure of this study."""
     profile = lab.profile.name
-    return {"footer": footer_line(profile, about), "stamp": stamp(profile)}
+    return {"footer": footer_line(profile, about), "watermark": watermark(profile)}
 
 
 def draw_training_distributions(lab: GroundTruth) -> ReportFigure:

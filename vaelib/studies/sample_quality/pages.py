@@ -1,4 +1,4 @@
-"""From the experiment ``teacher_sheet`` to its figures and tables for a notebook: footers, stamps, names as in the paper."""
+"""From the experiment ``teacher_sheet`` to its figures and tables for a notebook: footers, watermarks, names as in the paper."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ...progress import duration
 from ...report.canvas import ReportFigure
 from ...report.escape import styled
 from ...report.pages import headed
-from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line, title
+from ...report.publish import as_in_paper, framed, provenance_line, publish, source_line, title
 from ...report.study import Figure
 from ...runs import Bank, Experiment, Store
 from ...runs.external import source_of_samples
@@ -41,10 +41,10 @@ Tables = dict[str, pd.DataFrame]
 
 
 def _frame(experiment: Experiment, footer: str) -> dict:
-    return sheet(experiment, footer, about=title(experiment).partition(",")[0] + ": the diffusion model's samples")
+    return framed(experiment, footer, about=title(experiment).partition(",")[0] + ": the diffusion model's samples")
 
 
-def describe_sheet(experiment: Experiment) -> str:
+def describe_samples(experiment: Experiment) -> str:
     """Return what the study of samples consists of, as Markdown."""
     profile, audit = experiment.profile, audit_of(experiment)
     shares = sorted({point.x for point in experiment.points if point.series == "teacher"})

@@ -19,7 +19,7 @@ def audit_of(experiment: Experiment) -> Audit:
     return next(point.run for point in experiment.points if isinstance(point.run, Audit))
 
 
-def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
+def audit_table_of(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return the audit, long: ``images`` (real, teacher, noise), ``quantity, value``, see :mod:`vaelib.tasks.audit`.
 
     ``elbo`` and ``elbo_median`` are in nats per image, under a VAE of normal training.
@@ -61,7 +61,7 @@ def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     return pd.DataFrame([experiment.setting | row | {"device": manifest["code"]["device"]} | about for row in rows])
 
 
-def sheet_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
+def quality_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
     """Return the three tables by name.
 
     ``c2st`` has a row a two-sample test: series, x (percent of D_train that the teacher saw), seed, accuracy and its null.
@@ -73,6 +73,6 @@ def sheet_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame
         tests.append(experiment.setting | place | found | about_data(experiment.data) | {"key": point.run.key})
     return {
         "c2st": pd.DataFrame(tests),
-        "teacher_sheet": sheet_table(experiment, store),
+        "teacher_sheet": audit_table_of(experiment, store),
         "sampling_cost": cost_table(experiment, store),
     }

@@ -15,7 +15,7 @@ import pandas as pd
 from ...report.canvas import COLOURS, LABELS, STYLE, ReportFigure, blank
 from ...report.escape import styled
 from ...report.pictures import LINE_LABEL, draw_mosaic, draw_path
-from ...report.publish import publish, sheet, source_line
+from ...report.publish import framed, publish, source_line
 from ...report.study import Figure
 from ...runs import Experiment
 from ...tasks.interpolation import Interpolation
@@ -76,7 +76,7 @@ def draw_smoothness(experiment: Experiment) -> ReportFigure:
         f"thin: one reconstruction of each z, as in the paper; thick and band: mean and central 80 % of {run.samples}",
         "images: E[x|z]",
     )
-    return publish(smoothness_figure(paths, **sheet(experiment, footer)), FIG03, experiment)
+    return publish(smoothness_figure(paths, **framed(experiment, footer)), FIG03, experiment)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

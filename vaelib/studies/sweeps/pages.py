@@ -1,4 +1,4 @@
-"""From a sweep's experiment to its figure on disk: the paper's number in the name, footer, stamp, the paper's beneath."""
+"""From a sweep's experiment to its figure on disk: the paper's number in the name, footer, watermark, the paper's beneath."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from ...errors import VaelibError
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import headed
-from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
+from ...report.publish import as_in_paper, framed, provenance_line, publish, title
 from ...report.study import Figure, studies
 from ...runs import Experiment
 from ...text import how_many, number
@@ -85,7 +85,7 @@ def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | Non
     about = {"profile": experiment.profile.name, "alone": "one seed, as in the paper"}
     beneath = paper if as_in_paper(experiment) else None
     footer = provenance_line(rows, **about) + ("" if beneath is None else " · thin and faint: the paper's")
-    return sheet(experiment, footer) | {"paper": beneath}
+    return framed(experiment, footer) | {"paper": beneath}
 
 
 def draw_sweep(experiment: Experiment, tables: Tables) -> ReportFigure:

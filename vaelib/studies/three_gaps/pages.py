@@ -1,4 +1,4 @@
-"""From an experiment to its figures and tables on disk: names as in the paper, footers, stamps."""
+"""From an experiment to its figures and tables on disk: names as in the paper, footers, watermarks."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from ...report.escape import styled
 from ...report.explorers.live import can_live, keep_decoders
 from ...report.explorers.static import traversal_twin
 from ...report.pages import compared
-from ...report.publish import provenance_line, publish, sheet, stem
+from ...report.publish import framed, provenance_line, publish, stem
 from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
 from ...report.study import Figure
 from ...report.trained import load_test_set, trained_vaes
@@ -53,7 +53,7 @@ def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
     beneath = None
     if experiment.profile.name in ("overnight", "gpu", "paper") and setting in FIGURES:
         beneath = of_setting(paper_curves(), *setting)
-    return sheet(experiment, provenance_line(gaps, profile=experiment.profile.name)) | {"paper": beneath}
+    return framed(experiment, provenance_line(gaps, profile=experiment.profile.name)) | {"paper": beneath}
 
 
 def draw_three_gaps(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
