@@ -55,7 +55,7 @@ from vaelib.tasks import proxy_quality
 
 # %%
 experiment = teacher_sheet(profile, dataset, likelihood, overrides)
-Markdown(figures.describe_sheet(experiment))
+Markdown(figures.describe_samples(experiment))
 
 # %% [markdown]
 # The next cell trains the classifiers, searches the samples for copies, and makes whatever else is missing. It can be

@@ -143,7 +143,7 @@ figures.draw_own_distributions(experiment, tables)
 # on the size of the training set; what should carry over is the order of the methods.
 
 # %%
-figures.compared_gaps(figures.write_table_07(experiment))
+figures.compared_gaps(pages.write_derived(experiment, "table_07"))
 
 # %%
 Markdown(escape.in_markdown(sentences.sentences(tables["three_gaps"], experiment.dataset, experiment.likelihood)))

@@ -113,7 +113,7 @@ figures.draw_samples(experiment)
 # too: the setting `inception_sha256`, and `vaelib/tasks/inception.py` on the file.)
 
 # %%
-figures.compared_tasks(figures.write_table_11(experiment))
+figures.compared_tasks(pages.write_derived(experiment, "table_11"))
 
 # %% [markdown]
 # ## What the numbers say about the paper's claims

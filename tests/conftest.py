@@ -72,13 +72,12 @@ def build_folder(environment, tmp_path, monkeypatch):
     return tmp_path / "build"
 
 
-@pytest.fixture
-def toy(tmp_path):
-    """Return the path of a small data set of two classes."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(80) % 2
-    images = (rng.random((80, 28, 28)) * 80 + 100 * labels[:, None, None]).astype(np.uint8)
-    path = tmp_path / "toy.npz"
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """Return the path of a small data set: 100 images of two classes, of which 80 are for training."""
+    rng, labels = np.random.default_rng(0), np.arange(100) % 2
+    images = (rng.random((100, 28, 28)) * 80 + 100 * labels[:, None, None]).astype(np.uint8)
+    path = tmp_path_factory.mktemp("toy") / "toy.npz"
     np.savez(path, images=images, labels=labels)
     return str(path)
 

@@ -9,14 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from tests.small import TINY
 from vaelib.runs import Store, missing
 from vaelib.studies.smoothness.runs import smoothness
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs/machines.md").read_text()
-TINY = {"n_train": 40, "n_test": 16, "epochs": 2, "nc": 4, "teacher_images": 200, "teacher_batch_size": 20, "k": 1}
 
 
 def test_the_pages_shell_lines_parse():
@@ -55,9 +54,7 @@ def cluster(tmp_path, monkeypatch, certificates):
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
-def test_two_workers_of_an_external_scheduler_run_a_sweep_over_tls(tmp_path, cluster):
-    toy, rng = tmp_path / "toy.npz", np.random.default_rng(0)
-    np.savez(toy, images=rng.integers(0, 256, (80, 28, 28)).astype(np.uint8), labels=np.arange(80) % 2)
+def test_two_workers_of_an_external_scheduler_run_a_sweep_over_tls(toy, cluster):
     options = [item for name, value in TINY.items() for item in ("--set", f"{name}={value}")]
     command = [
         sys.executable,
@@ -68,11 +65,11 @@ def test_two_workers_of_an_external_scheduler_run_a_sweep_over_tls(tmp_path, clu
         "--profile",
         "smoke",
         "--dataset",
-        str(toy),
+        toy,
         *options,
     ]
     subprocess.run([*command, "--scheduler", cluster], env=os.environ, check=True, timeout=200)
-    chosen = smoothness("smoke", str(toy), overrides=TINY)
+    chosen = smoothness("smoke", toy, overrides=TINY)
     assert missing(chosen.runs, Store()) == []
 
 

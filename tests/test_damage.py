@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.test_runs import TINY, data
+from tests.small import TINY
+from tests.test_runs import data
 from tests.test_survival import FORK
 from vaelib import runs
 from vaelib.cli import verify

@@ -2,8 +2,8 @@
 
 import pytest
 
+from vaelib import doctor
 from vaelib.data import dataset_names
-from vaelib.report import doctor
 
 
 def found(name):

@@ -276,10 +276,7 @@ def test_images_of_another_range_are_refused(images, message):
 
 def test_tables_are_tidy_and_averages_are_of_the_cells(made, monkeypatch):
     point = Point("normal", math.nan, made.run)
-    experiment = SimpleNamespace(
-        name="downstream", points=[point], runs=[made.run], data=made.data, dataset="toy", likelihood="gaussian",
-        profile=load_profile("smoke"), tables=downstream_tables, files={},
-    )  # fmt: skip
+    experiment = Experiment("downstream", load_profile("smoke"), "toy", "gaussian", [point], downstream_tables)
     tables = write_tables(experiment, made.store)
     cells = tables["corruptions"]
     assert len(cells) == len(NAMES) * len(CLASSIFIERS)
@@ -329,7 +326,7 @@ def synthetic(shifts=SHIFTS, seeds=3, noise=0.0, proxies=True):
 
 
 def check_texts(figure):
-    """No text overlaps another or leaves the sheet."""
+    """No text overlaps another or leaves the figure."""
     (width, height), found = figure.bbox.size, boxes(figure)
     assert not [(a, b) for (a, one), (b, other) in itertools.combinations(found, 2) if one.overlaps(other)]
     assert not [text for text, b in found if b.x0 < 0 or b.y0 < 0 or b.x1 > width or b.y1 > height]
@@ -403,7 +400,7 @@ def test_reconstructions_name_both_kinds():
 
 def test_samples_stand_in_a_row_of_each_method():
     rows = {method: torch.full((12, 1, 32, 32), place / 4) for place, method in enumerate(METHODS)}
-    figure = task_plots.samples_figure(rows, title_note="x", footer="y " * 90, stamp="z")
+    figure = task_plots.samples_figure(rows, title_note="x", footer="y " * 90, watermark="z")
     shown = {ax.texts[0].get_text(): np.asarray(ax.images[0].get_array()) for ax in figure.axes}
     assert {label: picture[5, 5] for label, picture in shown.items()} == {
         "Normal training": 0, "DMaaPx": 0.25, "Aug.Tuned": 0.5, "Aug.Naive": 0.75,

@@ -1,6 +1,5 @@
 """The sweeps as data, and their stages end to end on a toy data set."""
 
-import hashlib
 import json
 import math
 
@@ -8,61 +7,22 @@ import numpy as np
 import pytest
 import torch
 
+from tests import defaults
+from tests.small import TINY_SWEEPS
 from vaelib import runs
 from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
 from vaelib.report.study import studies
-from vaelib.runs import RHA, Bank, Classifier, Data, Gaps, Store, Teacher, VAERun
+from vaelib.runs import RHA, Bank, Data, Gaps, Store, Teacher, VAERun
 from vaelib.runs.cost.price import cost
 from vaelib.runs.engine import all_artifacts
 from vaelib.runs.settings import HeldOut, Network
 from vaelib.runs.stages import spare_images
-from vaelib.studies.downstream.stages import Corrupted, Downstream
-from vaelib.studies.ground_truth.stages import Brackets, Calibration, Plane, Remark, WorldBounds
-from vaelib.studies.sample_quality.stages import C2ST, Audit
-from vaelib.studies.sensitivity.stages import Remeasured
 from vaelib.studies.sweeps.runs import limited_k, sizes, teacher_fractions
 
 EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
 SWEEPS = [study.name for study in studies().values() if study.sweep and study.name != "teacher_sheet"]
-TINY = {
-    "n_train": 20,
-    "n_test": 10,
-    "nc": 2,
-    "latents_mz": 2,
-    "mz_grid": [1, 2],
-    "nc_grid": [2, 3],
-    "nc_mz": [1],
-    "k": 2,
-    "k_grid": [1, 2],
-    "real_shares": [0, 50, 100],
-    "teacher_fractions": [50, 100],
-    "epochs": 2,
-    "evaluations": 2,
-    "gap_points": 2,
-    "batch_size": 10,
-    "teacher_images": 200,
-    "teacher_batch_size": 20,
-    "teacher_width": 8,
-    "shard_size": 20,
-    "sampler_steps": 2,
-    "amortization_images": 4,
-    "amortization_steps": 4,
-    "attack_images": 2,
-    "attack_restarts": 1,
-    "attack_steps": 2,
-}
-
-
-@pytest.fixture
-def toy(tmp_path):
-    """Return the path of 100 images of two classes."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(100) % 2
-    images = (rng.random((100, 32, 32)) * 80 + 100 * labels[:, None, None]).astype(np.uint8)
-    np.savez(tmp_path / "toy.npz", images=images, labels=labels)
-    return str(tmp_path / "toy.npz")
 
 
 def data(**changes):
@@ -140,7 +100,7 @@ def test_rha_needs_a_decoder_checkpoint_and_epochs_to_go():
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_is_a_table_of_runs_on_one_data_set(toy, name):
-    chosen = EXPERIMENTS[name]("smoke", toy, overrides=TINY)
+    chosen = EXPERIMENTS[name]("smoke", toy, overrides=TINY_SWEEPS)
     assert chosen.name == name
     assert chosen.likelihood == "gaussian"
     assert all(point.vae.network.architecture == "residual" for point in chosen.points)
@@ -150,7 +110,7 @@ def test_every_sweep_is_a_table_of_runs_on_one_data_set(toy, name):
 
 
 def test_the_base_vaes_are_trained_once_for_all_figures(toy):
-    wanted = {name: EXPERIMENTS[name]("smoke", toy, overrides=TINY) for name in SWEEPS}
+    wanted = {name: EXPERIMENTS[name]("smoke", toy, overrides=TINY_SWEEPS) for name in SWEEPS}
     base = {point.run.key for point in wanted["smoothness"].points}
     for name in ("limited_k", "rha", "sizes", "mollify", "mixing", "teacher_fractions"):
         assert base <= {run.key for run in wanted[name].runs}, name
@@ -160,23 +120,23 @@ def test_the_base_vaes_are_trained_once_for_all_figures(toy):
 
 
 def test_seeds_are_points_of_their_own(toy):
-    chosen = limited_k("smoke", toy, overrides=TINY | {"sweep_seeds": 2})
+    chosen = limited_k("smoke", toy, overrides=TINY_SWEEPS | {"sweep_seeds": 2})
     assert len(chosen.points) == 2 * (1 + 2 + 2)
     assert {point.vae.seed for point in chosen.points} == {0, 1}
 
 
 def test_sizes_cover_both_axes_and_share_the_crossing(toy):
-    chosen = sizes("smoke", toy, overrides=TINY | {"mz_grid": [1, 2], "nc_grid": [2, 3], "nc_mz": [1, 2]})
+    chosen = sizes("smoke", toy, overrides=TINY_SWEEPS | {"mz_grid": [1, 2], "nc_grid": [2, 3], "nc_mz": [1, 2]})
     cells = {(p.series, p.vae.network.nc, p.vae.network.mz) for p in chosen.points}
     assert cells == {(m, nc, mz) for m in ("normal", "dmaapx") for nc in (2, 3) for mz in (1, 2)}
 
 
 def test_the_control_stops_where_real_images_end(toy):
     grid = {"k": 5, "k_grid": [1, 2, 5]}
-    chosen = limited_k("smoke", toy, overrides=TINY | grid)
+    chosen = limited_k("smoke", toy, overrides=TINY_SWEEPS | grid)
     spare = spare_images(chosen.data)
     assert [p.x for p in chosen.points if p.series == "held_out"] == [k for k in (1, 2, 5) if 20 * k <= spare]
-    without = limited_k("smoke", toy, overrides=TINY | grid | {"n_train": None})
+    without = limited_k("smoke", toy, overrides=TINY_SWEEPS | grid | {"n_train": None})
     assert not [p for p in without.points if p.series == "held_out"]
 
 
@@ -194,7 +154,7 @@ def test_the_control_stops_where_real_images_end(toy):
 )
 def test_a_grid_out_of_range_is_refused_before_anything_is_trained(toy, name, overrides, message):
     with pytest.raises(VaelibError, match=message):
-        EXPERIMENTS[name]("smoke", toy, overrides=TINY | overrides)
+        EXPERIMENTS[name]("smoke", toy, overrides=TINY_SWEEPS | overrides)
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -219,7 +179,7 @@ def test_every_sweep_runs_and_its_table_tells_what_it_did(toy, tmp_path, monkeyp
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "build"))
     store = Store()
     for name in SWEEPS:
-        chosen = EXPERIMENTS[name]("smoke", toy, overrides=TINY)
+        chosen = EXPERIMENTS[name]("smoke", toy, overrides=TINY_SWEEPS)
         runs.run(chosen.runs, store=store, workers=0)
         tables = runs.write_tables(chosen, store)
         rows, curves = tables["rows"], tables["curves"]
@@ -243,7 +203,7 @@ def test_every_sweep_runs_and_its_table_tells_what_it_did(toy, tmp_path, monkeyp
 
 def curves_of(name, store, toy):
     """Return a sweep's curves by series, without the columns that name the series."""
-    chosen = EXPERIMENTS[name]("smoke", toy, overrides=TINY)
+    chosen = EXPERIMENTS[name]("smoke", toy, overrides=TINY_SWEEPS)
     columns = ["effective_epoch", "quantity", "value"]
     return {point.series: runs.tables.curve(point.run, store)[columns] for point in chosen.points}
 
@@ -254,7 +214,7 @@ def test_a_teacher_of_a_share_sees_that_share(toy, tmp_path, monkeypatch):
 
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "build"))
     store = Store()
-    chosen = teacher_fractions("smoke", toy, overrides=TINY)
+    chosen = teacher_fractions("smoke", toy, overrides=TINY_SWEEPS)
     teachers = [p.vae.bank.teacher for p in chosen.points if not math.isnan(p.x)]
     runs.run([chosen.data], store=store, workers=0)
     context = Context(store, tmp_path, torch.device("cpu"), lambda *_: None)
@@ -266,35 +226,13 @@ def test_a_teacher_of_a_share_sees_that_share(toy, tmp_path, monkeypatch):
 
 # --- what a key stands on ---------------------------------------------------------------------------------------------
 
-# A key holds only what differs from the defaults. If this test fails because you changed a default or a result, raise the
-# ``version`` of that artifact, then note it here with the new hash of its defaults; a setting added with the old behaviour
-# as its default changes the hash alone.
-KNOWN = {
-    Data: (1, "f270b9d97c11"),
-    HeldOut: (1, "f1fabcb1ae86"),
-    Teacher: (1, "62a348967ce1"),
-    Bank: (1, "b481994d305f"),
-    VAERun: ("its runs'", "8a011f86a3d2"),  # see test_a_version_may_depend_on_the_settings
-    RHA: (1, "144fd1bf888d"),
-    Gaps: (3, "58b06874cc8d"),
-    Classifier: (1, "3a140e0018e4"),
-    C2ST: (1, "8de83455a71a"),
-    Audit: (3, "c9576dea83a1"),
-    Corrupted: (1, "7cb585a71ae4"),
-    Downstream: (2, "dd3429456224"),
-    Plane: (1, "f42bfada36c8"),
-    Calibration: (1, "b829e19732d3"),
-    Remark: (1, "e82bf361dbe8"),
-    WorldBounds: (1, "1197116850b2"),
-    Brackets: (1, "11d2b67374a0"),
-    Remeasured: (3, "b40d40a1dfbc"),
-    Network: (0, "5812253e4d67"),
-}
+KNOWN = {block.partition(",")[0]: block.splitlines() for block in defaults.FILE.read_text().split("\n\n")}
 
 
-@pytest.mark.parametrize("kind", KNOWN, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", defaults.kinds(), ids=lambda kind: kind.__name__)
 def test_no_default_changes_without_a_new_version(kind):
-    fields = sorted(f"{name}={info.default!r}" for name, info in kind.model_fields.items())
-    found = hashlib.sha256("\n".join(fields).encode()).hexdigest()[:12]
-    version = getattr(kind, "version", 0)
-    assert ("its runs'" if isinstance(version, property) else version, found) == KNOWN[kind]
+    assert defaults.lines_of(kind) == KNOWN.get(kind.__name__, []), defaults.__doc__
+
+
+def test_no_record_is_gone():
+    assert sorted(KNOWN) == [kind.__name__ for kind in defaults.kinds()]

@@ -40,11 +40,24 @@ def test_tiny_runs_make_tables_and_figures(lab):
     remark = tables["remark_b5"]
     assert ((remark["elbo"] - remark["exact"]).abs() < 5 * remark["elbo_se"]).all()
     assert (remark["exact"] <= remark["bound"] + 1e-5).all()
-    for draw in (report.draw_accuracy, report.draw_remark, report.draw_calibration_of, report.draw_missed_modes):
-        assert draw(lab, tables).axes
-    assert report.draw_training_distributions(lab).axes
-    for table in (report.table_1(tables), report.coverage(tables)):
-        assert "<table" in table.to_html()
+    divergence = report.draw_accuracy(lab, tables).axes[0]
+    for line, method in zip(divergence.lines, ("aug_tuned", "aug_naive", "dmaapx"), strict=True):
+        assert line.get_ydata().tolist() == [plane.loc[(method, 40), "kl"]]
+    marks = [
+        line.get_xdata()[0] for line in report.draw_remark(lab, tables).axes[0].lines if len(line.get_xdata()) == 1
+    ]
+    assert set(marks) == set(remark["bound"])
+    rows = tables["calibration"]
+    near = ((rows["value"] - rows["exact"]).abs() <= 3 * rows["error"]).groupby(rows["quantity"], sort=False).sum()
+    panels = report.draw_calibration_of(lab, tables).axes
+    assert [panel.texts[0].get_text() for panel in panels] == [f"{count} of 2 within 3 errors" for count in near]
+    assert report.coverage(tables).data["within 3"].tolist() == [f"{count} of 2" for count in near]
+    below = report.draw_missed_modes(lab, tables).axes[0].lines[0].get_ydata()
+    assert sorted(below) == list(below)
+    assert len(below) == lab.worlds[0].images
+    told = [text.get_text() for panel in report.draw_training_distributions(lab).axes for text in panel.texts]
+    assert any(text.startswith(f"KL {plane.loc[('dmaapx', 40), 'kl']:.2f} nats") for text in told)
+    assert report.table_1(tables).data["KL(p_data ‖ p), nats"].tolist()[0] == "∞"
     assert "impossible" in report.bounds_table(tables["world_bounds"], ["likelihood", "starts"]).to_html()
     assert "seed 0" in report.provenance_note(lab)
 
@@ -85,7 +98,10 @@ def test_brackets_of_a_trained_vae_are_read_from_the_store():
     assert not rows["impossible"].any()
     table = write_brackets("smoke", {"normal": one})
     lab = ground_truth("smoke", TINY)
-    assert len(report.draw_brackets(lab, table).axes) == 2
+    ours = rows[rows["images"] == "test images"]
+    test, own = report.draw_brackets(lab, table).axes
+    assert test.patches[0].get_height() == pytest.approx((ours["ELBO*"] - ours["ELBO"]).mean())
+    assert len(own.patches) == 2
     assert brackets("smoke", "fashion_mnist") == {}
 
 

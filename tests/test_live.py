@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from vaelib import paths
 from vaelib.errors import VaelibError
 from vaelib.models import FullyConnectedVAE, ResidualVAE
 from vaelib.models.likelihoods import Bernoulli, Gaussian
 from vaelib.models.mol import MixtureOfLogistics
 from vaelib.report.explorers.live import can_live, decoder_of, keep_decoders, read_decoders
-from vaelib.report.explorers.static import TEMPLATES, twins_folder
+from vaelib.report.explorers.static import TEMPLATES
 
 
 def lively(likelihood, seed=0, **options):
@@ -29,7 +30,7 @@ def lively(likelihood, seed=0, **options):
 def kept(tmp_path, vaes, channels=1):
     images = (torch.rand(12, channels, 32, 32) * 255).to(torch.uint8)
     keep_decoders(vaes, images, torch.arange(12) % 5, "laptop", "fig11_x", count=6)
-    return images, read_decoders(twins_folder("laptop"), "fig11_x")
+    return images, read_decoders(paths.build_root() / "laptop" / "twins", "fig11_x")
 
 
 def test_files_hold_the_weights_as_float16_and_start_from_one_image_of_each_class(tmp_path):
@@ -59,16 +60,16 @@ def test_only_fully_connected_decoders_with_one_output_a_pixel_are_kept():
 @pytest.mark.parametrize("part", ["layers", "order", "means", "images", "labels", "method"])
 def test_a_damaged_file_is_told_by_name(tmp_path, part):
     kept(tmp_path, {"normal": lively(Gaussian(), hidden=4, d_z=2)})
-    file = twins_folder("laptop") / "fig11_x.latents-normal.json"
+    file = paths.build_root() / "laptop" / "twins" / "fig11_x.latents-normal.json"
     record = json.loads(file.read_text())
     record[part] = record[part][:-1] if part != "method" else record.pop("channels")
     file.write_text(json.dumps(record))
     with (
-        pytest.raises(VaelibError, match=r"fig11_x.latents-normal.json is no readable decoder")
+        pytest.raises(VaelibError, match=r"fig11_x.latents-normal.json is not readable")
         if part != "method"
         else pytest.raises(VaelibError)
     ):
-        read_decoders(twins_folder("laptop"), "fig11_x")
+        read_decoders(paths.build_root() / "laptop" / "twins", "fig11_x")
 
 
 def opened(browser, decoders, path, **options):

@@ -11,10 +11,10 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from vaelib.data import dataset_names
-from vaelib.runs import profile_names
 from vaelib.runs.settings import LikelihoodName
 from vaelib.studies.catalogue import make_lines
 
@@ -94,7 +94,8 @@ def test_sweeps_are_run_where_the_paper_has_them(told):
 
 def test_what_make_takes_without_a_look_is_what_the_code_knows():
     known = re.findall(r"=~ \^\(([\w|]+)\)\$", (ROOT / "notebooks/run.sh").read_text())
-    expected = [profile_names(), dataset_names(), ["default", *get_args(LikelihoodName)]]
+    profiles = yaml.safe_load((ROOT / "vaelib/runs/profiles.yaml").read_text())
+    expected = [profiles, dataset_names(), ["default", *get_args(LikelihoodName)]]
     assert [words.split("|") for words in known] == [list(names) for names in expected]
 
 

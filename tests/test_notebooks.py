@@ -251,7 +251,7 @@ def test_a_quiet_exit_is_no_success(tmp_path):
 
 def test_an_unknown_parameter_is_fatal_before_anything_runs(tmp_path):
     source = notebook(tmp_path, "# %%\n1 / 0\n")
-    with pytest.raises(VaelibError, match="no parameter epoch: did you mean epochs"):
+    with pytest.raises(VaelibError, match=r"no parameter epoch; it has .*; did you mean epochs"):
         run(source, tmp_path / "out.ipynb", {"epoch": 3}, log=False)
     assert [path.name for path in tmp_path.iterdir()] == ["01_x.py"]
 

@@ -29,7 +29,7 @@ def drawn(build_folder):
     (folder / "tables").mkdir(parents=True)
     gaps, curves = tables(3)
     gaps.to_csv(folder / "tables/three_gaps.csv", index=False)
-    options = {"dataset": "fashion_mnist", "likelihood": "gaussian", "making": COMMAND}
+    options = {"dataset": "fashion_mnist", "likelihood": "gaussian", "command": COMMAND}
     return publish_alone(
         three_gaps_figure(curves, gaps, title_note="x"), HEADLINES["fashion_mnist", "gaussian"], "laptop", "three_gaps",
         "fashion_mnist", **options, runs=["0123456789ab"] * 12, commits=["abc1234", "def5678"],

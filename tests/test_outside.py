@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tests.small import TINY
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.models.pretrained import VPDenoiser, load_pretrained, noise_scale
@@ -440,33 +441,17 @@ def test_samples_of_0_and_1_are_no_black_images(tmp_path, binarize):
 
 # --- the whole comparison -----------------------------------------------------------------------------------------
 
-TINY = {
-    "n_train": 40,
-    "n_test": 16,
-    "seeds": 1,
-    "epochs": 2,
-    "hidden": 16,
-    "gap_points": 1,
-    "sampler_steps": 2,
-    "shard_size": 40,
-    "amortization_images": 10,
-    "amortization_steps": 5,
-    "attack_images": 5,
-}
 
-
-def test_dmaapx_needs_no_teacher_of_its_own(model, tmp_path):
+def test_dmaapx_needs_no_teacher_of_its_own(model, toy, tmp_path):
     """The .npz of the samples and the diffusers folder, through every stage on a toy data set."""
-    rng = np.random.default_rng(0)
-    toy, others = tmp_path / "toy.npz", tmp_path / "others.npz"
-    np.savez(toy, images=rng.integers(0, 200, (80, 28, 28)).astype(np.uint8), labels=np.arange(80) % 2)
+    rng, others = np.random.default_rng(0), tmp_path / "others.npz"
     np.savez(others, image=rng.integers(0, 200, (90, 32, 32)).astype(np.uint8))
     for source in ({"teacher_from": str(model)}, {"bank_from": str(others)}):
-        chosen = three_gaps("smoke", str(toy), overrides=TINY | source)
+        chosen = three_gaps("smoke", toy, overrides=TINY | source)
         wanted = [run for run in chosen.runs if run.vae.method == "dmaapx"]
         store = Store(tmp_path / "store")
         runs.run(wanted, store=store, workers=0)
         assert not list((store.root / "teacher").glob("*"))
         assert all(store.has(run) for run in wanted)
     with pytest.raises(VaelibError, match="unset teacher_from"):
-        teacher_fractions("smoke", str(toy), overrides=TINY | {"teacher_from": str(model), "k": 2})
+        teacher_fractions("smoke", toy, overrides=TINY | {"teacher_from": str(model), "k": 2})

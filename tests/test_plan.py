@@ -3,7 +3,6 @@
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -169,19 +168,10 @@ def test_the_kernels_that_prices_count_are_the_operations_of_the_networks():
 # --- plans --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def toy(tmp_path):
-    path = tmp_path / "toy.npz"
-    labels = np.arange(800) % 2
-    images = np.random.default_rng(0).integers(0, 200, (800, 28, 28)).astype(np.uint8)
-    np.savez(path, images=images, labels=labels)
-    return str(path)
-
-
 def test_a_plan_counts_shared_runs_once_and_what_is_there_not_at_all(toy, tmp_path):
     chosen = {name: EXPERIMENTS[name] for name in ("smoothness", "mixing")}
     store, machine = Store(tmp_path / "store"), price.this_machine(quick=True)
-    overrides = {"n_train": 200, "n_test": 100}
+    overrides = {"n_train": 40, "n_test": 16}
     plan = planning.make_plan(chosen, machine, "smoke", toy, overrides=overrides, store=store)
     runs = {a.key: a for make in chosen.values() for a in all_artifacts(make("smoke", toy, overrides=overrides).runs)}
     assert plan.total.runs == len(runs) < sum(cost.runs for cost in plan.figures.values())
@@ -199,7 +189,7 @@ def test_a_plan_counts_shared_runs_once_and_what_is_there_not_at_all(toy, tmp_pa
 
 
 def test_a_chain_of_runs_is_no_shorter_on_more_machines(toy):
-    overrides = {"n_train": 200, "n_test": 100}
+    overrides = {"n_train": 40, "n_test": 16}
     chosen = {"smoothness": EXPERIMENTS["smoothness"]}
     few, many = (
         planning.make_plan(chosen, price.hardware("a100", count), "paper", toy, overrides=overrides).total
@@ -221,10 +211,10 @@ def test_a_plan_reads_a_data_set_once_and_downloads_nothing(toy, monkeypatch):
     monkeypatch.setattr(stage, "load_dataset", lambda *a, **k: asked.append(k) or load(*a, **k))
     with reading_once():
         for _ in range(3):
-            resolve_data(toy, 200, 100)
+            resolve_data(toy, 40, 16)
     assert len(asked) == 1
     assert asked[0]["download"] is False
-    resolve_data(toy, 200, 100)
+    resolve_data(toy, 40, 16)
     assert len(asked) == 2
 
 
@@ -241,13 +231,13 @@ def test_a_published_data_set_that_is_not_there_is_planned_at_its_published_size
 def test_an_experiment_that_cannot_be_planned_is_named_with_its_reason(toy):
     chosen = {name: EXPERIMENTS[name] for name in ("smoothness", "limited_k")}
     plan = planning.make_plan(
-        chosen, price.this_machine(quick=True), "smoke", toy, overrides={"n_train": 200, "n_test": 100, "k": 1}
+        chosen, price.this_machine(quick=True), "smoke", toy, overrides={"n_train": 40, "n_test": 16, "k": 1}
     )
     assert "k_grid reaches 2" in plan.skipped["limited_k"]
     assert "not planned: limited_k" in planning.format_plan(plan)
     with pytest.raises(VaelibError, match="k_grid reaches 2"):
         planning.make_plan({"limited_k": EXPERIMENTS["limited_k"]}, plan.machine, "smoke", toy,
-                           overrides={"n_train": 200, "n_test": 100, "k": 1})  # fmt: skip
+                           overrides={"n_train": 40, "n_test": 16, "k": 1})  # fmt: skip
 
 
 def test_make_all_leaves_out_what_the_paper_has_for_one_network_alone():
@@ -288,7 +278,7 @@ def test_a_gpu_is_calibrated_on_large_networks_and_on_small_ones_that_wait(monke
 
 
 def test_the_command_prints_a_table_or_json(toy):
-    command = ["plan", "--dataset", toy, "--quick", "--set", "n_train=200"]
+    command = ["plan", "--dataset", toy, "--quick", "--set", "n_train=40"]
     done = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
     plan = json.loads(done.stdout)
     assert set(plan["figures"]) == set(EXPERIMENTS) - {"calibrate_protocol"}  # no curve of the paper is of these images

@@ -66,6 +66,6 @@ def test_the_figure_names_every_candidate_with_its_distance():
         curve(name, epochs, f * paper["elbo_train"].to_numpy(), f * paper["elbo_test"].to_numpy())
         for name, f in ((DEFAULT, 1.0), ("linear mean", 1.3))
     ]
-    figure = protocols_figure(pd.concat(lines), paper, title_note="title", footer="", stamp=None)
+    figure = protocols_figure(pd.concat(lines), paper, title_note="title", footer="", watermark=None)
     texts = [text.get_text().strip() for ax in figure.axes for text in ax.texts]
     assert texts == [f"{DEFAULT}: 0.0 %", f"linear mean: {distances(pd.concat(lines), paper)['distance'][1]:.1f} %"]

@@ -84,7 +84,7 @@ def boxes(fig):
 
 
 def clash(fig):
-    """Return the texts of a figure that meet another one or leave the sheet."""
+    """Return the texts of a figure that meet another one or leave the figure."""
     found, (width, height) = boxes(fig), fig.bbox.size
     pairs = itertools.combinations(found, 2)
     wrong = [(one, two) for (one, a), (two, b) in pairs if a.shrunk(0.96, 0.96).overlaps(b)]
@@ -144,7 +144,7 @@ def test_the_papers_own_curves_draw_in_our_layout():
 
 def test_own_distribution_figure_shows_the_sign():
     _, curves = tables()
-    fig = own_distribution_figure(curves, title_note="Fig. 13", stamp="smoke: no claim")
+    fig = own_distribution_figure(curves, title_note="Fig. 13", watermark="smoke: no claim")
     texts = {text for text, _ in boxes(fig)}
     assert "−414" in texts  # -3900 - (-3481 - 5): own below test
     assert "smoke: no claim" in texts
@@ -210,7 +210,7 @@ def test_report_is_one_escaped_self_contained_page(build_folder):
     setting = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
     headline = three_gaps_figure(curves, gaps, title_note="x")
     publish_alone(headline, HEADLINES["fashion_mnist", "gaussian"], "laptop", "three_gaps", "fashion_mnist", **setting)
-    (build / "build.json").write_text(json.dumps({"device": "<script>cpu</script>", "seeds": [0, 1, 2]}))
+    (build / "build.json").write_text(json.dumps({"toy": {"device": "<script>cpu</script>", "seeds": [0, 1, 2]}}))
     (build / "html").mkdir()
     (build / "html/03_three_gaps.html").write_text("")
     judge_build(build, "laptop")

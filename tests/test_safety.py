@@ -269,7 +269,7 @@ def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     from vaelib.report.explorers.static import Twin
     from vaelib.studies.claims import pages as claim_tables
     from vaelib.studies.downstream.runs import downstream
-    from vaelib.studies.sample_quality import pages as sheet_figures
+    from vaelib.studies.sample_quality import pages as sample_figures
     from vaelib.studies.sample_quality.runs import teacher_sheet
     from vaelib.studies.sensitivity.runs import sensitivity
     from vaelib.studies.smoothness.runs import smoothness
@@ -292,7 +292,7 @@ def hostile_outputs(folder: Path) -> list[tuple[str, str]]:
     assert {row["evidence"] for row in rows} == {OURS}
     words = [pages.describe(one(*settings)) for one in (three_gaps, downstream, sensitivity)]
     words += [sweeps.describe_sweeps(*(one(*settings) for one in (smoothness, limited_k, mixing, rha, sizes)))]
-    words += [sheet_figures.describe_sheet(teacher_sheet(*settings)), claim_tables.counted(rows)]
+    words += [sample_figures.describe_samples(teacher_sheet(*settings)), claim_tables.counted(rows)]
     words += [claim_tables.to_be_run([row | {"note": "not run"} for row in rows])]
     tables = [pages.verdicts([row | {"note": NAME} for row in rows]), escape.styled(pd.DataFrame({NAME: {NAME: NAME}}))]
     pictures = [Twin([(NAME, [NAME])], [0], [""], 9, NAME)._repr_html_()]

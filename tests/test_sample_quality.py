@@ -21,7 +21,7 @@ from vaelib.studies.sample_quality import figures as sheet_plots
 from vaelib.studies.sample_quality.claims import paper_c2st
 from vaelib.studies.sample_quality.runs import teacher_sheet
 from vaelib.studies.sample_quality.stages import C2ST, SampleElbo
-from vaelib.studies.sample_quality.tables import sheet_tables
+from vaelib.studies.sample_quality.tables import quality_tables
 from vaelib.tasks import audit, c2st
 from vaelib.tasks.classifier import FitState, SmallClassifier, fit
 
@@ -141,9 +141,9 @@ def test_mistakes_are_told_in_one_line(call, words):
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
+def striped(tmp_path_factory):
     images, labels = stripes(400)
-    path = tmp_path_factory.mktemp("sheet") / "toy.npz"
+    path = tmp_path_factory.mktemp("study") / "striped.npz"
     np.savez(path, images=images[:, 0].numpy(), labels=labels.numpy())
     return str(path)
 
@@ -171,39 +171,39 @@ def filled(store: Store, bank: Bank, images: torch.Tensor) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(toy, tmp_path_factory):
-    """Return a data sheet of banks that hold blurred stripes (the half-taught teacher) and new stripes."""
-    sheet = teacher_sheet("smoke", toy, overrides=SETTINGS)
+def made(striped, tmp_path_factory):
+    """Return the study of banks that hold blurred stripes (the half-taught teacher) and new stripes."""
+    study = teacher_sheet("smoke", striped, overrides=SETTINGS)
     store = Store(tmp_path_factory.mktemp("store"))
-    banks = {point.x: point.run.bank for point in sheet.points if point.series == "teacher"}
-    make(sheet.data, store, "cpu")
+    banks = {point.x: point.run.bank for point in study.points if point.series == "teacher"}
+    make(study.data, store, "cpu")
     new = stripes(200, 5)[0]
     filled(store, banks[100.0], new)
     filled(store, banks[50.0], torch.nn.functional.avg_pool2d(new.float(), 5, 1, 2).to(torch.uint8))
-    make(sheet.points[0].run.classifier, store, "cpu")
-    make(sheet.points[1].run.vae, store, "cpu")
-    for run in sheet.runs:
+    make(study.points[0].run.classifier, store, "cpu")
+    make(study.points[1].run.vae, store, "cpu")
+    for run in study.runs:
         make(run, store, "cpu")
-    return SimpleNamespace(sheet=sheet, store=store, tables=sheet_tables(sheet, store), banks=banks)
+    return SimpleNamespace(study=study, store=store, tables=quality_tables(study, store), banks=banks)
 
 
-def test_the_sheet_stands_on_the_sweeps_banks(toy):
+def test_the_sheet_stands_on_the_sweeps_banks(striped):
     from vaelib.studies.sweeps.runs import teacher_fractions
 
-    sheet, sweep = (one("smoke", toy, overrides=SETTINGS) for one in (teacher_sheet, teacher_fractions))
+    study, sweep = (one("smoke", striped, overrides=SETTINGS) for one in (teacher_sheet, teacher_fractions))
     swept = {point.vae.bank.key for point in sweep.points if point.vae.bank}
-    assert {point.run.bank.key for point in sheet.points if point.series == "teacher"} == swept
-    assert sheet.data == sweep.data
-    assert all(cost(run) > 0 for run in sheet.runs)
-    tests = [point.run for point in sheet.points if isinstance(point.run, C2ST)]
+    assert {point.run.bank.key for point in study.points if point.series == "teacher"} == swept
+    assert study.data == sweep.data
+    assert all(cost(run) > 0 for run in study.runs)
+    tests = [point.run for point in study.points if isinstance(point.run, C2ST)]
     assert {run.images for run in tests if run.bank} == {60}
     assert {run.images for run in tests if not run.bank} == {120}  # two halves
 
 
-def test_without_enough_images_beside_d_train_it_is_learned_from(toy):
-    sheet = teacher_sheet("smoke", toy, overrides=SETTINGS | {"n_train": 300})
-    assert {point.run.images for point in sheet.points if isinstance(point.run, C2ST)} == {0}
-    assert sheet.points[0].run.classifier.images == 0
+def test_without_enough_images_beside_d_train_it_is_learned_from(striped):
+    study = teacher_sheet("smoke", striped, overrides=SETTINGS | {"n_train": 300})
+    assert {point.run.images for point in study.points if isinstance(point.run, C2ST)} == {0}
+    assert study.points[0].run.classifier.images == 0
 
 
 def test_the_tables_tell_a_good_teacher_from_a_bad_one(made):
@@ -227,7 +227,7 @@ def test_the_tables_tell_a_good_teacher_from_a_bad_one(made):
 
 
 def test_samples_with_noise_that_no_eye_sees_have_a_lower_elbo(made):
-    judged = made.sheet.points[1].run
+    judged = made.study.points[1].run
     noisy = judged.model_copy(update={"bank": judged.bank.model_copy(update={"seed": 1})})
     images = stripes(200, 5)[0].int()
     noise = torch.randint(-8, 9, images.shape, generator=torch.Generator().manual_seed(0))
@@ -242,7 +242,7 @@ def test_samples_with_noise_that_no_eye_sees_have_a_lower_elbo(made):
 
 
 def test_samples_are_judged_by_normal_training_alone(made):
-    judged = made.sheet.points[1].run
+    judged = made.study.points[1].run
     naive = judged.vae.model_dump() | {"method": "aug_naive"}
     with pytest.raises(ValueError, match="judged by normal training, not by method aug_naive"):
         SampleElbo(vae=naive, bank=judged.bank)
@@ -253,7 +253,7 @@ def test_no_image_is_in_two_of_the_four_sets(made):
     from vaelib.studies.sample_quality import stages as stage
 
     context = Context(made.store, made.store.root, torch.device("cpu"), lambda *_: None)
-    for point in made.sheet.points:
+    for point in made.study.points:
         if isinstance(point.run, C2ST):
             (a, b), (c, d) = stage._two_samples(point.run, context)
             rows = torch.cat([a, b, c, d]).flatten(1)
@@ -286,7 +286,7 @@ def check_boxes(figure):
 
 
 def test_figures_draw_what_the_tables_hold_and_no_text_overlaps(made):
-    frame = {"title_note": "Toy", "footer": "profile smoke · " * 12, "stamp": None}
+    frame = {"title_note": "Toy", "footer": "profile smoke · " * 12, "watermark": None}
     figure = sheet_plots.c2st_figure(made.tables["c2st"], paper=paper_c2st(), **frame)
     check_boxes(figure)
     values = made.tables["c2st"]

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.small import TINY
 from tests.test_report import clash
 from vaelib.errors import VaelibError
 from vaelib.gaps import (
@@ -39,7 +40,6 @@ from vaelib.studies.sensitivity.tables import PROTOCOL, panel_tables, sensitivit
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks import reconstruct
 
-TINY = {"n_train": 40, "n_test": 16, "amortization_images": 6}
 CHEAP = {
     "amortization_images": 6,
     "amortization_steps": 20,
@@ -47,16 +47,6 @@ CHEAP = {
     "attack_restarts": 2,
     "attack_steps": 4,
 }
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    """Return the path of a small data set of two classes."""
-    labels = np.arange(80) % 2
-    images = np.random.default_rng(0).random((80, 28, 28)) * 80 + 100 * labels[:, None, None]
-    path = tmp_path_factory.mktemp("toy") / "toy.npz"
-    np.savez(path, images=images.astype(np.uint8), labels=labels)
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +171,8 @@ def test_several_starts_say_what_one_loses(made):
 
 def test_the_table_has_a_row_a_variant_and_no_gap_that_a_variant_cannot_touch(made):
     points = [Point("normal", math.nan, run) for run in (made.base, made.mean, made.short)]
-    table = sensitivity_table(SimpleNamespace(points=points, likelihood="gaussian"), made.store)
+    experiment = Experiment("sensitivity", load_profile("smoke"), "toy", "gaussian", points, sensitivity_table)
+    table = sensitivity_table(experiment, made.store)
     assert table["variant"].tolist() == [PROTOCOL, "mean", "short"]
     assert table["generalization_gap"].notna().tolist() == [True, False, False]
     assert table["robustness_gap"].notna().tolist() == [True, True, False]
@@ -298,13 +289,15 @@ def test_methods_that_a_variant_leaves_alone_keep_their_value_of_the_same_seeds(
 
 def test_figures_of_the_panel_show_what_changed():
     table = table_of(0.2)
-    figure = panel.sensitivity_figure(table, title_note="toy", footer="profile smoke")
-    triangles = [line for ax in figure.axes for line in ax.lines if line.get_marker() == "^"]
-    assert len(triangles) == 1
-    assert panel.sensitivity_figure(table_of(0.05), title_note="toy").axes
+    for shown, count in ((table, 1), (table_of(0.05), 0)):
+        figure = panel.sensitivity_figure(shown, title_note="toy", footer="profile smoke")
+        assert len([line for ax in figure.axes for line in ax.lines if line.get_marker() == "^"]) == count
     kinds = attack_figures.both_kinds(table)
     assert kinds.groupby("kind").size().to_dict() == {"mean": 9, "sample": 9}
-    assert panel.floors_figure(kinds, title_note="toy").axes
+    marks = {"o": [], "D": []}
+    for line in panel.floors_figure(kinds, title_note="toy").axes[0].lines:
+        marks[line.get_marker()].append(round(float(line.get_ydata()[0]), 6))
+    assert marks == {"o": [0.5, 0.01, 0.4, 0.01, 0.9, 0.01], "D": [0.5, 0.01, 0.6, 0.01, 0.9, 0.01]}
     with pytest.raises(ValueError, match="one"):
         panel.sensitivity_figure(pd.concat([table, table.assign(dataset="other")]), title_note="toy")
 

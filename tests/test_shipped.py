@@ -25,12 +25,12 @@ from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
 from vaelib.report.notebooks import read_parameters
 from vaelib.report.pairs import sources
-from vaelib.report.publish import sheet
+from vaelib.report.publish import framed
 from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.results import shipped
 from vaelib.runs.stages import build_vae
 from vaelib.runs.tables import read_table
-from vaelib.runs.weights import keep_for_explorers, weights_folder
+from vaelib.runs.weights import keep_for_explorers
 from vaelib.studies import tour
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.runs import three_gaps
@@ -236,8 +236,8 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
     assert read_table(folder / "tables/three_gaps.csv").equals(read_table(out / "tables/three_gaps.csv"))
     assert "Nothing is computed" in pages.describe(asked)
     assert "commit abc" in pages.provenance_note(asked)
-    assert "not made here" in sheet(asked, "footer")["footer"]
-    assert sheet(plain, "footer")["footer"] == "footer"
+    assert "not made here" in framed(asked, "footer")["footer"]
+    assert framed(plain, "footer")["footer"] == "footer"
     with pytest.raises(VaelibError, match="shipped, not made here"):
         shipped.pack("smoke")
     with pytest.raises(pytest.fail.Exception, match="it was trained"):
@@ -258,7 +258,7 @@ def test_the_two_networks_of_the_tour_are_taken_where_they_were_shipped(toy, tmp
         return vae, tour.fit(vae, stream, few.train, few.test, budget, 0, "N = 4"), few.test
 
     vae, points, images = trained()
-    (kept,) = weights_folder("smoke").glob("*.safetensors")
+    (kept,) = (paths.build_root() / "smoke" / "weights").glob("*.safetensors")
     with pytest.raises(VaelibError, match="leave use_results out"):
         trained(use_results=True)
     there = paths.results_folder("smoke") / "weights" / kept.name
@@ -279,7 +279,7 @@ def test_trained_networks_and_paths_that_were_kept_are_read_where_they_were_ship
     plain, asked = (three_gaps("smoke", toy, overrides=sizes | more) for more in ({}, {"use_results": True}))
     vaes = {point.series: build_vae(point.vae.network, 1, seed=3) for point in plain.points}
     keep_for_explorers(plain, vaes)
-    shutil.copytree(weights_folder("smoke"), paths.results_folder("smoke") / "weights")
+    shutil.copytree((paths.build_root() / "smoke" / "weights"), paths.results_folder("smoke") / "weights")
     found = trained_vaes(asked, methods=["dmaapx"])
     assert list(found) == ["dmaapx"]
     for name, one in vaes["dmaapx"].state_dict().items():

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from PIL import Image
 
 from vaelib.report import notebooks
 from vaelib.report.claims import judge_build
@@ -65,7 +66,9 @@ def test_the_files_that_others_read(shared_build, monkeypatch):
     )
     ground_truth = ["fig01", "table01_accuracy", "remark_b5", "calibration", "missed_modes"]
     for name in (*ground_truth, *(f"{figure}_fashion_mnist" for figure in drawn.split())):
-        assert (build / "figures" / f"{name}.png").stat().st_size > 10_000
+        low, high = Image.open(build / "figures" / f"{name}.png").convert("L").getextrema()
+        assert low < 100 < high == 255, f"{name} is blank"
+        assert json.loads((build / "figures" / f"{name}.json").read_text())["alt"].startswith("Figure: ")
         assert "<svg" in (build / "figures" / f"{name}.svg").read_text()[:2000]
     rows = judge_build(build, "smoke")
     assert {row["verdict"] for row in rows if row["evidence"] == "our runs"} == {"not_testable"}

@@ -76,7 +76,7 @@ def paths(samples=5, alphas=101):
 
 def test_figure_3_draws_both_methods_and_aligns_the_strips():
     drawn = paths()
-    fig = smoothness_figure(drawn, title_note="x", footer="y", stamp="smoke: no claim")
+    fig = smoothness_figure(drawn, title_note="x", footer="y", watermark="smoke: no claim")
     curves, above, below = fig.axes
     for number, method in enumerate(drawn):
         thin, thick = curves.lines[2 * number : 2 * number + 2]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_runs import TINY
+from tests.small import TINY
 from vaelib import runs
 from vaelib.files import write_json
 from vaelib.report.study import study_named

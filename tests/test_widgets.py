@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.small import TINY
 from tests.test_report import clash
 from vaelib import paths, runs
 from vaelib.errors import VaelibError
@@ -201,8 +202,8 @@ def test_the_generalization_gap_is_among_the_curves():
     assert gap[["seed", "effective_epoch", "value"]].to_numpy().tolist() == [[0, 1, 3], [0, 2, 3], [1, 1, 3]]
 
 
-def test_every_quantity_of_a_run_has_a_name_for_readers(mine):
-    experiment = three_gaps("smoke", mine, overrides=TINY)
+def test_every_quantity_of_a_run_has_a_name_for_readers(toy):
+    experiment = three_gaps("smoke", toy, overrides=TINY)
     point = next(one for one in experiment.points if one.series == "normal")
     runs.run([point.run], workers=0)
     found = set(curve(point.run, runs.Store())["quantity"])
@@ -211,29 +212,19 @@ def test_every_quantity_of_a_run_has_a_name_for_readers(mine):
     assert not [name for name, _ in QUANTITIES.values() if "_" in name]
 
 
-TINY = {"n_train": 20, "n_test": 20, "seeds": 1, "epochs": 4, "evaluations": 4, "hidden": 8}
-
-
-@pytest.fixture
-def mine(tmp_path):
-    path, draws = str(tmp_path / "mine.npz"), np.random.default_rng(0)
-    np.savez(path, images=draws.integers(0, 256, (120, 32, 32), dtype=np.uint8), labels=np.arange(120) % 3)
-    return path
-
-
-def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(mine, tmp_path, monkeypatch):
+def test_curves_come_from_the_store_and_a_missing_vae_names_its_command(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "project")  # where nothing was shipped
     with pytest.raises(VaelibError, match="run `make`"):
         curve_explorer()
-    experiment = three_gaps("smoke", mine, overrides=TINY)
+    experiment = three_gaps("smoke", toy, overrides=TINY)
     with pytest.raises(
-        VaelibError, match=rf"vaelib run three_gaps --profile smoke --dataset {mine} --likelihood gaussian"
+        VaelibError, match=rf"vaelib run three_gaps --profile smoke --dataset {toy} --likelihood gaussian"
     ):
         trained_vaes(experiment)
     normal = [point.vae for point in experiment.points if point.series == "normal"]
     runs.run(normal, workers=0)
     assert list(trained_vaes(experiment, methods=["normal"])) == ["normal"]
-    group = f"{experiment.dataset}, Gaussian · fully connected network · N = 20 · 4 epochs"
+    group = f"{experiment.dataset}, Gaussian · fully connected network · N = 40 · 4 epochs"
     shown = curve_explorer(quantity="elbo_train")
     assert list(shown.lists) == [group]
     assert drawn(shown, group) == {"Normal training · seed 0": True}
@@ -252,9 +243,9 @@ def test_curves_that_come_with_the_project_stand_in_where_the_store_has_none(cap
     assert "come with the project" in capsys.readouterr().out
 
 
-def test_the_curves_shown_first_differ_in_their_method_alone(mine):
+def test_the_curves_shown_first_differ_in_their_method_alone(toy):
     for epochs, series in ((1, ("normal",)), (2, ("normal", "aug_naive"))):
-        experiment = three_gaps("smoke", mine, overrides=TINY | {"epochs": epochs})
+        experiment = three_gaps("smoke", toy, overrides=TINY | {"epochs": epochs})
         runs.run([point.vae for point in experiment.points if point.series in series], workers=0)
     shown = curve_explorer()
     first, second, every = shown.lists
@@ -266,7 +257,7 @@ def test_the_curves_shown_first_differ_in_their_method_alone(mine):
         ("generalization gap", "nats per image"),
     ]  # fmt: skip
     assert len(drawn(shown, every)) == 3
-    assert all("N = 20" in name for name in drawn(shown, every))
+    assert all("N = 40" in name for name in drawn(shown, every))
     assert shown._repr_html_().count("<section hidden>") == 2
 
 

@@ -441,7 +441,7 @@ def notebook_check() -> None:
 @app.command()
 def doctor() -> None:
     """Say what this machine has, and what each missing thing costs."""
-    from .report.doctor import examine, format_findings
+    from .doctor import examine, format_findings
 
     print(format_findings(examine()))
 

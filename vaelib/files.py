@@ -61,10 +61,14 @@ def write_array(path: Path, array: np.ndarray) -> None:
     write_atomic(path, write)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text, atomically."""
+    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as indented JSON, atomically."""
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -499,21 +499,9 @@ def _split(terms: gaps.ELBOTerms, dimensions: int, what: str) -> Split:
 
 
 def _robustness(vae: nn.Module, test: Tensor, labels: Tensor, count: int, protocol: Protocol) -> Robustness:
-    found = gaps.robustness_gap(
-        vae,
-        test,
-        labels,
-        n_images=count,
-        restarts=protocol.restarts,
-        steps=protocol.attack_steps,
-        radius=protocol.radius,
-        lr=protocol.attack_lr,
-        gradient=protocol.attack_gradient,
-        start=protocol.attack_start,
-        variant=protocol.similarity,
-        reconstruction=protocol.reconstruction,
-        seed=protocol.seed,
-    )
+    options = {name: getattr(protocol, f"attack_{name}") for name in ("steps", "lr", "gradient", "start")}
+    options |= protocol.model_dump(include={"restarts", "radius", "reconstruction", "seed"})
+    found = gaps.robustness_gap(vae, test, labels, n_images=count, variant=protocol.similarity, **options)
     return Robustness(
         gap=_mean(found.gap, "G_r"),
         input_similarity=_mean(found.input_similarity, "MS-SSIM"),

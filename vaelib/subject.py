@@ -10,15 +10,13 @@ import re
 import sys
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from .errors import VaelibError, unknown
 from .models.adapters import check_vae, from_pythae, is_pythae
-from .runs import Data, Gaps, Store, VAERun, load_vae
-from .runs.store import MANIFEST, load_array, read_manifest
+from .runs import Gaps, Store, VAERun, load_vae
+from .runs.store import MANIFEST, load_split, read_manifest
 
 KEY = re.compile(r"[0-9a-f]{6,20}")  # the beginning of one is enough
 
@@ -113,10 +111,5 @@ def _stored(text: str) -> Subject:
     vae = load_vae(settings, store)
     if isinstance(run, Gaps):
         vae.smallest_sigma = run.sigma_floor
-    return Subject(vae, f"{settings.method}, seed {settings.seed}, {settings.data.name}", _images(settings.data, store))
-
-
-def _images(data: Data, store: Store) -> tuple[Tensor, Tensor, Tensor]:
-    folder = store.require(data)
-    train, test, labels = (np.array(load_array(folder / f"{name}.npy")) for name in ("train", "test", "test_labels"))
-    return torch.from_numpy(train), torch.from_numpy(test), torch.from_numpy(labels)
+    images = tuple(load_split(store, settings.data, name) for name in ("train", "test", "test_labels"))
+    return Subject(vae, f"{settings.method}, seed {settings.seed}, {settings.data.name}", images)

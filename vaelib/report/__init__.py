@@ -3,13 +3,13 @@
 | module | what it does |
 | --- | --- |
 | :mod:`~vaelib.report.study` | what a study and a figure are, and the list of all (``studies``, ``register``) |
-| :mod:`~vaelib.report.canvas` | what figures share: colours, names, the sheet; :mod:`.pictures` draws images |
+| :mod:`~vaelib.report.canvas` | what figures share: colours, names, the frame; :mod:`.pictures` draws images |
 | :mod:`~vaelib.report.publish` | a figure on its way to disk, with the record beside it (``publish``) |
-| :mod:`~vaelib.report.reference` | the paper's digitised curves and Table 7 (``paper_curves``, ``table_07``) |
-| :mod:`~vaelib.report.claims` | verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries`, :mod:`.errata` |
-| :mod:`~vaelib.report.notebooks` | strict execution (``run``, ``lint``); :mod:`.pairs` keeps ``.ipynb`` in step |
+| :mod:`~vaelib.report.reference` | the paper's digitised curves (``paper_curves``) |
+| :mod:`~vaelib.report.claims` | verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries` |
+| :mod:`~vaelib.report.notebooks` | strict execution (``run``); :mod:`.pairs` keeps ``.ipynb`` in step |
 | :mod:`~vaelib.report.explorers` | sliders in JupyterLab (``widgets``) and without a kernel (``static``) |
-| :mod:`~vaelib.report.doctor` | what a machine has and lacks (``examine``); :mod:`.api` writes the API reference |
+| :mod:`~vaelib.report.api` | the API reference (``write_api``) |
 
 Nothing is imported here: matplotlib, pandas and papermill load only where they are used.
 """

@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle
 from ..text import how_many, listed, number
 
 PLAIN = "#666666"  # the colour of a legend's entries that name a kind of line, for any series
+NUMBER = re.compile(r"[+\N{MINUS SIGN}-]?[\d,.]+ ?%?")  # as figures write it
 MOST = 12  # lines, or numbers, of a panel that are told one by one
 
 
@@ -58,9 +59,8 @@ def _shown(ax: Axes, handles: Sequence[Artist]) -> Iterator[str]:
         yield f"{how_many(len(points), 'point')}, {_range(points)}"
     if ax.images:
         yield how_many(len(ax.images), "picture")
-    numbers = [
-        f"{_named(one.get_color(), handles)} {one.get_text()}".strip() for one in ax.texts if _counts(one.get_text())
-    ]
+    written = [one for one in ax.texts if NUMBER.fullmatch(one.get_text().strip())]
+    numbers = [f"{_named(one.get_color(), handles)} {one.get_text()}".strip() for one in written]
     if 0 < len(numbers) <= MOST:
         yield f"marked {listed(numbers)}"
 
@@ -93,8 +93,3 @@ def _named(colour: object, handles: Sequence[Artist]) -> str:
 def _range(values: Sequence[float]) -> str:
     """Return "from 1 to 3"."""
     return f"from {number(float(np.nanmin(values)))} to {number(float(np.nanmax(values)))}"
-
-
-def _counts(text: str) -> bool:
-    """Return True for a number as figures write it."""
-    return bool(re.fullmatch(r"[+\N{MINUS SIGN}-]?[\d,.]+ ?%?", text.strip()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import vaelib
 
 from ..errors import VaelibError
-from ..files import write_atomic
+from ..files import write_text
 
 LEFT_OUT = ("vaelib.cli", "vaelib.__main__")
 
@@ -38,5 +38,5 @@ def write_api(folder: Path) -> Path:
     pages = {f"{name.replace('.', '/')}.html": render.html_module(module, modules) for name, module in modules.items()}
     pages |= {"index.html": render.html_index(modules), "search.js": render.search_index(modules)}
     for name, text in pages.items():
-        write_atomic(Path(folder) / name, lambda part, text=text: part.write_text(text, encoding="utf-8"))
+        write_text(Path(folder) / name, text)
     return Path(folder) / "vaelib.html"

@@ -1,4 +1,4 @@
-"""What every figure of the companion shares: colours, names, the sheet with its title, legend, footer and stamp."""
+"""What every figure of the companion shares: colours, names, the frame with its title, legend, footer and watermark."""
 
 import base64
 import html
@@ -53,7 +53,7 @@ COLOURS, MARKERS, LABELS = ({name: look[part] for name, look in SERIES.items()} 
 class MeasuredMargins(LayoutEngine):
     """Axes give way to their own labels: ELBOs of -1,000,000 need more room at the left than those of -100.
 
-    When a figure is drawn, axes whose labels would leave the sheet or reach into what stands at their left are made
+    When a figure is drawn, axes whose labels would leave the figure or reach into what stands at their left are made
     narrower, and so are those that begin at the same x. All others stay where they were put.
     """
 
@@ -151,12 +151,12 @@ def canvas(
     *,
     title_note: str,
     footer: str = "",
-    stamp: str | None = None,
+    watermark: str | None = None,
     brackets: int = 0,
     axes_width: float | None = None,
     across: int | None = None,
 ) -> tuple[ReportFigure, list[tuple[Axes, Axes]]]:
-    """Return a figure with ``n_panels`` pairs (axes, strip for ``brackets`` columns), title, legend, footer, stamp.
+    """Return a figure with ``n_panels`` pairs (axes, strip for ``brackets`` columns), title, legend, footer, watermark.
 
     ``across`` panels stand side by side (default: all).
     Every box has its place in inches, so the brackets' columns are as wide as their numbers in any figure.
@@ -165,23 +165,23 @@ def canvas(
     # Three panels: at least as wide as their legends of line styles.
     axes_width = axes_width or (max(2.0, 2.85 - strip_width) if n_panels > 2 else 2.7 if n_panels == 2 else 4.6)
     across, pitch = across or n_panels, axes_height + 1.1
-    floors = math.ceil(n_panels / across)
+    rows = math.ceil(n_panels / across)
     width = across * (left + axes_width + 0.1 + strip_width) + 0.1
     entries = [0.6 + 0.075 * len(str(handle.get_label())) for handle in handles]
     columns = len(handles) if sum(entries) < width else max(1, int(width / max(entries)))
     lines = textwrap.wrap(footer, int(width / 0.057))
     below, above = 0.14 * max(len(lines) - 1, 0), 0.2 * (math.ceil(len(handles) / max(columns, 1)) - 1)
-    height, bottom = height + below + above + (floors - 1) * pitch, bottom + below
-    fig = _framed(width, height, title_note, lines, stamp)
+    height, bottom = height + below + above + (rows - 1) * pitch, bottom + below
+    fig = _framed(width, height, title_note, lines, watermark)
     pairs = []
     for i in range(n_panels):
-        floor, place = divmod(i, across)
-        x, y = place * (left + axes_width + 0.1 + strip_width) + left, bottom + (floors - 1 - floor) * pitch
+        row, column = divmod(i, across)
+        x, y = column * (left + axes_width + 0.1 + strip_width) + left, bottom + (rows - 1 - row) * pitch
         strip = (x + axes_width + 0.1, y, strip_width, axes_height)
         pairs.append((fig.box(x, y, axes_width, axes_height), fig.box(*strip)))
     for _, strip in pairs:
         strip.axis("off")
-    sheet_legend(fig, handles, columns)
+    figure_legend(fig, handles, columns)
     return fig, pairs
 
 
@@ -191,32 +191,32 @@ def blank(
     *,
     title_note: str,
     footer: str = "",
-    stamp: str | None = None,
+    watermark: str | None = None,
     wrap: int = 0,
     grows: bool = True,
 ) -> tuple[ReportFigure, float]:
-    """Return a figure (inches) with title, footer and stamp, and how high its footer is.
+    """Return a figure (inches) with title, footer and watermark, and how high its footer is.
 
     It ``grows`` by the footer, whose lines have at most ``wrap`` letters (0: as many as fit).
     """
     lines = textwrap.wrap(footer, wrap or int(width / 0.057))
     below = 0.14 * len(lines)
-    return _framed(width, height + below * grows, title_note, lines, stamp), below
+    return _framed(width, height + below * grows, title_note, lines, watermark), below
 
 
-def _framed(width: float, height: float, title: str, lines: Sequence[str], stamp: str | None) -> ReportFigure:
-    """Return a figure with its title above, its footer's ``lines`` below, its stamp across."""
+def _framed(width: float, height: float, title: str, lines: Sequence[str], watermark: str | None) -> ReportFigure:
+    """Return a figure with its title above, its footer's ``lines`` below, its watermark across."""
     fig, edge = ReportFigure(figsize=(width, height)), 0.12 / width
     fig.text(edge, 1 - 0.1 / height, title, va="top", fontsize=12.5, weight="bold")
     fig.text(edge, 0.08 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
-    if stamp:
+    if watermark:
         style = {"rotation": 12, "ha": "center", "va": "center", "color": "black", "alpha": 0.13, "zorder": 10}
-        fig.text(0.5, 0.45, stamp, fontsize=min(4.4 * width, 48), **style)
+        fig.text(0.5, 0.45, watermark, fontsize=min(4.4 * width, 48), **style)
     return fig
 
 
-def sheet_legend(fig: Figure, handles: Sequence[Artist], columns: int, **look) -> None:
-    """Write a sheet's legend below its title."""
+def figure_legend(fig: Figure, handles: Sequence[Artist], columns: int, **look) -> None:
+    """Write a figure's legend below its title."""
     width, height = fig.get_size_inches()
     place = {
         "loc": "upper left",
@@ -258,29 +258,25 @@ def draw_line(ax: Axes, rows: pd.DataFrame, x: str, y: str, linestyle: str = "-"
     return artists
 
 
-def draw_level(ax: Axes, rows: pd.DataFrame, y: str, linestyle: str, color: str, **look) -> list[Artist]:
+def draw_level(ax: Axes, rows: pd.DataFrame, y: str, linestyle: str, color: str, **look) -> None:
     """Draw the mean of ``y`` as a horizontal line and, with two seeds or more, the min-max band."""
     values = rows[y].dropna()
-    if values.empty:
-        return []
-    artists: list[Artist] = [ax.axhline(float(values.mean()), ls=linestyle, color=color, **look)]
+    if len(values):
+        ax.axhline(float(values.mean()), ls=linestyle, color=color, **look)
     if len(values) > 1:
-        artists.append(ax.axhspan(values.min(), values.max(), color=color, alpha=0.1, lw=0))
-    return artists
+        ax.axhspan(values.min(), values.max(), color=color, alpha=0.1, lw=0)
 
 
-def spread_ticks(ax: Axes, values: Sequence[float], room: float = 0.09, axis: str = "x") -> None:
-    """Label the grid's own values, leaving out those nearer than ``room`` (of the axis) to a labelled one."""
-    line, scale = (ax.xaxis, ax.get_xscale()) if axis == "x" else (ax.yaxis, ax.get_yscale())
-    places = np.log(values) if scale == "log" else np.asarray(values, dtype=float)
-    low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
-    span = np.log(high / low) if scale == "log" else high - low
+def spread_ticks(ax: Axes, values: Sequence[float], room: float = 0.09) -> None:
+    """Label the grid's own values on the x axis, leaving out those nearer than ``room`` (of the axis) to a labelled one."""
+    scale = np.log if ax.get_xscale() == "log" else np.asarray
+    places, (low, high) = scale(values), scale(ax.get_xlim())
     kept: list[int] = []
     for i in [0, len(values) - 1, *range(1, len(values) - 1)]:
-        if all(abs(places[i] - places[j]) >= room * span for j in kept):
+        if all(abs(places[i] - places[j]) >= room * (high - low) for j in kept):
             kept.append(i)
-    line.set_minor_locator(NullLocator())
-    line.set_ticks([values[i] for i in sorted(kept)], [f"{values[i]:,.0f}" for i in sorted(kept)])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks([values[i] for i in sorted(kept)], [f"{values[i]:,.0f}" for i in sorted(kept)])
 
 
 def nats(ax: Axes) -> None:

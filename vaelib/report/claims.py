@@ -19,8 +19,8 @@ from ..errors import VaelibError
 from ..files import write_json
 from ..runs.tables import read_table, tables_folder
 from ..text import number
-from .entries import Part, Tables, settings_in
-from .reference import SWEEP_SETTING, of_setting
+from .entries import Part, Tables
+from .reference import SETTING, SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
 
@@ -64,7 +64,8 @@ def ledger(tables: Tables | None = None) -> list[Claim]:
     """
     claims = []
     for part, names in parts():
-        found = settings_in(tables or {}, names) if part.elsewhere else []
+        known = [(tables or {})[name] for name in names if name in (tables or {})] if part.elsewhere else []
+        found = [tuple(row) for table in known for row in table[SETTING].drop_duplicates().to_numpy()]
         for entry in part.entries:
             for setting in dict.fromkeys([*entry.settings, *found]):
                 spoken_of = setting in entry.settings
@@ -90,7 +91,8 @@ def evaluate_claims(tables: Tables, profile: str) -> list[dict]:
     profile, evidence (whose numbers), notebook (which makes them), runs (their keys), seeds, n_train, source and note.
     The ``smoke`` profile supports no claim.
     """
-    evidence_of = _evidence_of(tables)
+    makers = {entry.table: part.ours for part, _ in parts() for entry in part.entries}
+    evidence_of = cache(lambda table, *setting: makers[table](tables, table, *setting))  # each is made once
     claims = ledger(tables)
     rows = [_judge_ours(claim, tables, evidence_of, profile) for claim in claims]
     about = {"seeds": 0, "n_train": None, "source": "", "runs": []}
@@ -103,17 +105,6 @@ def evaluate_claims(tables: Tables, profile: str) -> list[dict]:
     return rows
 
 
-def _evidence_of(tables: Tables) -> Callable[[str, str, str], Evidence]:
-    """Return the function from a table's name and a setting to its evidence, each made once."""
-    makers = {entry.table: part.ours for part, _ in parts() for entry in part.entries}
-
-    @cache
-    def evidence(table: str, dataset: str, likelihood: str) -> Evidence:
-        return makers[table](tables, table, dataset, likelihood)
-
-    return evidence
-
-
 def _judge_ours(claim: Claim, tables: Tables, evidence_of: Callable[[str, str, str], Evidence], profile: str) -> dict:
     """Return the row of a claim on our runs."""
     about = _about(tables.get(claim.table), claim)
@@ -123,10 +114,10 @@ def _judge_ours(claim: Claim, tables: Tables, evidence_of: Callable[[str, str, s
     evidence = evidence_of(claim.table, claim.dataset, claim.likelihood)
     found = judge(claim.rule(evidence), evidence)
     if profile == "smoke":
-        found = Verdict(found.margin, found.interval, "not_testable", "smoke: no claim")
+        found = found._replace(verdict="not_testable", note="smoke: no claim")
     elif claim.quantity == "G_a" and unconverged > 0.05:
-        note = "; ".join(filter(None, [found.note, "over 5 % of q* unconverged: a lower bound"]))
-        found = Verdict(found.margin, found.interval, found.verdict, note)
+        parts = [found.note, "over 5 % of q* unconverged: a lower bound"]
+        found = found._replace(note="; ".join(filter(None, parts)))
     return _row(claim, OURS, profile, found, about)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from .reference import NAMES, SETTING, SWEEP_SETTING
+from .reference import NAMES, SWEEP_SETTING
 from .rules import Evidence, Rule
 
 
@@ -59,11 +59,3 @@ class Part(NamedTuple):
     ours: Callable[[Tables, str, str, str], Evidence]
     paper: Callable[[str, str, str], Evidence | None] = lambda table, dataset, likelihood: None
     elsewhere: bool = True
-
-
-def settings_in(tables: Tables, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the settings (dataset, likelihood) that some of the tables ``names`` hold, each once."""
-    found = [
-        tuple(row) for name in names if name in tables for row in tables[name][SETTING].drop_duplicates().to_numpy()
-    ]
-    return list(dict.fromkeys(found))

@@ -14,21 +14,20 @@ from typing import Any
 
 from PIL import Image
 
-from ..files import read_json, write_atomic
+from ..files import read_json, write_text
 from ..runs.profiles import protocol
 from ..text import number
 from .claims import NOT_RUN, OURS, PAPER, require_build
 from .explorers.curves import curve_twin
 from .explorers.live import read_decoders
 from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
+from .publish import RECORD
 from .reference import NAMES, setting
 from .sources import source_of, table_rows
 from .study import studies
 
 LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
 VERDICTS = ("supported", "contradicted", "not_testable")
-# What a record holds; a figure that somebody put there has none.
-BARE = ("study", "dataset", "likelihood", "caption", "alt", "table", "command", "commit")
 
 
 def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | None = None) -> Path:
@@ -44,7 +43,10 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
     drawn = sorted((build / "figures").glob("*.png"), key=place_of)
     figures = [_figure(path, record) for path in drawn]
     _add_twins(figures, build)
-    headline = next(iter(sorted((f for f in figures if f["headline"]), key=_rank)), figures[0] if figures else None)
+    # The paper's data sets come first, in the order of their names here.
+    order = {(name, protocol(name).likelihood): place for place, name in enumerate(NAMES)}
+    ranked = sorted((f for f in figures if f["headline"]), key=lambda f: order.get((f["dataset"], f["likelihood"]), 9))
+    headline = next(iter([*ranked, *figures]), None)
     ours = [row for row in claims if row["evidence"] == OURS]
     run = [_claim(row) for row in ours if row["note"] != NOT_RUN]
     added: dict[str, Any] = {}
@@ -65,11 +67,15 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
         counts=Counter(row["verdict"] for row in run),
         audit_counts=Counter(row["verdict"] for row in claims if row["evidence"] == PAPER),
         verdicts=VERDICTS,
-        provenance=_flatten(record),
+        provenance=[
+            (f"{entry} · {name}".replace("_", " "), ", ".join(map(str, fact)) if isinstance(fact, list) else str(fact))
+            for entry, facts in record.items()
+            for name, fact in facts.items()
+        ],
         linked=pages is not None,
         pages=[path.relative_to(build).as_posix() for path in rendered] if pages is None else pages,
     )
-    write_atomic(out, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(out, text)
     return out
 
 
@@ -79,47 +85,26 @@ def place_of(path: Path) -> tuple[bool, str]:
 
 
 def _figure(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Return a figure's name, caption, width in CSS pixels, where it comes from, and its pixels as a data URI."""
+    """Return a figure's record with its name, its width in CSS pixels, where it comes from, its pixels as a data URI."""
     beside = path.with_suffix(".json")
-    shown = (
-        dict.fromkeys(BARE, "")
-        | {"runs": [], "commits": [], "headline": False}
-        | (read_json(beside) if beside.exists() else {})
-    )
+    shown = RECORD | (read_json(beside) if beside.exists() else {})
+    named = {name: shown[name] or path.stem.replace("_", " ") for name in ("caption", "alt")}
     buffer = io.BytesIO()
     with Image.open(path) as image:
         width = image.width * 96 // 200  # figures are saved at 200 dpi
         # The same pixels in less than half of the bytes; more effort (quality) is another tenth for twice the time.
         image.convert("RGB").save(buffer, "WEBP", lossless=True, method=1, quality=0)
     src = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    explorers = {"twins": [], "decoders": [], "curves": None}
     source = source_of(path.parents[1], shown, record)
-    return {
-        "name": path.stem,
-        "caption": shown["caption"] or path.stem.replace("_", " "),
-        "alt": shown["alt"] or path.stem.replace("_", " "),
-        "headline": shown["headline"],
-        "setting": (shown["dataset"], shown["likelihood"]),
-        "width": width,
-        "src": src,
-        "source": source,
-        "twins": [],
-        "decoders": [],
-        "curves": None,
-    }
-
-
-def _rank(figure: dict[str, Any]) -> tuple[bool, int]:
-    """Return a headline's place: the paper's data sets first, in the order of their names here."""
-    dataset, likelihood = figure["setting"]
-    known = [name for name in NAMES if protocol(name).likelihood == likelihood]
-    return dataset not in known, known.index(dataset) if dataset in known else 0
+    return shown | named | explorers | {"name": path.stem, "width": width, "src": src, "source": source}
 
 
 def _add_twins(figures: list[dict[str, Any]], build: Path) -> None:
     """Give each figure the explorers of its name, as long as the page stays below its limit."""
     size = sum(len(figure["src"]) for figure in figures)
     for figure in figures:
-        rows = table_rows(build, "curves" if figure["headline"] else "", *figure["setting"])
+        rows = table_rows(build, "curves" if figure["headline"] else "", figure["dataset"], figure["likelihood"])
         figure["curves"] = None if rows.empty else curve_twin(rows)
         for path in (build / "twins" / f"{figure['name']}{ending}.json" for ending in ("", TRAVERSAL)):
             if path.exists() and size + path.stat().st_size < LIMIT:
@@ -144,15 +129,3 @@ def _claim(row: dict) -> dict[str, Any]:
         "our_value": number(row["our_value"], signed=True),
         "interval": f"[{number(ends[0], True)}, {number(ends[1], True)}]" if ends else "",
     }
-
-
-def _flatten(record: dict, prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested records as (name, text) pairs for a two-column table."""
-    pairs = []
-    for key, value in record.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, dict):
-            pairs += _flatten(value, f"{name} · ")
-        else:
-            pairs.append((name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
-    return pairs

@@ -5,13 +5,11 @@ budget), the target appears by rename after every cell has run, and a failed run
 """
 
 import ast
-import difflib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +17,24 @@ import jupytext
 import nbformat
 
 from ..data.identity import dataset_from_here
-from ..errors import VaelibError
+from ..errors import VaelibError, hint
 from ..files import write_atomic
+from ..runs.cluster import environment_kept
 from ..runs.profiles import parse_overrides, parse_pairs
 from .pairs import KERNEL, compare
 
 
-@contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """Set what a kernel started inside inherits, and put the environment back.
+def _set_environment() -> None:
+    """Set what a kernel inherits.
 
     MPLBACKEND=Agg would drop every inline figure without a word; VAELIB_HEADLESS turns bars into a few lines.
     """
-    before = dict(os.environ)
     os.environ.pop("MPLBACKEND", None)
-    for name in {"VAELIB_BUILD", "VAELIB_DATA"} & set(before):  # a kernel works in its notebook's folder
-        os.environ[name] = os.path.abspath(Path(before[name]).expanduser()) if before[name] else ""
+    for name in {"VAELIB_BUILD", "VAELIB_DATA"} & set(os.environ):  # a kernel works in its notebook's folder
+        os.environ[name] = os.path.abspath(Path(os.environ[name]).expanduser()) if os.environ[name] else ""
     # A kernel that Ctrl-C ended leaves its semaphores to multiprocessing, which frees them and warns of it.
-    quiet = ",".join(filter(None, [before.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
+    quiet = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
     os.environ.update(VAELIB_HEADLESS="1", PYDEVD_DISABLE_FILE_VALIDATION="1", PYTHONWARNINGS=quiet)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, timeout: int | None = None) -> Path:
@@ -60,7 +52,9 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     notebook = jupytext.read(source)
     notebook.metadata["kernelspec"] = nbformat.from_dict(KERNEL)
     notebook.metadata.pop("jupytext", None)  # a result is not a paired notebook
-    _refuse_unknown(source.stem, parameters, list(papermill.inspect_notebook(notebook)))
+    known = list(papermill.inspect_notebook(notebook))
+    for name in sorted(set(parameters) - set(known)):
+        raise VaelibError(f"{source.stem} has no parameter {name}; it has {', '.join(known)}{hint(name, known)}")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.stem}.part.ipynb")
     pair = source.with_suffix(".ipynb")
@@ -75,7 +69,8 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     quiet = ["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=CRITICAL"]
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it tells of a kernel that died, as the error below does
     try:
-        with _kernel_environment():
+        with environment_kept():
+            _set_environment()
             done = papermill.execute_notebook(
                 notebook, str(part), parameters=parameters, kernel_name=KERNEL["name"], cwd=str(source.parent),
                 progress_bar=False, execution_timeout=timeout, config=config, extra_arguments=quiet, **streams,
@@ -135,9 +130,7 @@ def _value(name: str, default: Any, text: str) -> Any:
     """Return ``text`` as a value of the default's type; any literal where that is None."""
     kind = type(default)
     try:
-        if kind is str:
-            return text
-        if kind in (int, float):
+        if kind in (str, int, float):
             return kind(text)
         try:
             value = json.loads(text)
@@ -150,14 +143,6 @@ def _value(name: str, default: Any, text: str) -> Any:
     raise VaelibError(f"-p {name}={text}: a value like {default!r} is wanted")
 
 
-def _refuse_unknown(name: str, parameters: dict[str, Any], known: list[str]) -> None:
-    """Raise VaelibError for a parameter the notebook has not, with the nearest name it has."""
-    for unknown in sorted(set(parameters) - set(known)):
-        near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise VaelibError(f"{name} has no parameter {unknown}: {hint}It has {', '.join(known)}")
-
-
 def _tidy(part: Path, source: str, out: str) -> None:
     """Rewrite a papermill result without widget state (views of dead widgets) and without this machine's paths."""
     if not part.exists():
@@ -168,10 +153,10 @@ def _tidy(part: Path, source: str, out: str) -> None:
     write_atomic(part, lambda path: nbformat.write(notebook, path))
 
 
-def _last_lines(part: Path, count: int = 20) -> str:
-    """Return the last lines of text that a run left behind."""
+def _last_lines(part: Path) -> str:
+    """Return the last 20 lines of text that a run left behind."""
     if not part.exists():
         return ""
     outputs = [output for cell in nbformat.read(part, 4).cells for output in cell.get("outputs", [])]
     text = [output.get("text", "") or "\n".join(output.get("traceback", [])) for output in outputs]
-    return "\n".join("\n".join(text).splitlines()[-count:])
+    return "\n".join("\n".join(text).splitlines()[-20:])

@@ -7,19 +7,18 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from .. import paths
-from ..files import read_json
 from ..runs import Experiment, Store, missing
 from ..runs.engine import all_artifacts
 from ..runs.external import source_of_samples
 from ..runs.provenance import provenance
-from ..runs.tables import entry_of
+from ..runs.tables import merge_table, read_table, shipped_record, tables_folder
 from ..text import how_many, number, with_error
 from .canvas import LABELS
 from .claims import NOT_RUN, OURS
 from .escape import in_markdown, nothing, styled
 from .publish import title
-from .reference import SETTING, setting
+from .reference import SETTING, of_setting, setting
+from .study import study_named
 
 
 def describe(experiment: Experiment) -> str:
@@ -122,11 +121,24 @@ def blocks(table: pd.DataFrame, name: str, show: Callable[[pd.DataFrame], Any]) 
     """Return a table for the report, an HTML table a setting: what ``show`` makes of its rows for a notebook."""
     found = []
     for (dataset, likelihood), rows in table.groupby(SETTING, sort=False):
-        seeds = int(rows["seeds"].max()) if "seeds" in rows else rows["seed"].nunique()
-        about = f"{int(rows['n_train'].max()):,} training images, {how_many(seeds, 'seed')}"
         html = show(rows).to_html(table_uuid=f"{name}_{len(found)}")
-        found.append({"setting": setting(dataset, likelihood), "about": about, "html": html})
+        found.append({"setting": setting(dataset, likelihood), "about": images_and_seeds(rows), "html": html})
     return found
+
+
+def write_derived(experiment: Experiment, name: str) -> pd.DataFrame:
+    """Write what a study computes over seeds, for all settings made so far; return this experiment's rows."""
+    [(source, compute)] = [rest for one, *rest in study_named(experiment.name).derived if one == name]
+    folder = tables_folder(experiment.profile.name)
+    table = compute(read_table(folder / f"{source}.csv"))
+    merge_table(folder / f"{name}.csv", table)
+    return of_setting(table, **experiment.setting).reset_index(drop=True)
+
+
+def images_and_seeds(rows: pd.DataFrame) -> str:
+    """Return "1,000 training images, 3 seeds" of the runs behind some rows of one setting."""
+    seeds = int(rows["seeds"].max()) if "seeds" in rows else rows["seed"].nunique()
+    return f"{int(rows['n_train'].max()):,} training images, {how_many(seeds, 'seed')}"
 
 
 def machine_note() -> str:
@@ -137,8 +149,7 @@ def machine_note() -> str:
 def provenance_note(*experiments: Experiment) -> str:
     """Return where the numbers of experiments come from: seeds, wall time of the runs, device, versions."""
     if experiments[0].profile.use_results:
-        record = read_json(paths.results_folder(experiments[0].profile.name) / "build.json")
-        found = [record[entry_of(one.dataset, one.likelihood, one.name)] for one in experiments]
+        found = map(shipped_record, experiments)
         told = [f"seeds {one['seeds']}, {one['time in all']}, commit {one['commit']}, {one['device']}" for one in found]
         return f"*Made before and kept with the project: {'; '.join(told)}*\n\n{machine_note()}"
     store = Store()

@@ -16,7 +16,7 @@ import nbformat
 
 from .. import paths
 from ..errors import VaelibError
-from ..files import write_atomic
+from ..files import write_text
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -93,11 +93,6 @@ def sync(check: bool = False, folder: Path | None = None) -> list[str]:
                 print(f"{pair.name} had an edit that {source.name} has not: kept as {_kept(pair)}", file=sys.stderr)
             write_text(pair, text)
     return changed
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all."""
-    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _kept(pair: Path) -> str:

@@ -1,6 +1,7 @@
 """Pictures for reading along: rows of images, mosaics, and the curve of a path."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -9,20 +10,16 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ..tasks.interpolation import Interpolation
-from .canvas import GREY, STYLE, ReportFigure
+from .canvas import STYLE, ReportFigure
 
 LINE_LABEL = r"$\log q_\phi(z_\alpha\,|\,\tilde{x}_\alpha)$ (nats)"
 
 
-def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapping[str, Sequence[str]] | None = None):
-    """Return a figure with one labelled row of images an entry, each (n, C, 32, 32), uint8 or floats in [0, 1].
-
-    ``captions`` writes a short text under each image of the rows it names.
-    """
-    captions = captions or {}
+def image_rows(rows: Mapping[str, torch.Tensor], title: str = "") -> ReportFigure:
+    """Return a figure with one labelled row of images an entry, each (n, C, 32, 32), uint8 or floats in [0, 1]."""
     count = max(len(images) for images in rows.values())
     with mpl.rc_context(fname=STYLE):
-        figure = ReportFigure(figsize=(1.6 + 0.95 * count, 0.3 + (1.02 + 0.12 * bool(captions)) * len(rows)))
+        figure = ReportFigure(figsize=(1.6 + 0.95 * count, 0.3 + 1.02 * len(rows)))
         grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
         for line, (label, images) in zip(grid, rows.items(), strict=True):
             pixels = images.float() / 255 if images.dtype == torch.uint8 else images
@@ -30,8 +27,6 @@ def image_rows(rows: Mapping[str, torch.Tensor], title: str = "", captions: Mapp
                 ax.set_axis_off()
                 if column < len(pixels):
                     ax.imshow(pixels[column].permute(1, 2, 0).clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
-                    if label in captions:
-                        ax.set_title(captions[label][column], fontsize=8, y=-0.22, color=GREY)
             line[0].text(-0.12, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
         figure.suptitle(title, fontsize=11)
         width, height = figure.get_size_inches()
@@ -47,10 +42,10 @@ def mosaic(images: Tensor, columns: int) -> Tensor:
     return grid.permute(0, 3, 1, 4, 2).reshape(n // columns * height, columns * width, channels)
 
 
-def image_row(ax: Axes, images: Tensor, span: tuple[float, float]) -> None:
-    """Draw images (n, C, H, W) in [0, 1] side by side over the x-range ``span``, a white pixel between them."""
-    tiled = torch.nn.functional.pad(images, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
-    ax.imshow(tiled.numpy(), cmap="gray", vmin=0, vmax=1, extent=(*span, 0, 1), aspect="auto", interpolation="nearest")
+def draw_mosaic(ax: Axes, images: Tensor, columns: int, **look: Any) -> None:
+    """Draw images (n, C, H, W) in [0, 1] as a mosaic without axes; ``look`` is that of ``imshow``."""
+    picture = mosaic(images, columns).clamp(0, 1).numpy()
+    ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest", **look)
     ax.set_axis_off()
 
 

@@ -24,10 +24,11 @@ from .reference import SWEEP_SETTING, setting
 from .study import Figure as Shown
 from .study import studies
 
-
-def figures_folder(profile: str) -> Path:
-    """Return ``build/<profile>/figures``."""
-    return paths.build_root() / profile / "figures"
+# What a figure's record holds, in this order; all that is known of a figure that somebody put there without one.
+RECORD: dict[str, Any] = {
+    "figure": "", "study": "", "profile": "", "dataset": "", "likelihood": "", "headline": False, "caption": "", "alt": "",
+    "table": "", "runs": [], "command": "", "commit": "", "commits": [],
+}  # fmt: skip
 
 
 def stem(experiment: Experiment) -> str:
@@ -43,7 +44,7 @@ def command_of(experiment: Experiment) -> str:
     return f"vaelib run {experiment.name} --profile {experiment.profile.name} {setting}"
 
 
-def stamp(profile: str) -> str | None:
+def watermark(profile: str) -> str | None:
     """Return what is printed across figures of the smoke profile."""
     return "smoke: no claim" if profile == "smoke" else None
 
@@ -53,11 +54,11 @@ def title(experiment: Experiment) -> str:
     return f"{setting(experiment.dataset, experiment.likelihood)} likelihood"
 
 
-def sheet(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
-    """Return what every figure of an experiment has: its title (``about`` in place of it), its footer, its stamp."""
+def framed(experiment: Experiment, footer: str, about: str = "") -> dict[str, str | None]:
+    """Return what every figure of an experiment has: its title (``about`` in place of it), its footer, its watermark."""
     if experiment.profile.use_results:
         footer += " · numbers that come with the project, not made here"
-    return {"title_note": about or title(experiment), "footer": footer, "stamp": stamp(experiment.profile.name)}
+    return {"title_note": about or title(experiment), "footer": footer, "watermark": watermark(experiment.profile.name)}
 
 
 def as_in_paper(experiment: Experiment) -> bool:
@@ -113,11 +114,9 @@ def save_figure(fig: Figure, folder: Path, name: str) -> list[Path]:
 
 def publish(figure: ReportFigure, shown: Shown, experiment: Experiment) -> ReportFigure:
     """Save an experiment's figure with its record, under a name that no other setting has, and return it."""
-    place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
-    keys = [run.key for run in experiment.runs]
-    name, profile, making = experiment.name, experiment.profile.name, command_of(experiment)
-    options = {"runs": keys, "making": making, "commits": commits_of(experiment)}
-    return publish_alone(figure, shown, profile, name, stem(experiment), **options, **place)
+    about = {"runs": [run.key for run in experiment.runs], "command": command_of(experiment)}
+    about |= experiment.setting | {"commits": commits_of(experiment)}
+    return publish_alone(figure, shown, experiment.profile.name, experiment.name, stem(experiment), **about)
 
 
 def short(keys: Sequence[str]) -> str:
@@ -144,36 +143,16 @@ def origin(record: Mapping[str, Any]) -> str:
 
 
 def publish_alone(
-    figure: ReportFigure,
-    shown: Shown,
-    profile: str,
-    study: str,
-    tag: str = "",
-    *,
-    dataset: str = "",
-    likelihood: str = "",
-    runs: Sequence[str] = (),
-    making: str = "",
-    commits: Sequence[str] = (),
+    figure: ReportFigure, shown: Shown, profile: str, study: str, tag: str = "", **about: Any
 ) -> ReportFigure:
-    """Save a figure that no single experiment stands behind with its record and return it; ``tag`` ends its name."""
-    name, folder = "_".join(filter(None, [shown.name, tag])), figures_folder(profile)
+    """Save a figure that no single experiment stands behind with its record and return it.
+
+    ``tag`` ends its name; ``about`` is what its record says of data set, likelihood, runs, command and commits.
+    """
+    name, folder = "_".join(filter(None, [shown.name, tag])), paths.build_root() / profile / "figures"
     save_figure(figure, folder, name)
-    record = {
-        "figure": shown.name,
-        "study": study,
-        "profile": profile,
-        "dataset": dataset,
-        "likelihood": likelihood,
-        "headline": shown.headline,
-        "caption": shown.caption,
-        "alt": figure.words(),
-        "table": shown.table,
-        "runs": list(runs),
-        "command": making,
-        "commit": commit(),
-        "commits": list(commits),
-    }
+    record = RECORD | {"figure": shown.name, "study": study, "profile": profile, "commit": commit()} | about
+    record |= {"headline": shown.headline, "caption": shown.caption, "alt": figure.words(), "table": shown.table}
     figure.origin = origin(record)
     write_json(folder / f"{name}.json", record)
     return figure

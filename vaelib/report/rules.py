@@ -19,7 +19,6 @@ The paper's own numbers have no seeds and no errors: there the sign decides.
 import itertools
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,8 +140,7 @@ def needs(*quantities: Quantity, never: Sequence[Quantity] = (), premise: Sequen
 Rule = Callable[[Evidence], Case | str]  # or why it cannot be tested on this grid
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """``margin``: the difference that decides, 95 % ``interval`` of it, the verdict, and what qualifies it."""
 
     margin: float | None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..runs import protocol
+from ..runs.experiments import entry_of
 from ..runs.tables import read_table
 from .publish import short
 from .reference import of_setting, setting
@@ -19,39 +20,31 @@ LINKED = 300_000  # bytes of a table that a page holds
 
 
 class Source(NamedTuple):
-    """What a reader is told of a figure.
+    """What a reader is told of a figure beside its record.
 
     Attributes:
         facts: (name, text) pairs.
-        runs: keys.
         href: the rendered notebook's address.
         line: command and beginnings of keys, for a small line below the figure.
         table: the name of the file that ``csv``, a data: link, saves; both empty where there is none, or a large one.
-        mixed: the commits of its runs where there are several.
     """
 
     facts: list[tuple[str, str]]
-    runs: list[str]
     notebook: str
     href: str
     line: list[str]
     table: str
     csv: str
-    mixed: list[str]
 
 
 def rendered(build: Path, notebook: str, dataset: str, likelihood: str) -> str:
     """Return the address of a rendered notebook for a setting, as seen from the build's folder; empty without one."""
-    stem = Path(dataset).stem
-    for tag in (f"{stem}-{likelihood}", stem) if likelihood != protocol(dataset).likelihood else (stem,):
-        path = Path("notebooks") / f"{notebook}.{tag}.html"
-        if notebook and (build / path).exists():
-            return path.as_posix()
-    if notebook and not dataset:  # of nobody's data set: any rendering shows it
-        return next(
-            (path.relative_to(build).as_posix() for path in sorted(build.glob(f"notebooks/{notebook}.*.html"))), ""
-        )
-    return ""
+    found = sorted(build.glob(f"notebooks/{notebook}.*.html"))  # of nobody's data set: any rendering shows it
+    if dataset:
+        stem, default = Path(dataset).stem, likelihood == protocol(dataset).likelihood
+        tags = (stem,) if default else (f"{stem}-{likelihood}", stem)
+        found = [path for tag in tags if (path := build / f"notebooks/{notebook}.{tag}.html").exists()]
+    return found[0].relative_to(build).as_posix() if found and notebook else ""
 
 
 def source_of(build: Path, shown: dict[str, Any], record: dict[str, Any]) -> Source:
@@ -65,10 +58,7 @@ def source_of(build: Path, shown: dict[str, Any], record: dict[str, Any]) -> Sou
     csv = "" if rows.empty else rows.to_csv(index=False)
     table = f"{shown['table']}_{Path(dataset).stem}_{likelihood}.csv" if 0 < len(csv) < LINKED else ""
     link = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}" if table else ""
-    mixed = shown["commits"] if len(set(shown["commits"])) > 1 else []
-    return Source(
-        facts, shown["runs"], notebook, rendered(build, notebook, dataset, likelihood), line, table, link, mixed
-    )
+    return Source(facts, notebook, rendered(build, notebook, dataset, likelihood), line, table, link)
 
 
 def table_rows(build: Path, table: str, dataset: str, likelihood: str) -> pd.DataFrame:
@@ -89,7 +79,6 @@ def _facts(rows: pd.DataFrame, study: str, record: dict[str, Any]) -> list[tuple
             low, high = int(rows[column].min()), int(rows[column].max())
             facts.append((label, f"{low:,}" if low == high else f"{low:,} to {high:,}"))
     facts += [("seeds", ", ".join(map(str, sorted(rows["seed"].unique()))))] if "seed" in rows else []
-    entry = f"{dataset}, {likelihood}" + ("" if study == "three_gaps" else f", {study.replace('_', ' ')}")
-    made = record.get(entry, {})
+    made = record.get(entry_of(dataset, likelihood, study), {})
     named = {"time in all": "wall time, teacher and samples included", "device": "device", "commit": "commit"}
     return facts + [(label, str(made[key])) for key, label in named.items() if key in made]

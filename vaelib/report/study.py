@@ -48,6 +48,7 @@ class Study:
             there is nothing to run from the command line.
         figures: all that it draws.
         tables: the files below ``tables`` that it writes, without ``.csv``.
+        derived: files below ``tables`` that are computed over seeds: (name, the table they are computed from, how).
         classes: whether it tests classifiers, so that images of one class alone leave its notebook out.
         claims: the sentences that its tables judge.
         errata: where the paper disagrees with itself beyond its claims' numbers.
@@ -63,6 +64,7 @@ class Study:
     runs: Callable[..., Experiment] | None = None
     figures: tuple[Figure, ...] = ()
     tables: tuple[str, ...] = ()
+    derived: tuple[tuple[str, str, Callable[..., Any]], ...] = ()
     classes: bool = False
     claims: Part | None = None
     errata: Callable[[], Sequence[Finding]] | None = None

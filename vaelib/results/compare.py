@@ -24,7 +24,8 @@ from ..errors import VaelibError
 from ..files import read_json
 from ..report.rules import noise_share
 from ..report.study import studies
-from ..runs.tables import entry_of, read_table
+from ..runs.experiments import entry_of
+from ..runs.tables import read_table
 from ..text import number
 from .shipped import SAME, TAKEN
 
@@ -80,7 +81,12 @@ def compare(shipped: Path, build: Path) -> Comparison:
         for name, one in ours.items()
         if TAKEN in one or any(n in theirs.get(name, {}) and theirs[name][n] != one.get(n) for n in SAME)
     ]
-    exact = [name for name in theirs if _same_machine(theirs[name], ours.get(name, {}))]
+    exact = [  # made on one machine each, and on the same kind with the same versions
+        name
+        for name, one in theirs.items()
+        if ";" not in one.get("processor", ";")
+        and all(what in one and one[what] == ours.get(name, {}).get(what) for what in MACHINE)
+    ]
     owners = {table: study.name for study in studies().values() for table in study.tables}
     found, alone = [], dict.fromkeys(SIDES, 0)
     for name in sorted({path.stem for path in shipped.glob("tables/*.csv")}):
@@ -188,13 +194,6 @@ def _square(
     if of_seeds:
         return of_seeds
     return errors[0] ** 2 + (noise_share((quantity,)) * values[0]) ** 2, 1e6
-
-
-def _same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return True if two records of ``build.json`` name the same machine and versions, and a single machine each."""
-    return ";" not in one.get("processor", ";") and all(
-        name in one and one[name] == other.get(name) for name in MACHINE
-    )
 
 
 def format_comparison(found: Comparison) -> str:

@@ -10,7 +10,9 @@ import pandas as pd
 from ..files import read_json
 from ..report.canvas import LABELS
 from ..report.claims import NOT_RUN, OURS, PAPER
+from ..report.escape import in_markdown
 from ..report.html import VERDICTS, place_of
+from ..report.publish import origin
 from ..report.reference import GAPS, METHODS, SETTING, setting
 from ..runs.tables import read_table
 from ..studies.three_gaps.paper import paper_gaps
@@ -70,18 +72,12 @@ def _verdicts(claims: list[dict]) -> str:
 
 
 def _figures(build: Path) -> list[str]:
-    """Return each figure with its caption, its command, its table and the commit that made it; the paper's by number first."""
+    """Return each figure with its caption and where it comes from; the paper's by number first."""
     parts = ["## Figures"]
     for path in sorted((build / "figures").glob("*.json"), key=place_of):
         shown = read_json(path)
-        about = [f"`{shown['command']}`"] if shown["command"] else []
-        table = build / "tables" / f"{shown['table']}.csv"
-        about += [f"[{table.name}](tables/{table.name})"] if shown["table"] and table.exists() else []
-        about += [f"commit {shown['commit']}"] if shown["commit"] else []
-        parts.append(
-            f"### {path.stem}\n\n{shown['caption']}\n\n![{shown['alt'].translate(BRACKETS)}](figures/{path.stem}.png)\n"
-            f"<sub>{' · '.join(about)}</sub>"
-        )
+        picture = f"![{shown['alt'].translate(BRACKETS)}](figures/{path.stem}.png)"
+        parts.append(f"### {path.stem}\n\n{shown['caption']}\n\n{picture}\n<sub>{in_markdown(origin(shown))}</sub>")
     return parts
 
 

@@ -9,7 +9,6 @@ import base64
 import io
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,7 @@ from ..report.claims import judge_build, require_build
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
-from ..runs.tables import IDENTITY, entry_of, merge_table, read_table, replaced, tables_folder, write_tables
-from ..studies.downstream.paper import table_11
-from ..studies.three_gaps.numbers import against_paper
-from ..studies.three_gaps.paper import table_07
+from ..runs.tables import IDENTITY, merge_table, read_table, replaced, tables_folder, write_tables
 from .gallery import gallery
 
 KEPT = (
@@ -43,12 +39,6 @@ KEPT = (
 LARGEST, IN_ALL = 4_000_000, 25_000_000  # bytes of a file, and of everything below results/
 TAKEN = "taken from"  # in build.json: the experiment's numbers were shipped, not made here
 SAME = ("data", "training and test images", "epochs")  # of build.json: seeds of others cannot stand in one table
-# Tables over seeds, and the tables that they are computed from.
-DERIVED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
-    "table_07": ("three_gaps", table_07),
-    "numbers": ("curves", against_paper),
-    "table_11": ("downstream", table_11),
-}
 # Names that a renderer draws by lot, and lines that tell of seconds.
 BY_LOT = re.compile(r"(?<=cell-id=)[0-9a-f]{8}|(?<=\bT_)[0-9a-f]{5}(?=[_\"' ])")
 PICTURE = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/]+=*")  # in a rendered notebook
@@ -85,7 +75,10 @@ def pack(profile: str, join: bool = False) -> list[Path]:
             if path.suffix == ".html":
                 copy.write_text(_still(path.read_text(encoding="utf-8")), encoding="utf-8")
             elif join and path.suffix == ".csv" and copy.exists():
-                _joined(read_table(copy), read_table(path)).to_csv(copy, index=False)
+                table = read_table(path)
+                identity = [column for column in ("experiment", *IDENTITY, "seed") if column in table]
+                table = replaced(read_table(copy), table, identity)  # of other data sets, experiments or seeds
+                table.sort_values(identity, kind="stable", ignore_index=True).to_csv(copy, index=False)
             elif path.suffix == ".png":
                 copy.write_bytes(small(path.read_bytes()))
             elif path.name != "build.json":
@@ -129,15 +122,9 @@ def _both(name: str, shipped: dict[str, Any], build: dict[str, Any]) -> dict[str
     return one | other | both | {"seeds": seeds, "finished": max(one["finished"], other["finished"])}
 
 
-def _joined(shipped: pd.DataFrame, build: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a build, and those that were shipped of other data sets, experiments or seeds, in one order."""
-    identity = [column for column in ("experiment", *IDENTITY, "seed") if column in build]
-    return replaced(shipped, build, identity).sort_values(identity, kind="stable", ignore_index=True)
-
-
 def _derive(folder: Path, profile: str) -> None:
     """Compute anew what was computed over seeds: tables of means, and the ledger."""
-    for name, (source, compute) in DERIVED.items():
+    for name, source, compute in (one for study in studies().values() for one in study.derived):
         path, of = folder / f"tables/{name}.csv", folder / f"tables/{source}.csv"
         if path.exists() and of.exists():
             kept, new = read_table(path), compute(read_table(of))
@@ -227,9 +214,9 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
         VaelibError: nothing was shipped of it, or under other settings.
     """
     profile, shipped, tables = experiment.profile.name, paths.results_folder(experiment.profile.name), {}
-    name = entry_of(experiment.dataset, experiment.likelihood, experiment.name)
+    name = experiment.entry
     about = _record(shipped).get(name, {})
-    place = {"experiment": experiment.name, "dataset": experiment.dataset, "likelihood": experiment.likelihood}
+    place = {"experiment": experiment.name} | experiment.setting
     known = studies()[experiment.name].tables if experiment.name in studies() else ()
     names = {name: name for name in known} | {file: table for table, file in experiment.files.items()}
     for file, table in names.items():

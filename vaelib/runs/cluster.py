@@ -59,7 +59,7 @@ def client_of(workers: int | None, scheduler: str | None, device: str = "auto") 
         # A worker that could not be started again must not leave the rest waiting for ever.
         "distributed.scheduler.no-workers-timeout": "3 minutes",
     }
-    with dask.config.set(settings), _as_before():
+    with dask.config.set(settings), environment_kept():  # nannies write their workers' settings into it, and more
         cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -90,8 +90,8 @@ def threads_as_workers(device: str = "auto") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_before() -> Iterator[None]:
-    """Leave the environment as it was: nannies write their workers' settings and more into it, for all that comes after."""
+def environment_kept() -> Iterator[None]:
+    """Leave the environment as it was before the block: whatever is written into it holds for all that comes after."""
     before = dict(os.environ)
     try:
         yield

@@ -59,26 +59,21 @@ def _lead(teacher: Teacher, store: Store, count: int, device: torch.device) -> N
             make_teacher(teacher, Context(store, folder, device, tell))
 
 
-def _help(teacher: Teacher, store: Store, count: int, device: torch.device) -> None:
-    if _agree(False, count, device):
-        _agree(False, count, device)
-        make_teacher(teacher, Context(store, store.work_folder(teacher), device, lambda *_: None, lead=False))
-
-
-def train_teachers(wanted: Sequence[Artifact], store: Store | None = None) -> int:
+def train_teachers(wanted: Sequence[Artifact]) -> int:
     """Make the teachers behind ``wanted``, each by all processes of this group; return how many there are.
 
     Raises:
         VaelibError: more processes than a batch has passes (``teacher_microbatch``).
     """
-    store = store or Store()
+    store = Store()
     teachers = [artifact for artifact in all_artifacts(wanted) if isinstance(artifact, Teacher)]
     with _group() as (rank, count, device):
         for teacher in teachers:
             if rank == 0:
                 make(teacher.data, store)
                 _lead(teacher, store, count, device)
-            else:
-                _help(teacher, store, count, device)
+            elif _agree(False, count, device):  # it is not there yet
+                _agree(False, count, device)
+                make_teacher(teacher, Context(store, store.work_folder(teacher), device, lambda *_: None, lead=False))
             _agree(True, count, device)  # nobody leaves before it is published
     return len(teachers)

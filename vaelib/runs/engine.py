@@ -18,9 +18,10 @@ from .settings import Artifact, Bank, Data
 from .stages import make
 from .stages.context import pick_device
 from .store import Store
-from .worker import TOPIC, attempt, make_task, shard_task
+from .worker import TOPIC, attempt, make_task
 
 STARTING = 10.0  # seconds of one core that starting workers takes, since each imports torch
+KILLED = "its workers died again and again; their logs, where they were started, say why"
 
 
 def all_artifacts(wanted: Sequence[Artifact], skip: Callable[[Artifact], bool] = lambda _: False) -> list[Artifact]:
@@ -112,7 +113,7 @@ def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -
 
 
 def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str, call: str) -> None:
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     futures: dict[str, Any] = {}
     with GraphProgress(todo, title, len(client.ncores()) or 1, _keys(todo)) as shown, dashboard(client):
@@ -121,18 +122,17 @@ def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, ti
         for artifact in todo:
             after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
             options = {"priority": path[artifact.key], "pure": False}
-            rest, name = (store, device, call), f"{artifact.kind}-{artifact.key}"
+            submit, rest = partial(client.submit, make_task, artifact, **options), (store, device, call)
             if isinstance(artifact, Bank):
-                after = [
-                    client.submit(shard_task, artifact, i, *rest, after, key=f"shard-{artifact.key}-{i}", **options)
-                    for i in range(artifact.shards)
-                ]
-            futures[artifact.key] = client.submit(make_task, artifact, *rest, after, key=name, **options)
+                shards = range(artifact.shards)
+                after = [submit(shard, *rest, after, key=f"shard-{artifact.key}-{shard}") for shard in shards]
+            futures[artifact.key] = submit(None, *rest, after, key=f"{artifact.kind}-{artifact.key}")
         keys = {future: key for key, future in futures.items()}
         unmade: dict[str, str] = {}
         for future in as_completed(list(keys)):
             if future.status == "error":
-                unmade[keys[future]] = _told(future.exception())
+                error = future.exception()
+                unmade[keys[future]] = KILLED if isinstance(error, KilledWorker) else str(error)
             else:
                 shown.finish(keys[future])
         client.unsubscribe_topic(TOPIC)
@@ -162,12 +162,3 @@ def path_lengths(todo: Sequence[Artifact], price: Callable[[Artifact], float] = 
 def _keys(todo: Sequence[Artifact]) -> dict[str, list[str]]:
     """Return the keys that each artifact's key needs."""
     return {artifact.key: [one.key for one in _needs(artifact)] for artifact in todo}
-
-
-def _told(error: BaseException) -> str:
-    """Return a failure as one line with a way out."""
-    from distributed import KilledWorker
-
-    if isinstance(error, KilledWorker):
-        return "its workers died again and again; their logs, where they were started, say why"
-    return str(error)

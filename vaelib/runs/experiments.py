@@ -53,6 +53,16 @@ class Experiment(NamedTuple):
     also: Sequence[Point] = ()
 
     @property
+    def setting(self) -> dict[str, str]:
+        """Return the columns that all of its rows share."""
+        return {"dataset": self.dataset, "likelihood": self.likelihood}
+
+    @property
+    def entry(self) -> str:
+        """Return what ``build.json`` calls it."""
+        return entry_of(**self.setting, experiment=self.name)
+
+    @property
     def runs(self) -> list[Artifact]:
         """Return all runs, each once."""
         return list({point.run.key: point.run for point in (*self.points, *self.also)}.values())
@@ -65,6 +75,15 @@ class Experiment(NamedTuple):
     def data(self) -> Data:
         """Return the data set that all runs share."""
         return self.points[0].subject.data
+
+
+def entry_of(dataset: str, likelihood: str, experiment: str) -> str:
+    """Return the name that ``build.json`` has for an experiment.
+
+    >>> entry_of("cifar10", "mol", "three_gaps"), entry_of("cifar10", "mol", "limited_k")
+    ('cifar10, mol', 'cifar10, mol, limited k')
+    """
+    return ", ".join([dataset, likelihood, *([] if experiment == "three_gaps" else [experiment.replace("_", " ")])])
 
 
 def planned(points: list[Point], profile: Profile) -> list[Point]:
@@ -91,12 +110,6 @@ def spaced(last: int, points: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(last * i / points)) for i in range(1, points + 1)}))
 
 
-def teacher_for(data: Data, profile: Profile, share: float = 1.0) -> Teacher:
-    """Return the diffusion model of a share of a data set under a profile."""
-    given = {"data": data, "share": share, "network": profile.teacher, "amp": profile.amp}
-    return Teacher(**profile.values(Teacher, "teacher_", **given))
-
-
 def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples:
     """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train, or of what others made.
 
@@ -108,10 +121,11 @@ def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples
         raise VaelibError("teacher_fractions trains teachers of its own; unset teacher_from and bank_from for it")
     if profile.bank_from:
         return samples_for(data, profile, binarize)
-    teacher = pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share)
-    given = {"sampler": profile.sampler, "binarize": binarize, "shard_size": profile.shard_size, "amp": profile.amp}
-    given |= {"teacher": teacher, "size": profile.k * data.n_train}
-    return Bank(**profile.values(Bank, "sampler_", **given))
+    if profile.teacher_from:
+        teacher = pretrained_for(data, profile)
+    else:
+        teacher = Teacher(**profile.values(Teacher, data=data, share=share, network=profile.teacher))
+    return Bank(**profile.values(Bank, teacher=teacher, size=profile.k * data.n_train, binarize=binarize))
 
 
 def classifier_for(data: Data, profile: Profile) -> Classifier:
@@ -137,7 +151,6 @@ def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: in
         network=network_for(data.name, profile, likelihood),
         method=method,
         bank=bank_for(data, profile) if method == "dmaapx" else None,
-        k=None,
         evaluations=tuple(sorted({*early, *spaced(profile.epochs, profile.evaluations)})),
         snapshots=spaced(profile.epochs, profile.gap_points),
         seed=seed,

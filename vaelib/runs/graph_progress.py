@@ -19,6 +19,8 @@ def chain_lengths(needs: Mapping[str, Sequence[str]], prices: Mapping[str, float
     return after
 
 
+# What an artifact's progress counts (a field), and its unit; of others a share says it all.
+VOLUMES = {Teacher: ("images", "images"), Bank: ("size", "images"), VAERun: ("epochs", "epochs")}
 WIDTH = 70  # of the note: a line of a log should not wrap
 # The share of the work that has to be done before it can tell how long the rest takes: first shares may be rounding noise.
 FIRST = 1e-4
@@ -36,7 +38,8 @@ class GraphProgress:
         self.workers, self.needs = workers, needs
         self.prices = {artifact.key: cost(artifact) for artifact in todo}
         self.shards = {artifact.key: artifact.shards for artifact in todo if isinstance(artifact, Bank)}
-        self.volumes = {artifact.key: _volume(artifact) for artifact in todo}
+        counted = {artifact.key: (artifact, *VOLUMES[type(artifact)]) for artifact in todo if type(artifact) in VOLUMES}
+        self.volumes = {key: (getattr(artifact, count), unit) for key, (artifact, count, unit) in counted.items()}
         self.shares: dict[str, float] = {}
         self.notes: dict[str, str] = {}
         # Time and share of a task's first message: it may go on from half.
@@ -75,7 +78,7 @@ class GraphProgress:
 
     def _speed(self, name: str, share: float, parts: int) -> str:
         """Return "at 12 epochs/s", once a task has been watched for a second."""
-        count, unit = self.volumes[name.partition("/")[0]]
+        count, unit = self.volumes.get(name.partition("/")[0], (0, ""))
         if name not in self.began:
             self.began[name] = (self.last, share)
             self.given += self.prices[name.partition("/")[0]] * share / parts
@@ -116,15 +119,3 @@ class GraphProgress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
-
-
-def _volume(artifact: Artifact) -> tuple[int, str]:
-    """Return what an artifact's progress counts, and its unit; (0, "") where a share says it all."""
-    match artifact:
-        case Teacher():
-            return artifact.images, "images"
-        case Bank():
-            return artifact.size, "images"
-        case VAERun():
-            return artifact.epochs, "epochs"
-    return 0, ""

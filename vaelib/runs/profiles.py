@@ -29,12 +29,11 @@ PROTOCOLS = {
     "fashion_mnist": Protocol("gaussian", 50, 50, 0.1),
     "cifar10": Protocol("mol", 20, 100, 0.05),
 }
-OWN_IMAGES = Protocol("gaussian", 50, 50, 0.1)
 
 
 def protocol(dataset: str) -> Protocol:
     """Return a data set's protocol; own images are treated like FashionMNIST."""
-    return PROTOCOLS.get(dataset, OWN_IMAGES)
+    return PROTOCOLS.get(dataset, PROTOCOLS["fashion_mnist"])
 
 
 Channels, Latents = Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=64)]
@@ -49,20 +48,24 @@ NC_GRID = (1, 2, 4, 6, 8, 10, 16, 22, 32, 64, 128, 192, 256, 384, 448, 512)
 PATHS = ("teacher_from", "bank_from")  # of the settings below
 
 
-# Settings that fill a record's field of the same name, after the prefix; range, default and description are the record's.
+# Fields of records that settings fill: a setting is called as its field, after the prefix; range, default and description are
+# the field's. `amp` is one setting for all three.
 FILLS: tuple[tuple[type[Settings], str, str], ...] = (
     (Network, "", "latents hidden sigma mean mixtures rgb nc mz variant skip"),
     (VAERun, "", "epochs batch_size lr lr_decay amp augment_probability"),
     (RHA, "rha_", "source real_share"),
     (Teacher, "teacher_", "width images batch_size microbatch lr lr_rampup lr_decay ema_halflife dropout"),
-    (Bank, "", "sampler shard_size"),
+    (Teacher, "", "amp"),
+    (Bank, "", "sampler shard_size amp"),
     (Bank, "sampler_", "steps sigma_min sigma_max batch_size"),
     (Gaps, "", "amortization_samples amortization_steps amortization_lr"),
     (Gaps, "", "attack_restarts attack_gradient attack_start similarity reconstruction"),
 )
-_fields = {prefix + name: record.model_fields[name] for record, prefix, names in FILLS for name in names.split()}
+FILLED = [(record, name, prefix + name) for record, prefix, names in FILLS for name in names.split()]
 Filled = create_model(
-    "Filled", __base__=Settings, **{name: (field.annotation, field) for name, field in _fields.items()}
+    "Filled",
+    __base__=Settings,
+    **{setting: (record.model_fields[name].annotation, record.model_fields[name]) for record, name, setting in FILLED},
 )
 
 
@@ -162,10 +165,9 @@ class Profile(Filled):
         """Return the profile with some settings changed."""
         return Profile(**self.model_dump() | dict(changes))
 
-    def values(self, record: type[Settings], prefix: str = "", **given: Any) -> dict[str, Any]:
-        """Return the values of a record's fields: those ``given``, and of the others what ``prefix`` + its name says here."""
-        own = {name: prefix + name for name in record.model_fields if prefix + name in Profile.model_fields}
-        return {name: getattr(self, setting) for name, setting in own.items()} | given
+    def values(self, record: type[Settings], **given: Any) -> dict[str, Any]:
+        """Return the values of a record's fields: those ``given``, and what fills it here (:data:`FILLS`)."""
+        return {name: getattr(self, setting) for filled, name, setting in FILLED if filled is record} | given
 
 
 def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:
@@ -177,11 +179,6 @@ def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:
 @cache
 def _budgets() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
-
-
-def profile_names() -> list[str]:
-    """Return the profiles, cheapest first."""
-    return list(_budgets())
 
 
 def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str, Any] | None = None) -> Profile:

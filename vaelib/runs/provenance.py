@@ -27,19 +27,11 @@ def cores() -> int:
 @cache
 def provenance() -> dict[str, str]:
     """Return versions, commit and device: what a reader needs to trust or repeat a result."""
-    packages = ("torch", "numpy", "diffusers")
-    versions = {name: metadata.version(name) for name in packages if _installed(name)}
+    there = packages()
+    versions = {name: there[name] for name in ("torch", "numpy", "diffusers") if name in there}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {cores()} cores"
     device += ", bfloat16" if bf16_pays("cuda" if torch.cuda.is_available() else "cpu") else ", float32 only"
     return {"vaelib": __version__, "commit": commit(), "python": platform.python_version(), "device": device} | versions
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @cache

@@ -24,9 +24,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def only(self, names: str) -> dict[str, Any]:
-        """Return some fields by name, as keyword arguments."""
-        return {name: getattr(self, name) for name in names.split()}
+    def only(self, names: str, prefix: str = "") -> dict[str, Any]:
+        """Return some fields as keyword arguments, by their ``names`` without the prefix."""
+        return {name: getattr(self, prefix + name) for name in names.split()}
 
 
 class Artifact(Settings):
@@ -285,29 +285,22 @@ class Gaps(Artifact):
 
     def attack(self) -> dict[str, Any]:
         """Return what :func:`~vaelib.gaps.attack_encoder` takes of an attack."""
-        return {
-            name: getattr(self, f"attack_{name}") for name in ["restarts", "steps", "radius", "lr", "gradient", "start"]
-        }
+        return self.only("restarts steps radius lr gradient start", "attack_")
 
 
-def plain_errors(error: ValidationError, allowed: list[str], what: str) -> VaelibError:
-    """Return pydantic's complaint as one line: the setting, what is wrong, the nearest allowed name."""
-    lines = []
-    for item in error.errors():
+def checked(model: type[Settings], values: dict[str, Any], what: str) -> Any:
+    """Return ``model(**values)``; raises VaelibError in one line: each setting, what is wrong, the nearest allowed name."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        found, lines, allowed = error.errors(), [], sorted(model.model_fields)
+    for item in found:
         name = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            listed = f"; allowed: {', '.join(sorted(allowed))}"
-            lines.append(f"{name} is not a setting of {what}{hint(name, allowed) or listed}")
+            cure = hint(name, allowed) or f"; allowed: {', '.join(allowed)}"
+            lines.append(f"{name} is not a setting of {what}{cure}")
         elif name:
             lines.append(f"{name} = {item['input']!r}: {item['msg'].lower()}")
         else:  # a rule about several settings
             lines.append(f"{what}: {item['msg'].removeprefix('Value error, ')}")
-    return VaelibError("; ".join(lines))
-
-
-def checked(model: type[Settings], values: dict[str, Any], what: str) -> Any:
-    """Return ``model(**values)`` with mistakes as one-line :class:`VaelibError`."""
-    try:
-        return model(**values)
-    except ValidationError as error:
-        raise plain_errors(error, list(model.model_fields), what) from None
+    raise VaelibError("; ".join(lines))

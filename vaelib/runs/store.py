@@ -27,7 +27,7 @@ from .. import files, paths
 from ..errors import VaelibError
 from .lock import Lock
 from .provenance import environment, forget_peak, peak_memory, provenance
-from .settings import Artifact
+from .settings import Artifact, Data
 
 MANIFEST = "manifest.json"
 SCRATCH = "checkpoint"
@@ -255,6 +255,11 @@ def load_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[s
     if (digest := meta.pop("sha256", None)) and digest != _digest(tensors, json.dumps(meta)):
         raise VaelibError(f"{path} was altered after it was made; delete it and run again")
     return {name: tensor.to(device) for name, tensor in tensors.items()}, meta
+
+
+def load_split(store: Store, data: Data, name: str) -> Tensor:
+    """Return a split of a finished data set: ``train``, ``test``, ``train_labels`` or ``test_labels``."""
+    return torch.from_numpy(np.array(load_array(store.require(data) / f"{name}.npy")))
 
 
 def load_array(path: Path) -> np.ndarray:

@@ -19,6 +19,7 @@ from .lock import Lock
 from .provenance import packages_digest
 from .settings import RHA, Artifact, Data, Gaps, VAERun
 from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
+from .weights import weights_file
 
 IDENTITY = ["dataset", "likelihood"]
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
@@ -50,9 +51,8 @@ def curve(run: VAERun | RHA | Gaps, store: Store) -> pd.DataFrame:
 
 def measured_table(experiment: Experiment, store: Store, kind: type[Artifact]) -> pd.DataFrame:
     """Return the rows of all that an experiment measured of one ``kind``, then whose they are."""
-    place = {"dataset": experiment.dataset, "likelihood": experiment.likelihood}
     pieces = [
-        rows_of(point.run, store).assign(**place, method=point.series, seed=point.vae.seed)
+        rows_of(point.run, store).assign(**experiment.setting, method=point.series, seed=point.vae.seed)
         for point in experiment.measured(kind)
     ]
     return pd.concat(pieces, ignore_index=True)
@@ -70,8 +70,9 @@ def measured_tensors(experiment: Experiment, kind: type[Artifact], store: Store 
     """
 
     def path(run: Artifact) -> Path:
-        shipped = paths.results_folder(experiment.profile.name) / f"weights/{run.key}.safetensors"
-        return shipped if experiment.profile.use_results else (store or Store()).require(run) / TENSORS
+        if experiment.profile.use_results:
+            return weights_file(paths.results_folder(experiment.profile.name), run.key)
+        return (store or Store()).require(run) / TENSORS
 
     return {point.series: load_tensors(path(point.run))[0] for point in experiment.measured(kind)}
 
@@ -156,20 +157,15 @@ def read_table(path: Path) -> pd.DataFrame:
         raise VaelibError(f"{path} is not a readable table ({error}); delete it and run again") from None
 
 
-def entry_of(dataset: str, likelihood: str, experiment: str) -> str:
-    """Return the name that ``build.json`` has for an experiment.
-
-    >>> entry_of("cifar10", "mol", "three_gaps"), entry_of("cifar10", "mol", "limited_k")
-    ('cifar10, mol', 'cifar10, mol, limited k')
-    """
-    return ", ".join([dataset, likelihood, *([] if experiment == "three_gaps" else [experiment.replace("_", " ")])])
+def shipped_record(experiment: Experiment) -> dict[str, Any]:
+    """Return what the ``build.json`` that comes with the project says of an experiment."""
+    return files.read_json(paths.results_folder(experiment.profile.name) / "build.json")[experiment.entry]
 
 
 def commits_of(experiment: Experiment) -> list[str]:
     """Return the commits at which an experiment's runs were made; several mean that its numbers are of mixed code."""
     if experiment.profile.use_results:
-        record = files.read_json(paths.results_folder(experiment.profile.name) / "build.json")
-        return record[entry_of(experiment.dataset, experiment.likelihood, experiment.name)]["commit"].split("; ")
+        return shipped_record(experiment)["commit"].split("; ")
     store = Store()
     made = [one for one in all_artifacts(experiment.runs) if not isinstance(one, Data) and store.has_manifest(one)]
     return sorted({store.manifest(one)["code"]["commit"] for one in made})
@@ -190,10 +186,9 @@ def record_build(experiment: Experiment, store: Store) -> None:
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
     }
-    name = entry_of(experiment.dataset, experiment.likelihood, experiment.name)
     with Lock(path.with_name(f"{path.name}.lock")):
         content = files.read_json(path) if path.exists() else {}
-        files.write_json(path, content | {name: record | code})
+        files.write_json(path, content | {experiment.entry: record | code})
 
 
 def environment_of(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:

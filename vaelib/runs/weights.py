@@ -11,14 +11,13 @@ from ..errors import VaelibError
 from ..models import VAE
 from ..models.weights import load_weights
 from .experiments import Experiment
-from .settings import Artifact, VAERun
-from .stages import build_vae
+from .settings import Artifact
 from .store import TENSORS, Store, load_tensors, save_tensors
 
 
-def weights_folder(profile: str) -> Path:
-    """Return ``build/<profile>/weights``: what explorers need of VAEs, small enough to be shipped."""
-    return paths.build_root() / profile / "weights"
+def weights_file(folder: Path, name: str) -> Path:
+    """Return where a build's ``folder``, or that of shipped results, has weights."""
+    return folder / "weights" / f"{name}.safetensors"
 
 
 def keep_weights(path: Path, vae: VAE, **about: Any) -> None:
@@ -51,17 +50,10 @@ def keep_for_explorers(experiment: Experiment, vaes: Mapping[str, VAE], *kinds: 
     """
     if experiment.profile.use_results:
         return
-    folder, store = weights_folder(experiment.profile.name), Store()
+    folder, store = paths.build_root() / experiment.profile.name, Store()
     runs = {point.series: point.vae for point in reversed(experiment.points) if point.vae.seed == 0}
     for series, vae in vaes.items():
-        keep_weights(folder / f"{runs[series].key}.safetensors", vae)
+        keep_weights(weights_file(folder, runs[series].key), vae)
     for one in (point.run for kind in kinds for point in experiment.measured(kind)):
         tensors, about = load_tensors(store.require(one) / TENSORS)
-        save_tensors(folder / f"{one.key}.safetensors", tensors, about)
-
-
-def shipped_vae(settings: VAERun, profile: str) -> VAE:
-    """Return a VAE that came with the project."""
-    vae = build_vae(settings.network, settings.data.channels)
-    kept_weights(paths.results_folder(profile) / f"weights/{settings.key}.safetensors", vae)
-    return vae
+        save_tensors(weights_file(folder, one.key), tensors, about)

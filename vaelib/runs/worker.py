@@ -7,7 +7,8 @@ import platform
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 
 from ..errors import VaelibError
 from .cluster import gpus_for
-from .settings import Artifact, Bank
+from .settings import Artifact
 from .stages import make, make_shard
 from .store import Store
 
@@ -34,17 +35,6 @@ def _own_device(device: str) -> str:
     return f"cuda:{int(number[0]) % gpus}" if gpus > 1 and number else device
 
 
-@contextlib.contextmanager
-def _giving_memory_back() -> Iterator[None]:
-    """Let others have the GPU's memory afterwards that this process would keep for the next time."""
-    try:
-        yield
-    finally:
-        if torch.cuda.is_initialized():
-            gc.collect()
-            torch.cuda.empty_cache()
-
-
 def _teller(name: str, kind: str):
     """Return a report function that sends at most two messages a second to whoever watches."""
     from distributed import get_worker
@@ -60,19 +50,12 @@ def _teller(name: str, kind: str):
     return tell
 
 
-def make_task(artifact: Artifact, store: Store, device: str, call: str, _: list) -> str:
-    """Make one artifact; return its key."""
-    device, report = _own_device(device), _teller(artifact.key, artifact.kind)
-    attempt(store.log(artifact), call, lambda: make(artifact, store, device, report))
-    return artifact.key
-
-
-def shard_task(bank: Bank, number: int, store: Store, device: str, call: str, _: list) -> int:
-    """Sample one shard of a bank; return its number."""
-    device, report = _own_device(device), _teller(f"{bank.key}/{number}", "bank")
-    log = store.log(bank).with_suffix(f".{number}.log")
-    attempt(log, call, lambda: make_shard(bank, number, store, device, report))
-    return number
+def make_task(artifact: Artifact, shard: int | None, store: Store, device: str, call: str, _: list) -> None:
+    """Make one artifact, or sample one ``shard`` of a bank; what it waits for comes last."""
+    log, name, work = store.log(artifact), artifact.key, partial(make, artifact)
+    if shard is not None:
+        log, name, work = log.with_suffix(f".{shard}.log"), f"{name}/{shard}", partial(make_shard, artifact, shard)
+    attempt(log, call, partial(work, store, _own_device(device), _teller(name, artifact.kind)))
 
 
 def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
@@ -85,14 +68,16 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
     """
     begun = f"{call} begun by process {os.getpid()} on {platform.node()}\n"
     if _append(log, begun).count(f"{call} begun") > 2 and call:
+        from distributed import get_worker
+
         raise VaelibError(
-            f"its worker process died twice, most likely for want of memory ({_memory()}): give fewer --workers, so that "
-            f"each has more; its log is {log}"
+            "its worker process died twice, most likely for want of memory "
+            f"({get_worker().memory_manager.memory_limit / 2**30:.1f} GiB for this worker): give fewer --workers, so that each has "
+            f"more; its log is {log}"
         )
     for again in (True, False):
         try:
-            with _giving_memory_back():
-                work()
+            work()
             break
         except VaelibError:
             log.unlink(missing_ok=True)  # its text says it all
@@ -101,13 +86,11 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
             _append(log, traceback.format_exc())
             if not again:
                 raise VaelibError(f"{type(error).__name__}: {error}; its log is {log}") from error
+        finally:
+            if torch.cuda.is_initialized():  # others may have the memory that this process would keep for the next time
+                gc.collect()
+                torch.cuda.empty_cache()
     log.unlink(missing_ok=True)
-
-
-def _memory() -> str:
-    from distributed import get_worker
-
-    return f"{get_worker().memory_manager.memory_limit / 2**30:.1f} GiB for this worker"
 
 
 def _append(log: Path, text: str) -> str:

@@ -16,7 +16,7 @@ import jinja2
 
 from .. import paths
 from ..errors import VaelibError
-from ..files import write_atomic
+from ..files import write_text
 from ..report.api import write_api
 from ..report.claims import judge_build
 from ..report.html import write_report
@@ -29,6 +29,7 @@ TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 ADDRESS = re.compile(r"""(<(?:a|img)\b[^>]*?\s)(href|src)=(["'])(.*?)\3""", re.DOTALL)
+BODY = re.compile(r'<body class="jp-Notebook"[^>]*>')
 HEADING = re.compile(r"<h1\b[^>]*>(.*?)</h1>", re.DOTALL)
 
 
@@ -52,7 +53,7 @@ def write_site(profile: str, out: Path | None = None) -> tuple[Path, int]:
     documents = _documents(part, notebooks)
     write_api(part / "api")
     write_report(build, part / "report.html", pages=[f"notebooks/{name}" for name in notebooks])
-    _write(
+    write_text(
         part / "index.html",
         TEMPLATES.get_template("index.html").render(profile=profile, own=own, notebooks=notebooks, documents=documents),
     )
@@ -64,10 +65,6 @@ def write_site(profile: str, out: Path | None = None) -> tuple[Path, int]:
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
     return out / "index.html", size
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _title(page: str, otherwise: str) -> str:
@@ -95,16 +92,12 @@ def _notebooks(build: Path, out: Path) -> dict[str, str]:
             text = page.read_text(encoding="utf-8")
         place = beside.index(name)
         steps = {"previous": beside[place - 1 : place], "next": beside[place + 1 : place + 2]}
-        _write(target, _with_bar(_relinked(text, partial(_in_notebook, near=near)), steps))
+        shown = {word: names[0] for word, names in steps.items() if names}
+        bar = TEMPLATES.get_template("bar.html").render(root="../", steps=shown)
+        body = _relinked(text, partial(_in_notebook, near=near))
+        write_text(target, BODY.sub(lambda found, bar=bar: found[0] + bar, body, count=1))
         titles[f"{name}.html"] = f"{_title(text, name)} ({tag})"
     return titles
-
-
-def _with_bar(page: str, steps: dict[str, list[str]]) -> str:
-    """Return a notebook's page with the site's bar at its head; ``steps`` are the notebooks before and after it."""
-    shown = {word: names[0] for word, names in steps.items() if names}
-    bar = TEMPLATES.get_template("bar.html").render(root="../", steps=shown)
-    return re.sub(r'<body class="jp-Notebook"[^>]*>', lambda body: body[0] + bar, page, count=1)
 
 
 def _relinked(page: str, moved: Callable[[str], str | None]) -> str:
@@ -169,7 +162,7 @@ def _documents(out: Path, notebooks: dict[str, str]) -> dict[str, str]:
 
         body = _relinked(_as_on_github(markdown.to_html(source.read_text(encoding="utf-8"))), moved)
         title = _title(body, source.stem)
-        _write(
+        write_text(
             out / "docs" / f"{source.stem}.html", TEMPLATES.get_template("document.html").render(title=title, body=body)
         )
         titles[f"{source.stem}.html"] = title

@@ -12,15 +12,10 @@ from jinja2 import FileSystemLoader, pass_context
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from ..files import write_atomic
+from ..files import write_text
 from .markdown import to_html as markdown_to_html
 
 NAMED = re.compile(r"(?<!`)\b[Nn]otebook (\d\d)\b(?!`)")
-
-
-def _linked(named: re.Match, links: Mapping[str, str]) -> str:
-    """Return a notebook's mention as a link, where it has a page."""
-    return f"[{named[0]}]({quote(links[named[1]])})" if named[1] in links else named[0]
 
 
 class _Exporter(HTMLExporter):
@@ -42,7 +37,7 @@ def to_html(executed: Path, out: Path, links: Mapping[str, str] | None = None) -
     notebook = nbformat.read(executed, 4)
     for cell in notebook.cells if links else ():
         if cell.cell_type == "markdown":
-            cell.source = NAMED.sub(lambda one: _linked(one, links), cell.source)
+            cell.source = NAMED.sub(lambda m: f"[{m[0]}]({quote(links[m[1]])})" if m[1] in links else m[0], cell.source)
     remove = {"enabled": True, "remove_cell_tags": ["interactive"]}
     exporter = _Exporter(
         config=Config({"TagRemovePreprocessor": remove}),
@@ -52,5 +47,5 @@ def to_html(executed: Path, out: Path, links: Mapping[str, str] | None = None) -
     exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
     exporter.log.setLevel(logging.ERROR)  # else a warning about alternative texts for each figure
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": Path(executed).stem}})
-    write_atomic(Path(out), lambda part: part.write_text(body, encoding="utf-8"))
+    write_text(Path(out), body)
     return Path(out)

@@ -22,7 +22,7 @@ from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
 from ..runs.profiles import Protocol, architecture
 from ..runs.stages import build_vae, lowered
-from ..runs.weights import keep_weights, kept_weights, weights_folder
+from ..runs.weights import keep_weights, kept_weights, weights_file
 from ..text import number
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
@@ -67,16 +67,15 @@ def fit(
 
     Its weights are kept for :func:`vaelib.results.shipped.pack`; under ``use_results`` they are those that were shipped.
     """
-    path = weights_folder(budget.name) / f"tour-{_key(vae, train, budget, seed, title)}.safetensors"
+    folder = paths.results_folder(budget.name) if budget.use_results else paths.build_root() / budget.name
+    path = weights_file(folder, f"tour-{_key(vae, train, budget, seed, title)}")
     if budget.use_results:
-        shipped = paths.results_folder(budget.name) / "weights" / path.name
-        points = [tuple(point) for point in kept_weights(shipped, vae)["points"]]
+        points = [tuple(point) for point in kept_weights(path, vae)["points"]]
         print(f"{title}: not trained here; weights (in half precision) and curve come with the project")
         return points
     points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
     with Progress(budget.epochs, title, "epochs") as progress:
-        budgets = {"epochs": budget.epochs, "batch_size": budget.batch_size, "lr_decay": budget.lr_decay}
-        loop = train_vae(VAEState(vae, budget.lr), stream, **budgets, seed=seed)
+        loop = train_vae(VAEState(vae, budget.lr), stream, **budget.only("epochs batch_size lr_decay"), seed=seed)
         for epoch, running in loop:
             if epoch in wanted:
                 scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]
@@ -133,12 +132,10 @@ def robustness(
             test,
             labels,
             n_images=min(budget.attack_images or table_2.attack_images, len(test)),
-            restarts=budget.attack_restarts,
             steps=budget.attack_steps or table_2.attack_steps,
             radius=table_2.attack_radius,
-            gradient=budget.attack_gradient,
-            start=budget.attack_start,
             seed=rng.derive(seed, "tour"),
+            **budget.only("restarts gradient start", "attack_"),
         )
         measured[title] = {
             "inputs": result.input_similarity,

@@ -1,7 +1,7 @@
 """Audit of a bank of samples against the data it stands for: copies, near copies, duplicates, classes, exact zeros.
 
 Distances are Euclidean, over pixels in [0, 1]. "Near" needs a yardstick: real test images have near neighbours in D_train
-too, so whatever is asked of samples is asked of D_test as well.
+too, so whatever is measured of samples is measured of D_test as well.
 """
 
 from typing import NamedTuple

@@ -56,17 +56,6 @@ QUANTITIES = {
 }
 
 
-def told(quantity: str) -> tuple[str, str]:
-    """Return a quantity's name for a reader and its unit; one that is not known keeps its own name."""
-    return QUANTITIES.get(quantity, (quantity.replace("_", " "), ""))
-
-
-def known_quantities(curves: Iterable[pd.DataFrame]) -> list[str]:
-    """Return the quantities found in ``curves``, in the order of menus."""
-    found = {name for curve in curves for name in curve["quantity"]}
-    return [*(name for name in QUANTITIES if name in found), *sorted(found - set(QUANTITIES))]
-
-
 def with_gap(curves: pd.DataFrame) -> pd.DataFrame:
     """Return curves with the generalization gap (Eq. 3) at every epoch where both of its ELBOs were measured."""
     place = [name for name in curves if name not in ("quantity", "value", "se")]
@@ -127,7 +116,9 @@ def _twin(runs: Mapping[str, tuple[str, pd.DataFrame]], first: str, picked: Iter
         name: with_gap(rows.dropna(subset="value")).sort_values("effective_epoch") for name, (_, rows) in runs.items()
     }
     looks, seen = [], Counter()
-    points: dict[str, list] = {quantity: [] for quantity in known_quantities(curves.values())}
+    found = {quantity for curve in curves.values() for quantity in curve["quantity"]}
+    known = [*(quantity for quantity in QUANTITIES if quantity in found), *sorted(found - set(QUANTITIES))]
+    points: dict[str, list] = {quantity: [] for quantity in known}
     for name, (method, _) in runs.items():
         look = COLOURS[method], DASHES[seen[method] % len(DASHES)], SHAPES[MARKERS[method]]
         looks.append((name, *look, name in picked))
@@ -135,7 +126,7 @@ def _twin(runs: Mapping[str, tuple[str, pd.DataFrame]], first: str, picked: Iter
         for quantity, series in points.items():
             own = curves[name][curves[name]["quantity"] == quantity]
             series.append((own["effective_epoch"].tolist(), [float(f"{value:.6g}") for value in own["value"]]))
-    names = {quantity: told(quantity) for quantity in points}
+    names = {quantity: QUANTITIES.get(quantity, (quantity.replace("_", " "), "")) for quantity in points}
     most = heaviest(np.array(epochs) for series in points.values() for epochs, _ in series)
     return CurveTwin(looks, points, names, first if first in points else next(iter(points)), round(most, 2))
 
@@ -188,15 +179,12 @@ def _shipped(quantity: str) -> dict[str, CurveTwin]:
     }
 
 
-def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", chosen: int = 4) -> CurveLists:
+def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test") -> CurveLists:
     """Return the training curves in the store: choose a list, pick runs and a quantity, smooth, take a logarithmic axis.
 
     Runs of one data set, network, N and number of epochs form a list; so runs of another profile have one of their own. Where
-    the store has none, the curves are those that come with the project, and a line says so.
-
-    Arguments:
-        quantity: shown first; nats per image.
-        chosen: how many runs are picked at the start, of those that differ in their method alone.
+    the store has none, the curves are those that come with the project, and a line says so. At the start ``quantity`` of up to
+    four runs is shown that differ in their method alone.
 
     Raises:
         VaelibError: the store holds no trained VAE, and none was shipped.
@@ -214,5 +202,5 @@ def curve_explorer(store: Store | None = None, *, quantity: str = "elbo_test", c
         alike: dict[str, list[str]] = {}  # runs that differ in their method alone
         for name in runs:
             alike.setdefault(name.partition(" · ")[2], []).append(name)
-        twins[group] = _twin(runs, quantity, max(alike.values(), key=len)[:chosen])
+        twins[group] = _twin(runs, quantity, max(alike.values(), key=len)[:4])
     return CurveLists(twins)

@@ -14,15 +14,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ... import paths
 from ...errors import VaelibError
-from ...files import read_json, write_json
+from ...files import write_json
 from ...images import as_float
 from ...models import VAE
 from ...models.vae import FullyConnectedVAE
 from ...modes import evaluating
 from ..canvas import LABELS
 from .frames import informative_latents
-from .static import twins_folder
+from .static import read_checked
 
 ENDING = ".latents-"  # between the name of the figure and that of the method
 
@@ -54,11 +55,6 @@ def can_live(vae: VAE) -> bool:
     return isinstance(vae, FullyConnectedVAE) and vae.channels_out == vae.channels
 
 
-def _packed(*arrays: Tensor) -> str:
-    numbers = torch.cat([array.detach().flatten() for array in arrays]).cpu().numpy().astype("<f2")
-    return base64.b64encode(numbers.tobytes()).decode()
-
-
 def decoder_of(vae: VAE, method: str, images: Tensor, labels: Sequence[int]) -> Decoder:
     """Return a VAE's decoder as numbers, to be moved from the encodings of uint8 ``images`` (N, C, 32, 32).
 
@@ -71,11 +67,10 @@ def decoder_of(vae: VAE, method: str, images: Tensor, labels: Sequence[int]) -> 
         )
     with evaluating(vae) as device, torch.inference_mode():
         means = vae.encode(as_float(images.to(device))).mu.cpu()
-        layers = [
-            (one.out_features, one.in_features, _packed(one.weight, one.bias))
-            for one in vae.decoder
-            if isinstance(one, torch.nn.Linear)
-        ]
+        layers = []
+        for one in (one for one in vae.decoder if isinstance(one, torch.nn.Linear)):
+            numbers = torch.cat([one.weight.flatten(), one.bias]).cpu().numpy().astype("<f2")
+            layers.append((one.out_features, one.in_features, base64.b64encode(numbers.tobytes()).decode()))
     return Decoder(
         method=method,
         name=LABELS.get(method, method),
@@ -98,30 +93,16 @@ def keep_decoders(
     """
     first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()]
     chosen = (first + [i for i in range(len(labels)) if i not in first])[:count]
-    files = [twins_folder(profile) / f"{name}{ENDING}{method}.json" for method in vaes]
+    files = [paths.build_root() / profile / f"twins/{name}{ENDING}{method}.json" for method in vaes]
     for (method, vae), file in zip(vaes.items(), files, strict=True):
         write_json(file, decoder_of(vae, method, images[chosen], labels[chosen].tolist())._asdict())
     return files
 
 
 def read_decoders(folder: Path, name: str) -> list[Decoder]:
-    """Return the decoders that lie beside a figure; an empty list without any.
-
-    Raises:
-        VaelibError: one is something else.
-    """
-    found = []
-    for path in sorted(folder.glob(f"*{ENDING}*.json"), reverse=True):  # normal training at the left of DMaaPx
-        if path.name.startswith(f"{name}{ENDING}"):
-            try:
-                decoder = Decoder(**read_json(path))
-                _check(decoder)
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise VaelibError(
-                    f"{path.name} is no readable decoder ({error}); delete it and run its notebook again"
-                ) from None
-            found.append(decoder)
-    return found
+    """Return the decoders that lie beside a figure, an empty list without any; raises VaelibError for something else."""
+    found = sorted(folder.glob(f"*{ENDING}*.json"), reverse=True)  # normal training at the left of DMaaPx
+    return [read_checked(Decoder, path, _check) for path in found if path.name.startswith(f"{name}{ENDING}")]
 
 
 def _check(decoder: Decoder) -> None:

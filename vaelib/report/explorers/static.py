@@ -7,11 +7,12 @@ the report beside the figure of the same name, and by the notebook that made it.
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jinja2
+import numpy as np
 from torch import Tensor
 
 from ... import paths
@@ -28,6 +29,7 @@ from .frames import AttackPicture, MovingPicture, PathPicture, TraversalPicture,
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parents[1]), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
+Record = TypeVar("Record")
 QUALITY = 85  # of the frames (WebP)
 TRAVERSAL = ".traversal"  # ends the name of a figure's second slider
 
@@ -51,10 +53,7 @@ class Twin(NamedTuple):
     @property
     def shown(self) -> int:
         """Return the number of the frame shown first."""
-        place = 0
-        for (_, stops), start in zip(self.axes, self.start, strict=True):
-            place = place * len(stops) + start
-        return place
+        return int(np.ravel_multi_index(self.start, [len(stops) for _, stops in self.axes]))
 
     def _repr_html_(self) -> str:
         return str(TEMPLATES.get_template("twin.html").module.twin(self))
@@ -71,44 +70,42 @@ def twin_of(picture: MovingPicture, caption: str) -> Twin:
     return Twin(axes, list(picture.start), frames, image.width, caption)
 
 
-def twins_folder(profile: str) -> Path:
-    """Return ``build/<profile>/twins``."""
-    return paths.build_root() / profile / "twins"
-
-
 def keep(twin: Twin, profile: str, name: str) -> Twin:
     """Write a twin for the report, under the name of the figure it stands beside, and return it."""
-    write_json(twins_folder(profile) / f"{name}.json", twin._asdict())
+    write_json(paths.build_root() / profile / f"twins/{name}.json", twin._asdict())
     return twin
 
 
-def read_twin(path: Path) -> Twin:
-    """Read what :func:`keep` wrote.
+def read_checked(kind: Callable[..., Record], path: Path, check: Callable[[Record], None]) -> Record:
+    """Read a record that a run wrote beside a figure; ``check`` raises ValueError for one whose parts do not fit.
 
     Raises:
         VaelibError: it is something else.
     """
     try:
-        twin = Twin(**read_json(path))
-        whole = math.prod(len(stops) for _, stops in twin.axes) == len(twin.frames) > twin.shown >= 0
+        record = kind(**read_json(path))
+        check(record)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise VaelibError(f"{path.name} is not readable ({error}); delete it and run its notebook again") from None
+    return record
+
+
+def read_twin(path: Path) -> Twin:
+    """Read what :func:`keep` wrote; raises VaelibError for something else."""
+
+    def check(twin: Twin) -> None:
         for frame in twin.frames:
             base64.b64decode(frame, validate=True)
-    except (ValueError, TypeError) as error:
-        raise VaelibError(f"{path.name} is no readable twin ({error}); delete it and run its notebook again") from None
-    if not whole:
-        raise VaelibError(f"{path.name} has not one frame for each stop; delete it and run its notebook again")
-    return twin
+        if not math.prod(len(stops) for _, stops in twin.axes) == len(twin.frames) > twin.shown:
+            raise ValueError("not one frame for each stop")
+
+    return read_checked(Twin, path, check)
 
 
-def interpolation_twin(
-    experiment: Experiment, vaes: Mapping[str, VAE], pair: Sequence[int], *, alphas: int = 21, samples: int = 4
-) -> Twin:
+def interpolation_twin(experiment: Experiment, vaes: Mapping[str, VAE], pair: Sequence[int]) -> Twin:
     """Return, and keep for the report, the slider of Fig. 3 between two test images, given by number."""
     images, _ = load_test_set(experiment)
-    path = {
-        name: interpolate(vae, images[pair[0]], images[pair[1]], alphas=alphas, samples=samples)
-        for name, vae in vaes.items()
-    }
+    path = {name: interpolate(vae, *images[list(pair)], alphas=21, samples=4) for name, vae in vaes.items()}
     caption = f"Drag α: E[x|z] between test images {pair[1]} (α = 0) and {pair[0]} (α = 1), and log q with a marker."
     return keep(twin_of(PathPicture(path), caption), experiment.profile.name, f"fig03_{stem(experiment)}")
 

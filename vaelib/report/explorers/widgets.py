@@ -29,14 +29,14 @@ ATTACKED = "the image under attack, the reconstructions of each method, and MS-S
 
 
 def interpolation_explorer(
-    vaes: Mapping[str, VAE], images: Tensor, *, alphas: int = 21, samples: int = 4, seed: int = 0
+    vaes: Mapping[str, VAE], images: Tensor, *, alphas: int = 21, samples: int = 4
 ) -> widgets.VBox:
     """Return a panel to walk between the latents of two of ``images``: choose both, then move or play α.
 
     Arguments:
         vaes: trained VAEs by method (``normal``, ``dmaapx``); each keeps its device.
         images: (n, C, H, W) test images to choose from, uint8 or floats in [0, 1]; a dozen fit on a screen.
-        alphas, samples, seed: as for :func:`~vaelib.tasks.interpolation.interpolate`.
+        alphas, samples: as for :func:`~vaelib.tasks.interpolation.interpolate`.
 
     Raises:
         VaelibError: fewer than two images.
@@ -47,7 +47,7 @@ def interpolation_explorer(
 
     @lru_cache(maxsize=8)
     def path(first: int, second: int) -> PathPicture:
-        options = {"alphas": alphas, "samples": samples, "seed": seed}
+        options = {"alphas": alphas, "samples": samples}
         return PathPicture({name: interpolate(v, images[first], images[second], **options) for name, v in vaes.items()})
 
     (one, two), cells = choices(images, **{"x₀": 0, "x₁": 1})
@@ -102,70 +102,50 @@ def _of_one_image(
     return box
 
 
-def traversal_explorer(
-    vaes: Mapping[str, VAE], images: Tensor, *, latents: int = 16, stops: int = 25, reach: float = 3.0
-) -> widgets.VBox:
+def traversal_explorer(vaes: Mapping[str, VAE], images: Tensor) -> widgets.VBox:
     """Return a panel to move one latent of an image and keep the others: choose the image and the latent, then drag z_i.
 
-    Latents are ranked by their KL to the prior over ``images``, method by method, since they share no numbering.
-
-    Arguments:
-        vaes, images: as for :func:`interpolation_explorer`.
-        latents: how many to offer, the most informative first.
-        stops, reach: z_i moves over this many stops from −reach to reach, in standard deviations of the prior.
+    Sixteen latents are ranked by their KL to the prior over ``images``, method by method, since they share no numbering; z_i
+    moves over three standard deviations of the prior either way. Arguments are those of :func:`interpolation_explorer`.
     """
     images = as_float(images.cpu())
-    orders = {name: informative_latents(vae, images)[:latents] for name, vae in vaes.items()}
+    orders = {name: informative_latents(vae, images)[:16] for name, vae in vaes.items()}
     ranks = [(str(rank + 1), rank) for rank in range(min(map(len, orders.values())))]
     rank = widgets.SelectionSlider(options=ranks, value=0, description="latent")
-    slider = widgets.FloatSlider(value=0, min=-reach, max=reach, step=2 * reach / (stops - 1), description="z_i")
+    slider = widgets.FloatSlider(value=0, min=-3, max=3, step=0.25, description="z_i")
 
     def place() -> tuple[int, int]:
-        return rank.value, round((slider.value + reach) / (2 * reach) * (stops - 1))
+        return rank.value, round((slider.value + 3) / 0.25)
 
     def make(number: int) -> TraversalPicture:
-        return TraversalPicture(vaes, images[number], orders, stops=stops, reach=reach)
+        return TraversalPicture(vaes, images[number], orders, stops=25)
 
-    box = _of_one_image(images, make, widgets.VBox([rank, played(slider, stops)]), place, TRAVERSED)
+    box = _of_one_image(images, make, widgets.VBox([rank, played(slider, 25)]), place, TRAVERSED)
     for one in (rank, slider):
         one.observe(box.move, "value")
     return box
 
 
-def attack_explorer(
-    vaes: Mapping[str, VAE],
-    images: Tensor,
-    *,
-    radius: float = 0.2,
-    radii: int = 11,
-    steps: int = 50,
-    every: int = 5,
-    **options,
-) -> widgets.VBox:
-    """Return a panel to attack an image (Eq. 10): choose it, then move the radius δ and the number of steps.
+def attack_explorer(vaes: Mapping[str, VAE], images: Tensor, **options) -> widgets.VBox:
+    """Return a panel to attack an image (Eq. 10): choose it, then move the radius δ, up to 0.2, and the number of steps.
 
     The attacks of all radii are made when an image is chosen (about a second); the sliders then only look them up.
 
     Arguments:
         vaes, images: as for :func:`interpolation_explorer`; δ = 0.1 and 50 steps are the paper's for grey images.
-        radius, radii: δ moves from 0 to ``radius`` over ``radii`` stops.
-        steps, every: the number of steps moves from 0 to ``steps`` by ``every``.
         options: ``variant`` of MS-SSIM; ``lr``, ``gradient``, ``seed`` of :func:`~vaelib.gaps.attack_encoder`.
     """
-    images, grid = as_float(images.cpu()), torch.linspace(0, radius, radii).tolist()
-    delta = widgets.FloatSlider(
-        value=grid[radii // 2], min=0, max=radius, step=radius / (radii - 1), description="δ", readout_format=".2f"
-    )
-    count = widgets.IntSlider(value=steps // every * every, min=0, max=steps // every * every, step=every)
-    count.description = "steps"
+    images, grid = as_float(images.cpu()), torch.linspace(0, 0.2, 11).tolist()
+    delta = widgets.FloatSlider(value=grid[5], min=0, max=0.2, step=0.02, description="δ", readout_format=".2f")
+    count = widgets.IntSlider(value=50, min=0, max=50, step=5, description="steps")
 
     def make(number: int) -> AttackPicture:
-        return AttackPicture(vaes, images[number], radii=grid, steps=steps, every=every, index=number, **options)
+        return AttackPicture(vaes, images[number], radii=grid, steps=50, every=5, index=number, **options)
 
     def place() -> tuple[int, int]:
-        return round(delta.value / radius * (radii - 1)), count.value // every
+        return round(delta.value / 0.02), count.value // 5
 
-    box = _of_one_image(images, make, widgets.HBox([played(delta, radii, 400), count]), place, ATTACKED)
+    box = _of_one_image(images, make, widgets.HBox([played(delta, 11, 400), count]), place, ATTACKED)
     for slider in (delta, count):
         slider.observe(box.move, "value")
     return box

@@ -23,7 +23,7 @@ from ..settings import Data, Network, Teacher, VAERun
 from ..stages import build_vae
 from ..stages.context import pick_device
 from ..stages.diffusion import build_teacher
-from .price import calibration_file, forget, identity
+from .price import calibration_file, identity
 from .work import KERNELS, PASSES, PIXELS, teacher_macs, vae_macs
 
 SECONDS = 1.0  # a kind, after a warm-up
@@ -142,5 +142,4 @@ def calibrate() -> dict[str, float]:
     finally:
         torch.set_num_threads(threads)
     files.write_json(calibration_file(), {"machine": identity(), "rates": rates})
-    forget()
     return rates

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ... import files
 from ...errors import VaelibError
 from ..settings import Data
-from ..store import SCRATCH, Store, load_array, load_tensors, save_tensors
+from ..store import SCRATCH, Store, load_split, load_tensors, save_tensors
 
 CHECKPOINT_SECONDS = float(os.environ.get("VAELIB_CHECKPOINT_SECONDS", 20))
 
@@ -44,11 +43,11 @@ class Context:
 
     def split(self, data: Data, name: str) -> Tensor:
         """Return a split (``train``, ``test``, ``train_labels``, ``test_labels``) on the context's device."""
-        return torch.from_numpy(np.array(load_array(self.store.require(data) / f"{name}.npy"))).to(self.device)
+        return load_split(self.store, data, name).to(self.device)
 
-    def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any], force: bool = False) -> None:
+    def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any]) -> None:
         """Save a checkpoint if the last one is old enough for writing it to cost under 2 % of the time."""
-        if self.lead and (force or time.monotonic() - self.saved > self.interval):
+        if self.lead and time.monotonic() - self.saved > self.interval:
             start = time.monotonic()
             save_tensors(self.folder / SCRATCH / "state.safetensors", tensors(), meta)
             self.saved = time.monotonic()

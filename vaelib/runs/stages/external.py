@@ -8,17 +8,8 @@ import numpy as np
 
 from ... import files
 from ...errors import VaelibError
-from ...models.pretrained import (
-    AVERAGE,
-    CONFIG,
-    SCHEDULE,
-    WEIGHTS,
-    check_model,
-    load_pretrained,
-    model_files,
-    model_shape,
-    network_folder,
-)
+from ...models import pretrained
+from ...models.pretrained import CONFIG, SCHEDULE, WEIGHTS
 from ...samplers.bank import shard_path
 from ...samplers.published import draw_samples, open_samples
 from ..cost.work import DDPM_PARAMETERS, PIXELS
@@ -57,19 +48,19 @@ def _from_hub(settings: Pretrained) -> Path:
 def make_pretrained(settings: Pretrained, context: Context) -> None:
     """Copy network, weights and schedule into the store; the weights must be those that were named."""
     source = Path(settings.folder) if settings.folder else _from_hub(settings)
-    check_model(source, settings.channels)
-    found = model_files(source)
+    pretrained.check_model(source, settings.channels)
+    found = pretrained.model_files(source)
     actual = files.sha256(found[WEIGHTS])
-    if settings.shape and model_shape(source) != settings.shape:
+    if settings.shape and pretrained.model_shape(source) != settings.shape:
         raise VaelibError(f"teacher_from = {settings.folder}: the folder changed since it was looked at; run again")
     if actual != settings.sha256:
         raise VaelibError(
             f"teacher_from = {settings.model}: its {WEIGHTS} has SHA-256 {actual}, expected {settings.sha256}; fetch it again"
         )
-    load_pretrained(source)  # a network that does not fit its weights is found now, not in every shard
-    if network_folder(source) == source / AVERAGE:
+    pretrained.load_pretrained(source)  # a network that does not fit its weights is found now, not in every shard
+    if pretrained.network_folder(source) == source / pretrained.AVERAGE:
         print(
-            f"{source}: {AVERAGE} is taken, the average of the weights, not unet; for that name {source}/unet",
+            f"{source}: {pretrained.AVERAGE} is taken, the average of the weights, not unet; for that name {source}/unet",
             flush=True,
         )
     if SCHEDULE not in found:

@@ -73,13 +73,12 @@ def _robustness(settings: Gaps, vae: VAE, images: Tensor, labels: Tensor) -> dic
         **settings.attack(),
         **settings.only("reconstruction seed"),
     )
-    return {
-        "input_similarity": mean_and_error(attacked.input_similarity),
-        "reconstruction_similarity": mean_and_error(attacked.reconstruction_similarity),
-        "robustness_gap": mean_and_error(attacked.gap),
-        "clean_floor": mean_and_error(attacked.floor),
-        "at_sigma_floor": mean_and_error(attacked.at_sigma_floor),
+    found = {
+        "input_similarity": attacked.input_similarity,
+        "reconstruction_similarity": attacked.reconstruction_similarity,
     }
+    found |= {"robustness_gap": attacked.gap, "clean_floor": attacked.floor, "at_sigma_floor": attacked.at_sigma_floor}
+    return {name: mean_and_error(values) for name, values in found.items()}
 
 
 def measured_vae(settings: Gaps, context: Context, epoch: int | None = None) -> VAE:

@@ -1,7 +1,7 @@
 """Training one VAE by one method, scored along the way (Eqs. 3, 7–9); going on with its encoder alone (Fig. 5)."""
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -114,28 +114,21 @@ def score(vae: VAE, sets: dict[str, Tensor | str], epoch: int) -> list[dict[str,
 
 
 def follow(
-    context: Context,
-    state: VAEState,
-    loop: Iterator[Epoch],
-    sets: dict[str, Tensor | str],
-    *,
-    evaluations: Collection[int],
-    snapshots: Collection[int],
-    epochs: tuple[int, int],
+    context: Context, state: VAEState, loop: Iterator[Epoch], run: VAERun | RHA, sets: dict[str, Tensor | str]
 ) -> None:
-    """Run a training ``loop`` over ``state`` from its last checkpoint; ``epochs`` is where it begins and ends."""
+    """Go through the training ``loop`` of a ``run`` from its last checkpoint, scoring ``sets`` at its evaluations."""
+    first, snapshots = (run.start, (run.epochs,)) if isinstance(run, RHA) else (0, run.snapshots)
     curve: list[dict[str, Any]] = []
     if (saved := context.resume()) is not None:
         state.load(saved[0], saved[1]["epochs"])  # before the loop's first step, which begins where the state is
         curve = saved[1]["curve"]
-    first, last = epochs
     for number, running in loop:
         if number in snapshots:
             save_tensors(context.folder / f"weights-{number:05d}.safetensors", state.vae.state_dict())
-        if number in evaluations:
+        if number in run.evaluations:
             curve += score(state.vae, sets, number)
         context.checkpoint(state.tensors, {"epochs": number, "curve": curve})
-        context.report((number - first) / (last - first), f"ELBO {running:,.0f}")
+        context.report((number - first) / (run.epochs - first), f"ELBO {running:,.0f}")
     files.write_json(context.folder / "curve.json", curve)
 
 
@@ -160,15 +153,7 @@ def make_vae(settings: VAERun, context: Context) -> None:
     state = VAEState(vae, settings.lr)
     distribution = training_distribution(settings, context)
     loop = train_vae(state, distribution, **settings.only("epochs batch_size lr_decay seed amp"))
-    follow(
-        context,
-        state,
-        loop,
-        evaluation_sets(settings, distribution, context),
-        evaluations=settings.evaluations,
-        snapshots=settings.snapshots,
-        epochs=(0, settings.epochs),
-    )
+    follow(context, state, loop, settings, evaluation_sets(settings, distribution, context))
 
 
 @makes(
@@ -182,18 +167,6 @@ def make_rha(settings: RHA, context: Context) -> None:
     vae = load_vae(run, context.store, settings.start, context.device)
     state = encoder_state(vae, run.lr, settings.start)
     distribution = training_distribution(run, context)
-    loop = train_encoder(
-        state,
-        distribution,
-        **settings.only("epochs seed source real_share"),
-        **run.only("batch_size lr_decay amp"),
-    )
-    follow(
-        context,
-        state,
-        loop,
-        evaluation_sets(run, distribution, context),
-        evaluations=settings.evaluations,
-        snapshots=(settings.epochs,),
-        epochs=(settings.start, settings.epochs),
-    )
+    options = settings.only("epochs seed source real_share") | run.only("batch_size lr_decay amp")
+    loop = train_encoder(state, distribution, **options)
+    follow(context, state, loop, settings, evaluation_sets(run, distribution, context))

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...report.canvas import GREY, STYLE, ReportFigure, blank, sheet_legend
+from ...report.canvas import GREY, STYLE, ReportFigure, blank, figure_legend
 from ...report.claims import AUDIT, NOT_RUN, OURS, PAPER
 from ...report.publish import footer_line, publish_alone
 from ...report.reference import NAMES
@@ -83,7 +83,7 @@ def _bars(ax: Axes, counts: Mapping[str, Mapping[str, int]], sections: Sequence[
 def _legend(fig: ReportFigure, more: Sequence[Line2D] = ()) -> None:
     """Write the legend of verdicts, and of what else there is, in one row."""
     names = [Patch(color=colour, label=verdict.replace("_", " ")) for verdict, colour in VERDICTS.items()]
-    sheet_legend(fig, [*names, *more], len(names) + len(more), handlelength=1.2, columnspacing=1.2)
+    figure_legend(fig, [*names, *more], len(names) + len(more), handlelength=1.2, columnspacing=1.2)
 
 
 def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFigure:
@@ -127,7 +127,10 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
     if not shown:
         return None
     several = len({row["likelihood"] for row in shown}) > 1
-    names = [_name(row, several) for row in shown]
+    names = [  # whole sentences, in as many lines as that takes
+        textwrap.fill(f"{section(row)}  {row['claim']}" + (f" [{row['likelihood']}]" if several else ""), 64)
+        for row in shown
+    ]
     ends = np.cumsum([1 + 0.7 * name.count("\n") for name in names])  # a sentence of two lines takes more room
     places, tall = (ends + np.concatenate([[0], ends[:-1]])) / 2, LINE * ends[-1]
     with mpl.rc_context(fname=STYLE):
@@ -154,12 +157,6 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
         marks = {"^": "the paper's number agrees", "v": "disagrees"}
         _legend(fig, [Line2D([], [], color=GREY, marker=mark, ls="", label=text) for mark, text in marks.items()])
     return fig
-
-
-def _name(row: Row, several: bool) -> str:
-    """Return a claim's label: its section and its whole sentence, in as many lines as that takes."""
-    tail = f" [{row['likelihood']}]" if several else ""
-    return textwrap.fill(f"{section(row)}  {row['claim']}{tail}", 64)
 
 
 def draw_counts(rows: Sequence[Row], profile: str) -> ReportFigure:

@@ -1,5 +1,6 @@
 """What notebook 10 shows of the ledger between its figures: counts, the paper against itself, what is still to be run."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,17 +29,9 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> str:
 def audit(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Return the sentences of the paper that its own numbers, figures or other sentences do not bear out."""
     papers = [row for row in rows if row["evidence"] == PAPER and row["verdict"] == "contradicted"]
-    shown = [
-        {
-            "claim": row["claim"],
-            "where": row["paper_location"],
-            "quantity": row["quantity"],
-            "paper's margin": row["paper_value"],
-            "note": row["note"],
-        }
-        for row in papers
-    ]
-    style = styled(pd.DataFrame(shown)).format(number, subset=["paper's margin"], na_rep="–")
+    shown = pd.DataFrame(papers)[["claim", "paper_location", "quantity", "paper_value", "note"]]
+    shown = shown.rename(columns={"paper_location": "where", "paper_value": "paper's margin"})
+    style = styled(shown).format(number, subset=["paper's margin"], na_rep="–")
     return style.set_properties(subset=["claim", "where", "quantity", "note"], **{"text-align": "left"}).hide(
         axis="index"
     )
@@ -46,11 +39,8 @@ def audit(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 def to_be_run(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return which notebooks would judge the claims that have no number of ours yet, as Markdown."""
-    absent: dict[tuple[str, str, str], int] = {}
-    for row in rows:
-        if row["evidence"] == OURS and row["note"] == NOT_RUN:
-            place = row["dataset"], row["likelihood"], row["notebook"]
-            absent[place] = absent.get(place, 0) + 1
+    missing = [row for row in rows if row["evidence"] == OURS and row["note"] == NOT_RUN]
+    absent = Counter((row["dataset"], row["likelihood"], row["notebook"]) for row in missing)
     lines = [
         f'- `{notebook}` with <code>dataset = "{in_markdown(dataset)}"</code>, `likelihood = "{likelihood}"`: {count} claims'
         for (dataset, likelihood, notebook), count in sorted(absent.items())

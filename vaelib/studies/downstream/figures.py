@@ -20,12 +20,12 @@ from ...report.canvas import (
     STYLE,
     ReportFigure,
     blank,
+    figure_legend,
     known_methods,
     one_setting,
     series_handles,
-    sheet_legend,
 )
-from ...report.pictures import mosaic
+from ...report.pictures import draw_mosaic
 from ...tasks import CLASSIFIERS
 
 # The order of Fig. 19's panels.
@@ -35,11 +35,6 @@ PANELS = (
     *("contrast", "defocus_blur", "snow", "frost", "overall"),
 )
 COLUMNS = 4
-
-
-def panel_title(corruption: str) -> str:
-    """Return a corruption's name as the paper writes it: "JPEG Compression"."""
-    return corruption.replace("_", " ").title().replace("Jpeg", "JPEG")
 
 
 def draw_bars(ax: Axes, rows: pd.DataFrame) -> None:
@@ -73,7 +68,7 @@ def corruptions_figure(corruptions: pd.DataFrame, overall: pd.DataFrame, **frame
                 ax.text(0.5, 0.5, "not made: its package\nis not installed", **look)
             else:
                 draw_bars(ax, rows)
-            ax.set_title(panel_title(name), fontsize=10)
+            ax.set_title(name.replace("_", " ").title().replace("Jpeg", "JPEG"), fontsize=10)
             ax.set(ylim=(0, top), xticks=range(len(CLASSIFIERS)), xticklabels=CLASSIFIERS)
             ax.yaxis.set_major_locator(MaxNLocator(4))
         for ax in grid[:, 0]:
@@ -81,7 +76,7 @@ def corruptions_figure(corruptions: pd.DataFrame, overall: pd.DataFrame, **frame
         place = {"left": 0.06, "right": 0.99, "bottom": (0.36 + below) / 10.6, "top": 1 - 0.9 / 10.6}
         fig.subplots_adjust(**place, hspace=0.3, wspace=0.06)
         handles = series_handles(known_methods(every), markers={})
-        sheet_legend(fig, handles, len(handles))
+        figure_legend(fig, handles, len(handles))
     return fig
 
 
@@ -131,7 +126,7 @@ def violins_figure(corruptions: pd.DataFrame, *, paper: pd.DataFrame | None = No
         ax.set(xlim=(-0.5, len(CLASSIFIERS) - 0.5), xlabel="classifier on the posterior means of corrupted images")
         ax.set_ylabel("accuracy − that of\nnormal training")
         handles = series_handles(["normal", *methods], LABELS | {"normal": "Normal training (0)"}, {})
-        sheet_legend(fig, handles, len(handles))
+        figure_legend(fig, handles, len(handles))
     return fig
 
 
@@ -156,9 +151,7 @@ def reconstructions_figure(
             for column, method in enumerate(["", *methods]):
                 x = left + column * (side + gap)
                 ax = fig.box(x, y, side, side)
-                pixels = mosaic(images if not method else blocks[method], 3)
-                ax.imshow(pixels.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                ax.set_axis_off()
+                draw_mosaic(ax, images if not method else blocks[method], 3)
                 below = captions.get((kind, method), "")
                 ax.text(0.5, -0.02, below, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=GREY)
                 if line == 0:
@@ -181,8 +174,7 @@ def samples_figure(rows: Mapping[str, Tensor], **frame) -> ReportFigure:
         for line, method in enumerate(methods):
             y = fig.get_figheight() - 0.45 - (line + 1) * (side + 0.05)
             ax = fig.box(left, y, count * side, side)
-            ax.imshow(mosaic(rows[method], count).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            ax.set_axis_off()
+            draw_mosaic(ax, rows[method], count)
             look = {"ha": "right", "va": "center", "color": COLOURS[method], "fontsize": 9.5, "weight": "bold"}
             ax.text(-0.01, 0.5, LABELS[method], transform=ax.transAxes, **look)
     return fig

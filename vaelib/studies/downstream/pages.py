@@ -1,4 +1,4 @@
-"""From the experiment ``downstream`` to its figures and Table 11 on disk: names as in the paper, footers, stamps."""
+"""From the experiment ``downstream`` to its figures and Table 11 on disk: names as in the paper, footers, watermarks."""
 
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,14 @@ import pandas as pd
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import blocks, compared
-from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line
-from ...report.reference import of_setting
+from ...report.publish import as_in_paper, framed, provenance_line, publish, source_line
 from ...report.study import Figure
-from ...runs import Experiment, read_table, tables_folder
-from ...runs.tables import measured_tensors, merge_table
+from ...runs import Experiment, read_table
+from ...runs.tables import measured_tensors
 from ...tasks import CLASSIFIERS
 from ...text import number, with_error
 from .figures import changes, corruptions_figure, reconstructions_figure, samples_figure, violins_figure
-from .paper import paper_changes, table_11
+from .paper import paper_changes
 from .stages import Pictures
 
 FIG04_LEFT = Figure(
@@ -70,7 +69,7 @@ def draw_violins(experiment: Experiment, tables: Tables) -> ReportFigure:
     footer = _footer(experiment, tables, "a point: one corruption and seed; bar and number: mean")
     if as_in_paper(experiment):
         paper, footer = paper_changes(), f"{footer} · diamonds: the paper's means"
-    figure = violins_figure(tables["corruptions"], paper=paper, **sheet(experiment, footer))
+    figure = violins_figure(tables["corruptions"], paper=paper, **framed(experiment, footer))
     return publish(figure, FIG04_LEFT, experiment)
 
 
@@ -83,7 +82,7 @@ def draw_corruptions(experiment: Experiment, tables: Tables) -> ReportFigure:
         _footer(experiment, tables, "bar: mean, whisker: min to max")
         + " · Overall: one corruption drawn for each image"
     )
-    figure = corruptions_figure(tables["corruptions"], overall, **sheet(experiment, footer))
+    figure = corruptions_figure(tables["corruptions"], overall, **framed(experiment, footer))
     return publish(figure, FIG19, experiment)
 
 
@@ -99,7 +98,7 @@ def draw_reconstructions(experiment: Experiment, tables: Tables) -> ReportFigure
         "VAEs of seed 0, z the posterior's mean; the paper shows samples",
         f"below: PSNR of all {experiment.data.n_test:,} test images, mean over seeds",
     )
-    figure = reconstructions_figure(next(iter(shown.values()))["x"], rows, captions, **sheet(experiment, footer))
+    figure = reconstructions_figure(next(iter(shown.values()))["x"], rows, captions, **framed(experiment, footer))
     return publish(figure, FIG09, experiment)
 
 
@@ -107,16 +106,8 @@ def draw_samples(experiment: Experiment) -> ReportFigure:
     """Draw and save images from each method's prior under the same z as ``samples_<dataset>``."""
     rows = {method: one["prior"].float() / 255 for method, one in measured_tensors(experiment, Pictures).items()}
     footer = source_line(experiment, "VAEs of seed 0", "x ~ p(x|z), one sample; a column has the same z ~ N(0, I)")
-    figure = samples_figure(rows, **sheet(experiment, footer))
+    figure = samples_figure(rows, **framed(experiment, footer))
     return publish(figure, SAMPLES, experiment)
-
-
-def write_table_11(experiment: Experiment) -> pd.DataFrame:
-    """Write Table 11 with our values beside the paper's, for all settings made so far; return this experiment's rows."""
-    folder = tables_folder(experiment.profile.name)
-    table = table_11(read_table(folder / "downstream.csv"))
-    merge_table(folder / "table_11.csv", table)
-    return of_setting(table, experiment.dataset, experiment.likelihood).reset_index(drop=True)
 
 
 def compared_tasks(table: pd.DataFrame) -> Any:

@@ -34,23 +34,6 @@ def corrupted_for(data: Data, profile: Profile) -> Corrupted:
     return Corrupted(data=data, images=images, severity=severity, **options)
 
 
-def shared_settings(data: Data, profile: Profile) -> dict[str, Any]:
-    """Return what the measurements of all VAEs of a data set have in common.
-
-    Raises:
-        VaelibError: too few test images; FID asked for with fewer images than Inception has features.
-    """
-    samples = min(profile.sample_images or data.n_test, data.n_test)
-    if profile.inception_sha256 and samples < FEWEST_FID:
-        raise VaelibError(f"{samples} samples are too few for FID; raise sample_images and n_test to {FEWEST_FID:,}")
-    return {
-        "corrupted": corrupted_for(data, profile),
-        "classifier": classifier_for(data, profile),
-        "samples": samples,
-        "inception": profile.inception_sha256,
-    }
-
-
 def downstream(
     profile: str = "laptop",
     dataset: str = "fashion_mnist",
@@ -60,7 +43,8 @@ def downstream(
     """Return the downstream tasks of the VAEs of :func:`~vaelib.studies.three_gaps.runs.three_gaps`, whose arguments it takes.
 
     Raises:
-        VaelibError: as there; fewer than 10 test images, or own images of one class.
+        VaelibError: as there; fewer than 10 test images, or own images of one class; FID asked for with fewer images than
+            Inception has features.
     """
     base = three_gaps(profile, dataset, likelihood, overrides)
     if not has_classes(dataset):
@@ -68,7 +52,12 @@ def downstream(
             f"dataset = {dataset}: all images are of one class, so no classifier can be tested; give class sub-folders, or "
             "an .npz with labels"
         )
-    shared = shared_settings(base.data, base.profile)
+    data, profile = base.data, base.profile
+    samples = min(profile.sample_images or data.n_test, data.n_test)
+    if profile.inception_sha256 and samples < FEWEST_FID:
+        raise VaelibError(f"{samples} samples are too few for FID; raise sample_images and n_test to {FEWEST_FID:,}")
+    shared = {"corrupted": corrupted_for(data, profile), "classifier": classifier_for(data, profile)}
+    shared |= {"samples": samples, "inception": profile.inception_sha256}
     points = [Point(p.series, math.nan, checked(Downstream, {"vae": p.vae} | shared, "a run")) for p in base.points]
     also = [Point(p.series, math.nan, Pictures(vae=p.vae)) for p in base.points if p.vae.seed == 0]
     return base._replace(name="downstream", points=points, also=also, tables=downstream_tables)

@@ -3,6 +3,7 @@
 from ...report.study import Study
 from .claims import PART
 from .pages import FIG04_LEFT, FIG09, FIG19, SAMPLES, report_page
+from .paper import table_11
 from .runs import downstream
 
 STUDY = Study(
@@ -12,6 +13,7 @@ STUDY = Study(
     runs=downstream,
     figures=(FIG04_LEFT, FIG09, FIG19, SAMPLES),
     tables=("downstream",),
+    derived=(("table_11", "downstream", table_11),),
     classes=True,
     claims=PART,
     page=report_page,

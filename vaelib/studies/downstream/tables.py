@@ -20,7 +20,7 @@ def downstream_tables(experiment: Experiment, store: Store) -> dict[str, pd.Data
     rows, cells = [], []
     for point in experiment.points:
         vae, images = point.vae, point.run.corrupted
-        run = {"dataset": vae.data.name, "likelihood": experiment.likelihood, "method": point.series, "seed": vae.seed}
+        run = experiment.setting | {"method": point.series, "seed": vae.seed}
         about = about_data(vae.data) | {"images": images.images, "severity": images.severity}
         about |= {"corruptions": "CIFAR-10-C" if images.official else f"{len(images.names)} of our own draws"}
         found = pd.DataFrame(files.read_json(store.require(point.run) / "measured.json"))

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from ...report.canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, blank, series_handles, sheet_legend
+from ...report.canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, blank, figure_legend, series_handles
 from ...text import number
 
 DARK = "#333333"
@@ -118,7 +118,7 @@ def accuracy_figure(plane: pd.DataFrame, **frame) -> ReportFigure:
             ax.set_title(title)
         handles = series_handles(SHOWN[1:4], PANELS)
         handles.append(Line2D([], [], color=DARK, ls=":", label="fresh samples of $p_{\\rm data}$"))
-        sheet_legend(figure, handles, 4)
+        figure_legend(figure, handles, 4)
     return figure
 
 
@@ -193,7 +193,7 @@ def calibration_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
                    Line2D([], [], color=COLOURS["normal"], lw=2.4, label="estimate ± 1 stated error"),
                    Line2D([], [], color=COLOURS["normal"], lw=0.8, label="± 3 errors"),
                    Line2D([], [], color="#D55E00", lw=2.4, label="exact value further than 3 errors")]  # fmt: skip
-        sheet_legend(figure, handles, 4)
+        figure_legend(figure, handles, 4)
     return figure
 
 
@@ -242,7 +242,7 @@ def missed_modes_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
             Line2D([], [], marker=m, color=c, ls="", mfc="none" if s == 1 else c, ms=8, label=names[s])
             for s, (m, c) in series.items()
         ]
-        sheet_legend(figure, handles, 2)
+        figure_legend(figure, handles, 2)
     return figure
 
 
@@ -269,7 +269,7 @@ def brackets_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
             ax.set_title(title)
         handles = [mpl.patches.Patch(fc=GREY, ec=GREY, label="amortization: ELBO* − ELBO"),
                    mpl.patches.Patch(fc="white", ec=GREY, hatch="////", label="approximation: log p(x) − ELBO*")]  # fmt: skip
-        sheet_legend(figure, handles, 2)
+        figure_legend(figure, handles, 2)
     return figure
 
 

@@ -8,9 +8,10 @@ import pandas as pd
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import machine_note
-from ...report.publish import footer_line, publish_alone, stamp
+from ...report.publish import footer_line, publish_alone, watermark
 from ...report.study import Figure
 from ...runs import Store
+from ...runs.tables import rows_of
 from ...text import how_many, number, with_error
 from .figures import (
     accuracy_figure,
@@ -56,18 +57,17 @@ NOT_THERE = "*No trained VAE of this setting is in the store yet: run notebook 0
 
 
 def _frame(lab: GroundTruth, about: str) -> dict:
-    """Return footer and stamp of a figure of this study."""
+    """Return footer and watermark of a figure of this study."""
     profile = lab.profile.name
-    return {"footer": footer_line(profile, about), "stamp": stamp(profile)}
+    return {"footer": footer_line(profile, about), "watermark": watermark(profile)}
 
 
 def draw_training_distributions(lab: GroundTruth) -> ReportFigure:
     """Draw and save Fig. 1 from the runs of seed 0 at the second N (the first, if it is the only one)."""
     sizes = sorted({one.points for one in lab.planes})
     chosen = next(one for one in lab.planes if one.points == sizes[min(1, len(sizes) - 1)] and one.seed == 0)
-    folder = Store().require(chosen)
+    folder, rows = Store().require(chosen), rows_of(chosen, Store())
     density, points = (pd.read_csv(folder / f"{name}.csv") for name in ("density", "points"))
-    rows = pd.read_json(folder / "rows.json")
     about = f"the letter S, p_data known · N = {chosen.points:,} · diffusion model: {chosen.images:,} training points · seed 0"
     about += " · line: the region that holds 99 % of p_data"
     return _saved(training_distributions_figure(density, points, rows, **_frame(lab, about)), FIG01, lab)

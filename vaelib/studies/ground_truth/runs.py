@@ -41,7 +41,7 @@ def ground_truth(profile: str = "laptop", overrides: Mapping[str, Any] | None = 
     """
     budget = load_profile(profile, overrides=overrides)
     seeds = range(budget.plane_seeds)
-    fit = {"images": budget.plane_images, "steps": budget.plane_steps, "samples": budget.plane_samples}
+    fit = budget.only("images steps samples", "plane_")
     planes = [Plane(points=n, seed=s, **fit) for n in budget.plane_points[::-1] for s in seeds]
     quick = {"draws": min(budget.bracket_draws, 1_000), "temperatures": min(budget.bracket_temperatures, 60)}
     quick["steps"] = budget.bracket_steps
@@ -68,13 +68,7 @@ def brackets(
     base = three_gaps(profile, dataset, likelihood, overrides)
     budget, store = base.profile, Store()
     return {
-        point.series: Brackets(
-            vae=point.vae,
-            images=budget.bracket_images,
-            draws=budget.bracket_draws,
-            temperatures=budget.bracket_temperatures,
-            steps=budget.bracket_steps,
-        )
+        point.series: Brackets(vae=point.vae, **budget.only("images draws temperatures steps", "bracket_"))
         for point in base.points
         if point.vae.seed == 0 and store.has_manifest(point.vae)
     }

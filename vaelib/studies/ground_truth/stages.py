@@ -228,7 +228,7 @@ def make_brackets(settings: Brackets, context: Context) -> None:
 
 
 def _certified(settings: WorldBounds | Brackets, vae: Any, x: Tensor, z: Tensor | None = None) -> gaps.Certified:
-    options = {name: getattr(settings, name) for name in ("starts", "chains", "temperatures", "seed")}
+    options = settings.only("starts chains temperatures seed")
     return gaps.certify(vae, x, z=z, k=settings.draws, max_steps=settings.steps, **options)
 
 

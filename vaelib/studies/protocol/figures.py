@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ...errors import VaelibError
 from ...report.canvas import ELBO_LABEL, GREY, STYLE, ReportFigure, canvas, nats
-from ...report.publish import provenance_line, publish, sheet, title
+from ...report.publish import framed, provenance_line, publish, title
 from ...report.reference import digitised
 from ...report.study import Figure
 from ...runs import Experiment
@@ -128,6 +128,6 @@ def draw_protocols(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> R
     figure = protocols_figure(
         tables["curves"],
         paper_epochs(experiment.dataset, experiment.likelihood),
-        **sheet(experiment, footer, about=f"The paper's protocol, {title(experiment)}"),
+        **framed(experiment, footer, about=f"The paper's protocol, {title(experiment)}"),
     )
     return publish(figure, DISTANCE, experiment)

@@ -15,18 +15,10 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from torch import Tensor
 
 from ...report.canvas import COLOURS, GREY, STYLE, ReportFigure, blank, canvas, one_setting, spread_ticks
-from ...report.pictures import mosaic
+from ...report.pictures import draw_mosaic
 
 REAL, SAMPLES, CONTROL = COLOURS["normal"], COLOURS["dmaapx"], COLOURS["held_out"]
 STRIP = ("sample", "nearest in D_train", "nearest in D_test")
-
-
-def _picture(fig: ReportFigure, images: Tensor, columns: int, box: tuple[float, float, float, float]) -> Axes:
-    """Draw images in a box of inches (left, bottom, width, height) and return its axes."""
-    ax = fig.box(*box)
-    ax.imshow(mosaic(images, columns).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    ax.set_axis_off()
-    return ax
 
 
 def samples_figure(
@@ -51,13 +43,15 @@ def samples_figure(
             (real, left, "Test images", REAL),
             (samples, left + side + gap, "Samples of the diffusion model", SAMPLES),
         ):
-            ax = _picture(fig, images, columns, (x, y, side, grid))
+            ax = fig.box(x, y, side, grid)
+            draw_mosaic(ax, images, columns)
             ax.set_title(name, fontsize=10, color=colour, loc="left", pad=3)
         heading = "The samples nearest to a training image (below: Euclidean distance, pixels in [0, 1])"
         fig.text(left / size[0], (y - 0.14) / size[1], heading, va="top", fontsize=10)
         for line, name in enumerate(STRIP):
             bottom = y - 0.4 - (line + 1) * (cell + 0.17) + 0.17
-            ax = _picture(fig, strip[name], count, (left + 1.5, bottom, count * cell, cell))
+            ax = fig.box(left + 1.5, bottom, count * cell, cell)
+            draw_mosaic(ax, strip[name], count)
             ax.text(-0.01, 0.5, name, transform=ax.transAxes, ha="right", va="center", fontsize=9)
             for i, number in enumerate(distances.get(name, ())):
                 place = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 7.5, "color": GREY}

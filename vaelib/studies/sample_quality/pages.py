@@ -1,20 +1,18 @@
-"""From the experiment ``teacher_sheet`` to its figures and tables for a notebook: footers, stamps, names as in the paper."""
+"""From the experiment ``teacher_sheet`` to its figures and tables for a notebook: footers, watermarks, names as in the paper."""
 
 from typing import Any
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from ...progress import duration
 from ...report.canvas import ReportFigure
 from ...report.escape import styled
 from ...report.pages import headed
-from ...report.publish import as_in_paper, provenance_line, publish, sheet, source_line, title
+from ...report.publish import as_in_paper, framed, provenance_line, publish, source_line, title
 from ...report.study import Figure
 from ...runs import Bank, Experiment, Store
 from ...runs.external import source_of_samples
-from ...runs.store import load_array, load_tensors
+from ...runs.store import load_split, load_tensors
 from ...samplers.bank import Bank as BankImages
 from ...text import number, with_error
 from .claims import paper_c2st
@@ -43,14 +41,10 @@ Tables = dict[str, pd.DataFrame]
 
 
 def _frame(experiment: Experiment, footer: str) -> dict:
-    return sheet(experiment, footer, about=title(experiment).partition(",")[0] + ": the diffusion model's samples")
+    return framed(experiment, footer, about=title(experiment).partition(",")[0] + ": the diffusion model's samples")
 
 
-def _split(experiment: Experiment, name: str) -> Tensor:
-    return torch.from_numpy(load_array(Store().require(experiment.data) / f"{name}.npy").copy()).float() / 255
-
-
-def describe_sheet(experiment: Experiment) -> str:
+def describe_samples(experiment: Experiment) -> str:
     """Return what the study of samples consists of, as Markdown."""
     profile, audit = experiment.profile, audit_of(experiment)
     shares = sorted({point.x for point in experiment.points if point.series == "teacher"})
@@ -66,11 +60,12 @@ def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> Re
     """Draw and save Fig. 17 as ``fig17_<dataset>``: the bank's first images, none chosen, and the most suspicious ones."""
     audit, store = audit_of(experiment), Store()
     count = min(12 * rows, 12 * (min(experiment.data.n_test, audit.bank.size) // 12))
-    bank, test = BankImages(store.require(audit.bank)), _split(experiment, "test")
+    bank = BankImages(store.require(audit.bank))
+    train, test = (load_split(store, experiment.data, name).float() / 255 for name in ("train", "test"))
     found = load_tensors(store.require(audit) / "neighbours.safetensors")[0]
     order = found["to_train"].argsort()[:nearest]
     chosen = bank.images(0, len(found["to_train"]))[order].float() / 255
-    near = _split(experiment, "train")[found["train_index"][order]], test[found["test_index"][order]]
+    near = train[found["train_index"][order]], test[found["test_index"][order]]
     strip = dict(zip(STRIP, (chosen, *near), strict=True))
     distances = {STRIP[1]: found["to_train"][order].tolist(), STRIP[2]: found["to_test"][order].tolist()}
     footer = source_line(

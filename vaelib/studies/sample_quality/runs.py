@@ -13,7 +13,7 @@ from ...runs.settings import Bank, Data, Samples
 from ...runs.stages import spare_images
 from ..sweeps.runs import Base
 from .stages import C2ST, Audit, SampleElbo
-from .tables import sheet_tables
+from .tables import quality_tables
 
 
 def c2st_for(data: Data, profile: Profile, bank: Bank | Samples | None, seed: int) -> C2ST:
@@ -27,7 +27,7 @@ def c2st_for(data: Data, profile: Profile, bank: Bank | Samples | None, seed: in
     spare = spare_images(data)
     images = wanted if spare >= wanted else spare if bank is None and spare >= data.n_train else 0
     given = {"data": data, "bank": bank, "images": images, "tested": tested, "seed": seed}
-    return C2ST(**profile.values(C2ST, "c2st_", **given))
+    return C2ST(**given, **profile.only("network epochs batch_size lr decay", "c2st_"))
 
 
 def teacher_sheet(
@@ -56,4 +56,4 @@ def teacher_sheet(
     for seed in range(budget.c2st_seeds):
         points.append(Point("real", math.nan, c2st_for(data, budget, None, seed)))
         points += [Point("teacher", x, c2st_for(data, budget, bank, seed)) for x, bank in banks.items()]
-    return Experiment("teacher_sheet", budget, base.dataset, base.likelihood, points, sheet_tables)
+    return Experiment("teacher_sheet", budget, base.dataset, base.likelihood, points, quality_tables)

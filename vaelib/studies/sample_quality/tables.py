@@ -14,27 +14,12 @@ from .stages import C2ST, Audit, SampleElbo
 KS = (1, 10, 1000)  # of Appendix D.2
 
 
-def _place(experiment: Experiment) -> dict:
-    return {"dataset": experiment.data.name, "likelihood": experiment.likelihood}
-
-
-def c2st_table(experiment: Experiment, store: Store) -> pd.DataFrame:
-    """Return one row a two-sample test: series, x (percent of D_train that the teacher saw), seed, accuracy and its null."""
-    rows = []
-    for point in experiment.points:
-        if isinstance(point.run, C2ST):
-            found = read_json(store.require(point.run) / "c2st.json")
-            place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
-            rows.append(_place(experiment) | place | found | about_data(experiment.data) | {"key": point.run.key})
-    return pd.DataFrame(rows)
-
-
 def audit_of(experiment: Experiment) -> Audit:
     """Return the experiment's audit."""
     return next(point.run for point in experiment.points if isinstance(point.run, Audit))
 
 
-def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
+def audit_table_of(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return the audit, long: ``images`` (real, teacher, noise), ``quantity, value``, see :mod:`vaelib.tasks.audit`.
 
     ``elbo`` and ``elbo_median`` are in nats per image, under a VAE of normal training.
@@ -46,9 +31,8 @@ def sheet_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         if isinstance(point.run, SampleElbo):
             rows += read_json(store.require(point.run) / "measured.json")
     rows.append({"images": "real", "quantity": "classifier_accuracy", "value": scores["accuracy"]})
-    fixed = _place(experiment) | {"seed": audit.seed}
-    table = pd.DataFrame([fixed | row | about_data(experiment.data) | {"key": audit.key} for row in rows])
-    return table
+    fixed = experiment.setting | {"seed": audit.seed}
+    return pd.DataFrame([fixed | row | about_data(experiment.data) | {"key": audit.key} for row in rows])
 
 
 def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
@@ -74,13 +58,21 @@ def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         rate = trained["images"] / max(trained["seconds"], 0.01)
         rows.append(trained | {"seconds_a100": a100.seconds(work(bank.teacher)), "images_per_second": rate})
     about = about_data(experiment.data) | {"key": bank.key}
-    return pd.DataFrame([_place(experiment) | row | {"device": manifest["code"]["device"]} | about for row in rows])
+    return pd.DataFrame([experiment.setting | row | {"device": manifest["code"]["device"]} | about for row in rows])
 
 
-def sheet_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
-    """Return the three tables by name."""
+def quality_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
+    """Return the three tables by name.
+
+    ``c2st`` has a row a two-sample test: series, x (percent of D_train that the teacher saw), seed, accuracy and its null.
+    """
+    tests = []
+    for point in (point for point in experiment.points if isinstance(point.run, C2ST)):
+        place = {"series": point.series, "x": point.x, "seed": point.subject.seed, "network": point.run.network}
+        found = read_json(store.require(point.run) / "c2st.json")
+        tests.append(experiment.setting | place | found | about_data(experiment.data) | {"key": point.run.key})
     return {
-        "c2st": c2st_table(experiment, store),
-        "teacher_sheet": sheet_table(experiment, store),
+        "c2st": pd.DataFrame(tests),
+        "teacher_sheet": audit_table_of(experiment, store),
         "sampling_cost": cost_table(experiment, store),
     }

@@ -21,10 +21,10 @@ from ...report.canvas import (
     ReportFigure,
     blank,
     canvas,
+    figure_legend,
     known_methods,
     one_setting,
     series_handles,
-    sheet_legend,
     style_legend,
 )
 from ...report.escape import styled
@@ -138,7 +138,7 @@ def sensitivity_figure(table: pd.DataFrame, **frame) -> ReportFigure:
             ax.set_yticks(range(len(variants)), variants if column == 0 else [""] * len(variants))
             ax.tick_params(axis="y", length=0)
         handles = [*series_handles(known_methods(table)), *MARKS]
-        sheet_legend(fig, handles, len(handles))
+        figure_legend(fig, handles, len(handles))
     return fig
 
 
@@ -173,7 +173,7 @@ def floors_figure(table: pd.DataFrame, **frame) -> ReportFigure:
             Line2D([], [], ls="", marker=shapes[kind], color=GREY, mfc=fill, ms=7, label=text)
             for (kind, fill), text in words.items()
         ]
-        sheet_legend(fig, handles, 2)
+        figure_legend(fig, handles, 2)
     return fig
 
 

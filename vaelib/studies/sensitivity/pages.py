@@ -4,9 +4,9 @@ import pandas as pd
 
 from ...gaps.robustness import RECONSTRUCTIONS
 from ...report.canvas import ReportFigure
-from ...report.publish import provenance_line, publish, sheet, source_line
+from ...report.publish import framed, provenance_line, publish, source_line
 from ...report.study import Figure
-from ...runs import Experiment, Gaps
+from ...runs import Experiment
 from ...runs.tables import measured_tensors
 from .figures import floors_figure, sensitivity_figure, spread_figure, strength_figure, strip_figure
 from .stages import AttackSteps
@@ -40,18 +40,13 @@ STEPS = Figure(
 )
 
 
-def protocol_of(experiment: Experiment, method: str) -> Gaps:
-    """Return the measurement of a method's first VAE, as notebook 03 makes it."""
-    return next(point.run for point in experiment.points if point.series == method)
-
-
 def _footer(experiment: Experiment, table: pd.DataFrame, shown: str) -> str:
     return provenance_line(table, profile=experiment.profile.name, shown=shown, alone="one VAE a method")
 
 
 def _words(experiment: Experiment) -> str:
     """Return the attack's protocol for a footer."""
-    run = protocol_of(experiment, experiment.points[0].series)
+    run = experiment.points[0].run  # as notebook 03 measures
     return f"δ = {run.attack_radius:g}, {run.attack_steps} steps, {run.attack_gradient} gradient"
 
 
@@ -59,7 +54,7 @@ def draw_sensitivity(experiment: Experiment, table: pd.DataFrame) -> ReportFigur
     """Draw and save the panel as ``sensitivity_<dataset>``."""
     footer = _footer(experiment, table, "point: mean, stroke: min to max")
     footer += " · vertical lines: as configured, all seeds · a variant trained again has the first seeds alone"
-    return publish(sensitivity_figure(table, **sheet(experiment, footer)), PANEL, experiment)
+    return publish(sensitivity_figure(table, **framed(experiment, footer)), PANEL, experiment)
 
 
 def both_kinds(table: pd.DataFrame) -> pd.DataFrame:
@@ -74,22 +69,22 @@ def draw_floors(experiment: Experiment, table: pd.DataFrame) -> ReportFigure:
     """Draw and save G_r from samples beside G_r from means, with their floors, as ``floors_<dataset>``."""
     footer = _footer(experiment, table, "mark: mean, stroke: min to max") + f" · {_words(experiment)}"
     footer += " · floor: 1 − MS-SSIM of two reconstructions of the same clean image; z is sampled for both kinds"
-    return publish(floors_figure(both_kinds(table), **sheet(experiment, footer)), FLOORS, experiment)
+    return publish(floors_figure(both_kinds(table), **framed(experiment, footer)), FLOORS, experiment)
 
 
 def draw_spread(experiment: Experiment, pairs: pd.DataFrame) -> ReportFigure:
     """Draw and save the variants of MS-SSIM on the same pairs as ``ms_ssim_<dataset>``."""
     footer = _footer(experiment, pairs, "") + f" · {_words(experiment)}, one restart · a mark: one pair of 32×32 images"
-    return publish(spread_figure(pairs, **sheet(experiment, footer)), MS_SSIM, experiment)
+    return publish(spread_figure(pairs, **framed(experiment, footer)), MS_SSIM, experiment)
 
 
 def draw_strength(experiment: Experiment, table: pd.DataFrame) -> ReportFigure:
     """Draw and save what attacks of other strengths reach as ``attack_strength_<dataset>``."""
-    run = protocol_of(experiment, experiment.points[0].series)
+    run = experiment.points[0].run
     images = f"{int(table['images'].max())} test images × {int(table['of_restarts'].max())} restarts"
     footer = _footer(experiment, table, "") + f" · {images}; band: ± one standard error over images"
     footer += " · E[x|z] at z = μ, so there is no floor · dotted: Table 2's protocol"
-    figure = strength_figure(table, steps=run.attack_steps, **sheet(experiment, footer))
+    figure = strength_figure(table, steps=run.attack_steps, **framed(experiment, footer))
     return publish(figure, STRENGTH, experiment)
 
 
@@ -105,4 +100,4 @@ def draw_strip(experiment: Experiment) -> ReportFigure:
         f"VAEs of seed 0, test image {run.index} · {_words(experiment)} · E[x|z = μ] · "
         "below: MS-SSIM with the first column",
     )
-    return publish(strip_figure(rows, captions, heads, **sheet(experiment, footer)), STEPS, experiment)
+    return publish(strip_figure(rows, captions, heads, **framed(experiment, footer)), STEPS, experiment)

@@ -107,16 +107,6 @@ def _trained_again(experiment: Experiment, base: list[Point]) -> list[Point]:
     return points
 
 
-def _also(base: list[Point]) -> list[Point]:
-    """Return what is measured of the attack itself, and of MS-SSIM on its pairs, for the VAEs of the first seed."""
-    return [
-        Point(point.series, math.nan, kind(**{n: v for n, v in point.run if not n.startswith("amortization")}))
-        for kind in (SimilarityPairs, AttackStrength, AttackSteps)
-        for point in base
-        if point.vae.seed == 0 and (kind is not AttackSteps or point.series in SHOWN)
-    ]
-
-
 def sensitivity(
     profile: str = "laptop",
     dataset: str = "fashion_mnist",
@@ -137,5 +127,11 @@ def sensitivity(
         for point in base:
             values = dict(point.run) | changes | {"variant": variant, "gaps": touched}
             again.append(Point(point.series, math.nan, checked(Remeasured, values, "the sensitivity panel")))
+    also = [  # the attack itself, and MS-SSIM on its pairs, of the first seed
+        Point(point.series, math.nan, kind(**{n: v for n, v in point.run if not n.startswith("amortization")}))
+        for kind in (SimilarityPairs, AttackStrength, AttackSteps)
+        for point in base
+        if point.vae.seed == 0 and (kind is not AttackSteps or point.series in SHOWN)
+    ]
     points = [*base, *again, *_trained_again(experiment, base)]
-    return experiment._replace(name="sensitivity", points=points, also=_also(base), tables=panel_tables)
+    return experiment._replace(name="sensitivity", points=points, also=also, tables=panel_tables)

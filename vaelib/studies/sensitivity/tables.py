@@ -33,8 +33,8 @@ def sensitivity_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     rows = []
     for point in experiment.points:
         vae, points = point.vae, curve(point.run, store)
-        row = {"dataset": vae.data.name, "likelihood": experiment.likelihood}
-        row |= {"variant": getattr(point.run, "variant", PROTOCOL), "method": point.series, "seed": vae.seed}
+        row = experiment.setting | {"variant": getattr(point.run, "variant", PROTOCOL)}
+        row |= {"method": point.series, "seed": vae.seed}
         row |= last_row(points, point.run)
         if isinstance(point.run, Remeasured) and len(point.run.gaps) == 1:  # the VAE's own gap is not measured again
             row = {name: value for name, value in row.items() if not name.startswith(("generalization", "elbo_t"))}

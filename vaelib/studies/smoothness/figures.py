@@ -14,8 +14,8 @@ import pandas as pd
 
 from ...report.canvas import COLOURS, LABELS, STYLE, ReportFigure, blank
 from ...report.escape import styled
-from ...report.pictures import LINE_LABEL, draw_path, image_row
-from ...report.publish import publish, sheet, source_line
+from ...report.pictures import LINE_LABEL, draw_mosaic, draw_path
+from ...report.publish import framed, publish, source_line
 from ...report.study import Figure
 from ...runs import Experiment
 from ...tasks.interpolation import Interpolation
@@ -39,11 +39,6 @@ MEANINGS = {
 }
 
 
-def stops(path: Interpolation, count: int) -> np.ndarray:
-    """Return the numbers of ``count`` evenly spaced points of a path, its ends included."""
-    return np.linspace(0, len(path.alphas) - 1, count).round().astype(int)
-
-
 def smoothness_figure(paths: Mapping[str, Interpolation], **frame) -> ReportFigure:
     """Return Fig. 3: log q(z_α | x̃_α) of both methods, the first one's images above the curves, the second's below.
 
@@ -62,7 +57,9 @@ def smoothness_figure(paths: Mapping[str, Interpolation], **frame) -> ReportFigu
         ax.yaxis.set_major_formatter("{x:,.10g}")
         for method, y in ((upper, bottom + height + 0.06), (lower, bottom - side - 0.5)):
             strip, look = fig.box(left, y, width, side), {"ha": "right", "va": "center", "weight": "bold"}
-            image_row(strip, paths[method].images[stops(paths[method], IMAGES)], span)
+            images = paths[method].images
+            shown = images[np.linspace(0, len(images) - 1, IMAGES).round().astype(int)]
+            draw_mosaic(strip, shown, IMAGES, extent=(*span, 0, 1), aspect="auto")
             name = LABELS[method].replace(" ", "\n")
             strip.text(-0.015, 0.5, name, transform=strip.transAxes, color=COLOURS[method], **look)
     return fig
@@ -79,7 +76,7 @@ def draw_smoothness(experiment: Experiment) -> ReportFigure:
         f"thin: one reconstruction of each z, as in the paper; thick and band: mean and central 80 % of {run.samples}",
         "images: E[x|z]",
     )
-    return publish(smoothness_figure(paths, **sheet(experiment, footer)), FIG03, experiment)
+    return publish(smoothness_figure(paths, **framed(experiment, footer)), FIG03, experiment)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -247,7 +247,7 @@ class Sizes:
     """The grid of (nc, mz) that normal training was run on; ``base`` is the nc with the most values of mz."""
 
     def __init__(self, evidence: Evidence):
-        self.points = evidence.points("normal")
+        self.evidence, self.points = evidence, evidence.points("normal")
         widths = [nc for nc, _ in self.points]
         self.base = max(widths, key=lambda nc: (widths.count(nc), nc)) if widths else 0
         self.mzs = [mz for nc, mz in self.points if nc == self.base]
@@ -261,9 +261,8 @@ class Sizes:
         return [mz for mz in sorted({mz for _, mz in self.points}) if len(self.ncs(mz)) > 2]
 
 
-def more_latents_until_16(evidence: Evidence) -> Case | str:
+def more_latents_until_16(grid: Sizes) -> Case | str:
     """At the base nc the test ELBO rises with mz up to 16, and no step is a fall."""
-    grid = Sizes(evidence)
     mzs = [mz for mz in grid.mzs if mz <= 16]
     if 16 not in mzs or len(mzs) < 3:
         return "needs mz = 16 and two smaller ones in mz_grid"
@@ -271,9 +270,8 @@ def more_latents_until_16(evidence: Evidence) -> Case | str:
     return needs(values[-1] - values[0], never=steps(values))
 
 
-def flat_after_16(evidence: Evidence) -> Case | str:
+def flat_after_16(grid: Sizes) -> Case | str:
     """Beyond mz = 16 the test ELBO stays within a fifth of what it gained up to there."""
-    grid = Sizes(evidence)
     beyond = [mz for mz in grid.mzs if mz > 16]
     if 16 not in grid.mzs or not beyond or grid.mzs[0] == 16:
         return "needs mz = 16, a smaller and a larger one in mz_grid"
@@ -282,17 +280,15 @@ def flat_after_16(evidence: Evidence) -> Case | str:
     return needs(*itertools.chain(*(same(elbo("normal", (grid.base, mz)), at, rise) for mz in beyond)), premise=[rise])
 
 
-def benefit_diminishes(evidence: Evidence) -> Case | str:
+def benefit_diminishes(grid: Sizes) -> Case | str:
     """What DMaaPx adds to the test ELBO is less at the largest mz than at the smallest."""
-    grid = Sizes(evidence)
     if len(grid.mzs) < 2:
         return "needs two values in mz_grid"
     return needs(gain((grid.base, grid.mzs[0])) - gain((grid.base, grid.mzs[-1])))
 
 
-def similar_from_16(evidence: Evidence) -> Case | str:
+def similar_from_16(grid: Sizes) -> Case | str:
     """From mz = 16 on, DMaaPx and normal training differ by less than a fifth of the difference at the smallest mz."""
-    grid = Sizes(evidence)
     far = [(grid.base, mz) for mz in grid.mzs if mz >= 16]
     if not far or grid.mzs[0] >= 16:
         return "needs an mz below 16 and one from there on in mz_grid"
@@ -301,9 +297,8 @@ def similar_from_16(evidence: Evidence) -> Case | str:
     return needs(*itertools.chain(*pairs), premise=[first])
 
 
-def gap_always_smaller(evidence: Evidence) -> Case | str:
+def gap_always_smaller(grid: Sizes) -> Case | str:
     """At the base nc DMaaPx has the smaller gap at every mz."""
-    grid = Sizes(evidence)
     if not grid.mzs:
         return "needs a value in mz_grid"
     return needs(*(gap("normal", (grid.base, mz)) - gap("dmaapx", (grid.base, mz)) for mz in grid.mzs))
@@ -315,24 +310,23 @@ def turns(mz: int, ncs: list[int]) -> list[list[Quantity]]:
     return [[elbo("normal", (nc, mz)) - end for end in (first, last)] for nc in ncs[1:-1]]
 
 
-def u_shape(mz: int) -> Rule:
+def u_shape(mz: int) -> Callable[[Sizes], Case | str]:
     """At this mz the test ELBO of normal training rises with nc, turns somewhere, and falls."""
 
-    def rule(evidence: Evidence) -> Case | str:
-        ncs = Sizes(evidence).ncs(mz)
+    def rule(grid: Sizes) -> Case | str:
+        ncs = grid.ncs(mz)
         return Case(turns(mz, ncs)) if len(ncs) > 2 else f"needs mz = {mz} in nc_mz, with three values of nc"
 
     return rule
 
 
-def no_decline(evidence: Evidence) -> Case | str:
+def no_decline(grid: Sizes) -> Case | str:
     """At mz = 8 and more, no nc beats the largest by more than a fifth of the decline at mz = 1."""
-    grid = Sizes(evidence)
     large = [mz for mz in grid.swept() if mz >= 8]
     ncs = grid.ncs(1)
     if not large or len(ncs) < 3:
         return "needs mz = 1 and one of 8 or more in nc_mz, with three values of nc"
-    top = max(ncs[1:-1], key=lambda nc: evidence.mean("normal", (nc, 1), "elbo_test"))
+    top = max(ncs[1:-1], key=lambda nc: grid.evidence.mean("normal", (nc, 1), "elbo_test"))
     decline = elbo("normal", (top, 1)) - elbo("normal", (ncs[-1], 1))
     quantities = []
     for mz in large:
@@ -341,9 +335,8 @@ def no_decline(evidence: Evidence) -> Case | str:
     return needs(*quantities, premise=[decline])
 
 
-def keeps_improving(evidence: Evidence) -> Case | str:
+def keeps_improving(grid: Sizes) -> Case | str:
     """At the largest mz the test ELBO rises with nc, and no step is a fall."""
-    grid = Sizes(evidence)
     if not grid.swept() or grid.swept()[-1] < 8:
         return "needs an mz of 8 or more in nc_mz, with three values of nc"
     mz = grid.swept()[-1]
@@ -351,9 +344,8 @@ def keeps_improving(evidence: Evidence) -> Case | str:
     return needs(values[-1] - values[0], never=steps(values))
 
 
-def both_beat_one(evidence: Evidence) -> Case | str:
+def both_beat_one(grid: Sizes) -> Case | str:
     """The largest nc and mz together have a higher test ELBO than either alone beside the base network's other one."""
-    grid = Sizes(evidence)
     if len(grid.swept()) < 2:
         return "needs two values in nc_mz, with three values of nc"
     small, large = grid.swept()[0], grid.swept()[-1]
@@ -363,34 +355,30 @@ def both_beat_one(evidence: Evidence) -> Case | str:
     return needs(*(elbo("normal", (nc, large)) - elbo("normal", one) for one in ((nc, small), (grid.base, large))))
 
 
-def gap_grows_with_nc(evidence: Evidence) -> Case | str:
+def gap_grows_with_nc(grid: Sizes) -> Case | str:
     """At every mz, normal training's gap is larger at the largest nc than at the smallest."""
-    grid = Sizes(evidence)
     ends = [((grid.ncs(mz)[-1], mz), (grid.ncs(mz)[0], mz)) for mz in grid.swept()]
     return needs(*(gap("normal", b) - gap("normal", a) for b, a in ends)) if ends else "needs three values in nc_grid"
 
 
-def gap_shrinks_with_mz(evidence: Evidence) -> Case | str:
+def gap_shrinks_with_mz(grid: Sizes) -> Case | str:
     """At the largest nc, normal training's gap falls with every step of mz."""
-    grid = Sizes(evidence)
     points = [(grid.ncs(mz)[-1], mz) for mz in grid.swept()]
     if len(points) < 2:
         return "needs two values in nc_mz, with three values of nc"
     return needs(*(gap("normal", a) - gap("normal", b) for a, b in itertools.pairwise(points)))
 
 
-def never_hurts(evidence: Evidence) -> Case | str:
+def never_hurts(grid: Sizes) -> Case | str:
     """At every size DMaaPx's test ELBO is at most a fifth of its benefit at the base network below normal training's."""
-    grid = Sizes(evidence)
     if not grid.mzs:
         return "needs a value in mz_grid"
     benefit = gain((grid.base, grid.mzs[0]))
     return needs(*(gain(point) + SAME * benefit for point in grid.points), premise=[benefit])
 
 
-def gap_near_zero(evidence: Evidence) -> Case | str:
+def gap_near_zero(grid: Sizes) -> Case | str:
     """At every size DMaaPx's gap is under a twentieth of normal training's at the largest nc and smallest mz."""
-    grid = Sizes(evidence)
     if not grid.swept():
         return "needs three values in nc_grid"
     mz = grid.swept()[0]
@@ -398,9 +386,8 @@ def gap_near_zero(evidence: Evidence) -> Case | str:
     return needs(*(NEAR_ZERO * largest - gap("dmaapx", point) for point in grid.points), premise=[largest])
 
 
-def double_descent(evidence: Evidence) -> Case | str:
+def double_descent(grid: Sizes) -> Case | str:
     """Along the path of Fig. 8 the negative test ELBO falls, rises up to the base network, and falls with mz."""
-    grid = Sizes(evidence)
     ncs = [nc for nc in grid.ncs(1) if nc <= grid.base]
     if len(ncs) < 3 or ncs[-1] != grid.base or len(grid.mzs) < 2:
         return "needs mz = 1 with two values of nc below the base network's, and a larger mz at it"
@@ -418,6 +405,8 @@ SIZE_ENTRIES = [Entry(*line) for line in (
      more_latents("amortization_gap", -1)),
     ("mz-gap-r", "More latents have a smaller robustness gap", MORE, "G_r", "latents",
      more_latents("robustness_gap", -1)),
+)]  # fmt: skip
+SIZE_ENTRIES += [Entry(*line, lambda evidence, rule=rule: rule(Sizes(evidence))) for *line, rule in (
     ("mz-16", "The test ELBO of normal training rises with mz until 16", LATENTS, "test ELBO", "sizes",
      more_latents_until_16),
     ("mz-flat", "After mz = 16 the test ELBO stays around the same level", LATENTS, "test ELBO", "sizes", flat_after_16),

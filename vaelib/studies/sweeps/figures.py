@@ -128,44 +128,44 @@ def _over_epochs(
     curves: pd.DataFrame,
     rows: pd.DataFrame,
     title: str,
-    handles: Sequence[Line2D],
+    mark: tuple[float, str],
+    handles: Sequence[Line2D] = (),
     *,
     paper: pd.DataFrame | None = None,
     **frame,
 ) -> tuple[ReportFigure, Axes, Axes]:
-    """Return one panel of ELBOs over effective epochs, with the gaps as brackets: Fig. 2 (left) for a sweep's series."""
+    """Return one panel of ELBOs over effective epochs, with the gaps as brackets: Fig. 2 (left) for a sweep's series.
+
+    ``mark`` is an epoch that a dotted line marks, and what the legend says of it.
+    """
     one_setting(curves)
-    series = [name for name in LABELS if name in set(curves["series"])]
+    series, (epoch, label) = [name for name in LABELS if name in set(curves["series"])], mark
+    handles = [Line2D([], [], color=GREY, ls=":", lw=1.5, label=label), *handles]
     fig, [(ax, strip)] = canvas(1, series_handles(series), brackets=len(series), axes_width=5.2, **frame)
     draw_panel(ax, strip, _as_methods(curves), THREE_GAPS[0], _as_methods(rows), _as_methods(paper), handles)
     ax.set_title(title, pad=22)
+    ax.axvline(epoch, ls=":", color=GREY, lw=1.3, zorder=1)
     return fig, ax, strip
 
 
-def rha_figure(curves: pd.DataFrame, rows: pd.DataFrame, *, frozen: float | None = None, **frame) -> ReportFigure:
+def rha_figure(curves: pd.DataFrame, rows: pd.DataFrame, *, frozen: float, **frame) -> ReportFigure:
     """Return Fig. 5: Reverse Half Asleep on normal training and on DMaaPx; at ``frozen`` (epochs) decoders freeze."""
-    if frozen is not None:  # before that the runs are one
-        curves = curves[~curves["series"].str.endswith("_rha") | (curves["effective_epoch"] >= frozen)]
-    mark = [Line2D([], [], color=GREY, ls=":", label="decoder frozen")] if frozen is not None else []
+    # Before that the runs are one.
+    curves = curves[~curves["series"].str.endswith("_rha") | (curves["effective_epoch"] >= frozen)]
     with mpl.rc_context(fname=STYLE):
-        fig, ax, _ = _over_epochs(curves, rows, "Reverse Half Asleep (RHA)", mark, **frame)
-        if frozen is not None:
-            ax.axvline(frozen, ls=":", color=GREY, lw=1.3, zorder=1)
-    return fig
+        return _over_epochs(curves, rows, "Reverse Half Asleep (RHA)", (frozen, "decoder frozen"), **frame)[0]
 
 
-def mollify_figure(curves: pd.DataFrame, rows: pd.DataFrame, *, clean: float | None = None, **frame) -> ReportFigure:
+def mollify_figure(curves: pd.DataFrame, rows: pd.DataFrame, *, clean: float, **frame) -> ReportFigure:
     """Return Fig. 14: noise that falls until epoch ``clean``; as in the paper the axis is pressed together below."""
-    mark = [Line2D([], [], color=GREY, ls=":", label="noise gone")] if clean is not None else []
+    title, mark = "Adding scheduled noise (mollification)", (clean, "noise gone")
     with mpl.rc_context(fname=STYLE):
         settled = curves[curves["effective_epoch"] >= 0.05 * curves["effective_epoch"].max()]
         knee, high = robust_limits(curves, ("elbo_train", "elbo_test"), 0.6)
         lowest = float(settled["value"].min())
         pressed = knee - lowest > (high - knee) / 2  # a small overhang needs no other scale
-        mark += [Line2D([], [], color=GREY, lw=0.8, ls=(0, (1, 3)), label="scale changes")] if pressed else []
-        fig, ax, strip = _over_epochs(curves, rows, "Adding scheduled noise (mollification)", mark, **frame)
-        if clean is not None:
-            ax.axvline(clean, ls=":", color=GREY, lw=1.3, zorder=1)
+        more = [Line2D([], [], color=GREY, lw=0.8, ls=(0, (1, 3)), label="scale changes")] if pressed else []
+        fig, ax, strip = _over_epochs(curves, rows, title, mark, more, **frame)
         if pressed:
             ax.axhline(knee, ls=(0, (1, 3)), color=GREY, lw=0.8, zorder=1)
             press_below((ax, strip), knee, lowest, high)
@@ -175,9 +175,9 @@ def mollify_figure(curves: pd.DataFrame, rows: pd.DataFrame, *, clean: float | N
     return fig
 
 
-def press_below(axes: Sequence[Axes], knee: float, lowest: float, high: float, share: float = 0.28) -> None:
-    """Give what lies below ``knee`` a ``share`` of the axes' height, on a coarser linear scale, with ticks of its own."""
-    factor = share / (1 - share) * (high - knee) / (knee - lowest)
+def press_below(axes: Sequence[Axes], knee: float, lowest: float, high: float) -> None:
+    """Give what lies below ``knee`` 28 % of the axes' height, on a coarser linear scale, with ticks of its own."""
+    factor = 0.28 / (1 - 0.28) * (high - knee) / (knee - lowest)
 
     def forward(y: np.ndarray) -> np.ndarray:
         return np.where(y >= knee, y, knee + (y - knee) * factor)

@@ -1,4 +1,4 @@
-"""From a sweep's experiment to its figure on disk: the paper's number in the name, footer, stamp, the paper's beneath."""
+"""From a sweep's experiment to its figure on disk: the paper's number in the name, footer, watermark, the paper's beneath."""
 
 import math
 from typing import Any
@@ -9,9 +9,9 @@ from ...errors import VaelibError
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import headed
-from ...report.publish import as_in_paper, provenance_line, publish, sheet, title
+from ...report.publish import as_in_paper, framed, provenance_line, publish, title
 from ...report.study import Figure, studies
-from ...runs import RHA, Experiment
+from ...runs import Experiment
 from ...text import how_many, number
 from ..three_gaps.pages import COLUMNS
 from .figures import (
@@ -77,6 +77,7 @@ OVER_X = {
     "mixing": mixing_figure,
     "teacher_fractions": teacher_figure,
 }
+OVER_EPOCHS = {"rha": rha_figure, "mollify": mollify_figure, "latents": latents_figure}
 
 
 def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | None) -> dict:
@@ -84,22 +85,18 @@ def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | Non
     about = {"profile": experiment.profile.name, "alone": "one seed, as in the paper"}
     beneath = paper if as_in_paper(experiment) else None
     footer = provenance_line(rows, **about) + ("" if beneath is None else " · thin and faint: the paper's")
-    return sheet(experiment, footer) | {"paper": beneath}
+    return framed(experiment, footer) | {"paper": beneath}
 
 
 def draw_sweep(experiment: Experiment, tables: Tables) -> ReportFigure:
     """Draw and save the figure of one sweep from its tables (``rows`` and ``curves``)."""
-    name, rows, curves = experiment.name, tables["rows"], tables["curves"]
+    name, rows, half = experiment.name, tables["rows"], experiment.profile.epochs / 2
     if name in OVER_X:
         figure = OVER_X[name](rows, **_frame(experiment, rows, paper_sweep(name)))
-    elif name == "rha":
-        frozen = next(point.run.start for point in experiment.points if isinstance(point.run, RHA))
-        figure = rha_figure(curves, rows, frozen=frozen, **_frame(experiment, rows, paper_sweep_curves(name)))
-    elif name == "mollify":
-        clean = experiment.profile.epochs / 2
-        figure = mollify_figure(curves, rows, clean=clean, **_frame(experiment, rows, paper_sweep_curves(name)))
-    elif name == "latents":
-        figure = latents_figure(curves, rows, **_frame(experiment, rows, paper_sweep_curves(name)))
+    elif name in OVER_EPOCHS:
+        marked = {"rha": {"frozen": int(half)}, "mollify": {"clean": half}}.get(name, {})
+        frame = _frame(experiment, rows, paper_sweep_curves(name))
+        figure = OVER_EPOCHS[name](tables["curves"], rows, **marked, **frame)
     else:
         raise VaelibError(f"experiment {name!r} has no figure here; draw your own (docs/extending.md)")
     return publish(figure, studies()[name].figures[0], experiment)

@@ -101,7 +101,7 @@ def rha(base: Base, seed: int) -> list[Point]:
         run = base.vae(method, seed)
         late = tuple(epoch for epoch in run.evaluations if epoch > half)
         given = {"vae": run, "start": half, "epochs": run.epochs, "evaluations": late, "seed": seed}
-        values = base.budget.values(RHA, "rha_", **given)
+        values = base.budget.values(RHA, **given)
         asleep = checked(RHA, values, "Reverse Half Asleep")
         points += [Point(method, math.nan, run), Point(f"{method}_rha", math.nan, asleep)]
     return points

@@ -27,7 +27,7 @@ def sweep_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame
                 model = build_vae(network, channels)
             sizes[network] = model.d_z, count_parameters(model)
         d_z, count = sizes[network]
-        place = {"experiment": experiment.name, "dataset": vae.data.name, "likelihood": experiment.likelihood}
+        place = {"experiment": experiment.name} | experiment.setting
         place |= {"series": point.series, "x": point.x, "seed": vae.seed}
         test = points[points["quantity"] == "elbo_test"]
         best = early_stopping_oracle(zip(test["effective_epoch"], test["value"], strict=True))

@@ -1,8 +1,8 @@
 """The paper's figures from tidy tables: runs write tables, these functions only read them.
 
-A function draws on the axes it is given and returns the artists; the two ``*_figure`` functions compose them and
-return a :class:`ReportFigure`, which a notebook shows as its last expression. Lines are means over seeds, bands run
-from the smallest to the largest seed. At the right of a panel each method has a bracket: the gap at the last epoch.
+A function draws on the axes it is given; the two ``*_figure`` functions compose them and return a :class:`ReportFigure`,
+which a notebook shows as its last expression. Lines are means over seeds, bands run from the smallest to the largest seed. At
+the right of a panel each method has a bracket: the gap at the last epoch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,9 +72,7 @@ def draw_curve(ax: Axes, curves: pd.DataFrame, method: str, quantity: str, lines
     return draw_line(ax, rows, "effective_epoch", "value", linestyle, markevery=every, **look)
 
 
-def draw_brackets(
-    ax: Axes, brackets: list[tuple[str, float, float, float]], unit_digits: int | None = None
-) -> list[Artist]:
+def draw_brackets(ax: Axes, brackets: list[tuple[str, float, float, float]], unit_digits: int | None = None) -> None:
     """Draw one bracket (method, lower end, upper end, gap) a column, its number upright beside it in the same colour.
 
     A column holds one bracket and one number, so nothing can overlap, whatever the values are.
@@ -82,21 +80,15 @@ def draw_brackets(
     ax.set(xlim=(0, max(len(brackets), 1)), xticks=[])
     ax.axis("off")
     low, high = ax.get_ylim()
-    artists: list[Artist] = []
     for column, (method, lower, upper, gap) in enumerate(brackets):
         colour, x = COLOURS[method], column + 0.22
-        artists += ax.plot(
-            [x - 0.14, x, x, x - 0.14], [lower, lower, upper, upper], color=colour, lw=1.6, solid_joinstyle="miter"
-        )
+        ends = [x - 0.14, x, x, x - 0.14], [lower, lower, upper, upper]
+        ax.plot(*ends, color=colour, lw=1.6, solid_joinstyle="miter")
         text = number(gap) if unit_digits is None else f"{gap:.{unit_digits}f}"
         # Half the number's height in data units at most a sixth of the panel: kept inside, however low the bracket.
         middle = np.clip((lower + upper) / 2, low + (high - low) / 9, high - (high - low) / 9)
-        artists.append(
-            ax.text(
-                x + 0.14, middle, text, color=colour, rotation=90, ha="left", va="center", fontsize=9.5, weight="bold"
-            )
-        )
-    return artists
+        look = {"rotation": 90, "ha": "left", "va": "center", "fontsize": 9.5, "weight": "bold"}
+        ax.text(x + 0.14, middle, text, color=colour, **look)
 
 
 def _end(curves: pd.DataFrame, method: str, quantity: str) -> float:
@@ -113,21 +105,20 @@ def draw_panel(
     gaps: pd.DataFrame | None = None,
     paper: pd.DataFrame | None = None,
     handles: Sequence[Line2D] = (),
-) -> list[Artist]:
+) -> None:
     """Draw a panel's curves on ``ax`` and its brackets on ``strip``; numbers are the means of ``gaps`` where given.
 
     ``handles`` join the panel's legend of line styles.
     """
     pair = (panel.upper, panel.lower)
     quantities = tuple(name for name, _, _ in pair)
-    artists: list[Artist] = []
     for method in known_methods(curves):
         if paper is not None:
             for name, style, _ in pair:
                 for artist in draw_curve(ax, paper, method, name, style):
                     artist.set(alpha=0.35, linewidth=0.9, zorder=1)
         for name, style, _ in pair:
-            artists += draw_curve(ax, curves, method, name, style)
+            draw_curve(ax, curves, method, name, style)
     shown = curves if paper is None else pd.concat([curves, paper], ignore_index=True)
     ax.set_ylim(*robust_limits(shown, quantities))
     ax.set_xlim(0, float(shown["effective_epoch"].max()))
@@ -140,16 +131,8 @@ def draw_panel(
         if np.isfinite([upper, lower, gap]).all():
             brackets.append((method, lower, upper, gap))
     strip.set_ylim(*ax.get_ylim())
-    artists += draw_brackets(strip, brackets, 2 if panel.ylabel == "MS-SSIM" else None)
-    dress(ax, panel, handles)
-    return artists
-
-
-def dress(ax: Axes, panel: Panel, handles: Sequence[Line2D] = ()) -> None:
-    """Set a panel's title, axis labels with units, ticks, and the legend of its line styles above the data."""
-    styles = [
-        Line2D([], [], color=GREY, ls=style, lw=1.5, label=label) for _, style, label in (panel.upper, panel.lower)
-    ]
+    draw_brackets(strip, brackets, 2 if panel.ylabel == "MS-SSIM" else None)
+    styles = [Line2D([], [], color=GREY, ls=style, lw=1.5, label=label) for _, style, label in pair]
     style_legend(ax, [*styles, *handles])
     ax.set_title(panel.title, pad=22)
     ax.set(xlabel="effective epoch", ylabel=panel.ylabel)

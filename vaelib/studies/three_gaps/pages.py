@@ -1,4 +1,4 @@
-"""From an experiment to its figures and tables on disk: names as in the paper, footers, stamps."""
+"""From an experiment to its figures and tables on disk: names as in the paper, footers, watermarks."""
 
 import math
 from typing import Any
@@ -11,15 +11,13 @@ from ...report.escape import styled
 from ...report.explorers.live import can_live, keep_decoders
 from ...report.explorers.static import traversal_twin
 from ...report.pages import compared
-from ...report.publish import provenance_line, publish, sheet, stem
+from ...report.publish import framed, provenance_line, publish, stem
 from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
 from ...report.study import Figure
 from ...report.trained import load_test_set, trained_vaes
-from ...runs import Experiment, read_table, tables_folder
-from ...runs.tables import merge_table
+from ...runs import Experiment
 from ...text import number
 from .figures import own_distribution_figure, three_gaps_figure
-from .paper import table_07
 
 
 def _headline(name: str, caption: str) -> Figure:
@@ -55,7 +53,7 @@ def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
     beneath = None
     if experiment.profile.name in ("overnight", "gpu", "paper") and setting in FIGURES:
         beneath = of_setting(paper_curves(), *setting)
-    return sheet(experiment, provenance_line(gaps, profile=experiment.profile.name)) | {"paper": beneath}
+    return framed(experiment, provenance_line(gaps, profile=experiment.profile.name)) | {"paper": beneath}
 
 
 def draw_three_gaps(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
@@ -84,14 +82,6 @@ def keep_latents(experiment: Experiment) -> Any:
     return Markdown(
         f"*The report moves all {vaes['normal'].d_z} latents of both decoders, below its first figure and without a kernel.*"
     )
-
-
-def write_table_07(experiment: Experiment) -> pd.DataFrame:
-    """Write the paper's Table 7 with our values beside it, for all settings made so far; return this experiment's rows."""
-    folder = tables_folder(experiment.profile.name)
-    table = table_07(read_table(folder / "three_gaps.csv"))
-    merge_table(folder / "table_07.csv", table)
-    return of_setting(table, experiment.dataset, experiment.likelihood).reset_index(drop=True)
 
 
 def compared_gaps(table: pd.DataFrame) -> Any:

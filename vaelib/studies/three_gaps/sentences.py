@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from ...report.canvas import LABELS
-from ...report.pages import blocks
+from ...report.pages import blocks, images_and_seeds
 from ...report.reference import FIGURES, METHODS, SETTING, of_setting, setting
 from ...report.rules import Evidence, estimate, value
 from ...runs.tables import read_table
-from ...text import how_many, listed, number
+from ...text import listed, number
 from .claims import evidence, our_values
 from .numbers import beside_paper
 from .pages import compared_gaps, own_gaps
@@ -49,10 +49,8 @@ def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
         word = {1: f"a {more} {name}", -1: f"a {less} {name}"}.get(direction(found, quantity, "dmaapx", "normal"))
         ours, theirs = (number(found.mean(method, quantity)) for method in ("dmaapx", "normal"))
         parts.append(f"{word or f'{article} {name} that is {UNCLEAR}'} ({ours} against {theirs})")
-    seeds = int(runs["seed"].nunique())
-    about = f"{int(runs['n_train'].max()):,} training images, {how_many(seeds, 'seed')}"
-    text = f"{setting(dataset, likelihood)} ({about}): compared with normal training, DMaaPx has {listed(parts)}."
-    text += " One seed cannot tell a difference from chance." if seeds == 1 else ""
+    text = f"{setting(dataset, likelihood)} ({images_and_seeds(runs)}): compared with normal training, DMaaPx has {listed(parts)}."
+    text += " One seed cannot tell a difference from chance." if runs["seed"].nunique() == 1 else ""
     best: dict[str, list[str]] = {}
     for quantity, methods in known.items():
         choose = max if QUANTITIES[quantity][1] == "higher" else min
@@ -61,12 +59,6 @@ def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
         best.setdefault(winner, []).append(f"the {most} {QUANTITIES[quantity][0]}")
     who = "; ".join(f"{SPOKEN[method]} has {listed(names)}" for method, names in best.items())
     return f"{text} Of all methods, on average, {who}."
-
-
-def settings_of(three_gaps: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the settings that a table holds, those that the paper does not speak of first."""
-    found = dict.fromkeys(map(tuple, three_gaps[SETTING].to_numpy()))
-    return sorted(found, key=lambda one: one in FIGURES)
 
 
 def report_page(build: Path) -> dict[str, Any]:
@@ -79,7 +71,9 @@ def report_page(build: Path) -> dict[str, Any]:
         found["numbers"] = blocks(read_table(path), "numbers", beside_paper)
     if (path := build / "tables" / "three_gaps.csv").exists():
         three_gaps = read_table(path)
-        told = [] if build.name == "smoke" else [sentences(three_gaps, *one) for one in settings_of(three_gaps)]
+        settings = dict.fromkeys(map(tuple, three_gaps[SETTING].to_numpy()) if build.name != "smoke" else ())
+        # Those that the paper does not speak of come first.
+        told = [sentences(three_gaps, *one) for one in sorted(settings, key=lambda one: one in FIGURES)]
         own = blocks(_of_paper(three_gaps, False), "own", own_gaps)
         found |= {"results": list(filter(None, told)), "own": own}
     return found

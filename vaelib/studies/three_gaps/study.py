@@ -2,7 +2,9 @@
 
 from ...report.study import Study
 from .claims import PART
+from .numbers import against_paper
 from .pages import FIG13, HEADLINES
+from .paper import table_07
 from .runs import three_gaps
 from .sentences import report_page
 
@@ -13,6 +15,7 @@ STUDY = Study(
     runs=three_gaps,
     figures=(*HEADLINES.values(), FIG13),
     tables=("three_gaps", "curves"),
+    derived=(("table_07", "three_gaps", table_07), ("numbers", "curves", against_paper)),
     claims=PART,
     page=report_page,
 )

@@ -4,27 +4,21 @@ import pandas as pd
 
 from ...runs.experiments import Experiment
 from ...runs.store import Store
-from ...runs.tables import IDENTITY, about_data, curve, last_row
+from ...runs.tables import about_data, curve, last_row
 
 
 def gap_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
-    """Return ``three_gaps`` and ``curves``."""
-    return {"three_gaps": three_gaps_table(experiment, store), "curves": curves(experiment, store)}
+    """Return ``three_gaps`` and ``curves``, nats per image.
 
-
-def curves(experiment: Experiment, store: Store) -> pd.DataFrame:
-    """Return all evaluation points, long: ``dataset, likelihood, method, seed, effective_epoch, quantity, value, se``."""
-    pieces = [curve(point.run, store).assign(method=point.series, seed=point.vae.seed) for point in experiment.points]
-    table = pd.concat(pieces, ignore_index=True).assign(dataset=experiment.data.name, likelihood=experiment.likelihood)
-    return table[[*IDENTITY, "method", "seed", "effective_epoch", "quantity", "value", "se"]]
-
-
-def three_gaps_table(experiment: Experiment, store: Store) -> pd.DataFrame:
-    """Return one row a run: the ELBOs and the three gaps (Eqs. 3–5) at its last epoch, nats per image, with errors."""
-    rows = []
+    ``three_gaps``: one row a run, the ELBOs and the three gaps (Eqs. 3–5) at its last epoch with errors. ``curves``: all
+    evaluation points, long.
+    """
+    rows, pieces = [], []
     for point in experiment.points:
-        vae = point.vae
-        row = {"dataset": vae.data.name, "likelihood": experiment.likelihood, "method": point.series, "seed": vae.seed}
-        row |= {"effective_epochs": vae.epochs} | last_row(curve(point.run, store), point.run)
+        vae, points = point.vae, curve(point.run, store)
+        place = experiment.setting | {"method": point.series, "seed": vae.seed}
+        row = place | {"effective_epochs": vae.epochs} | last_row(points, point.run)
         rows.append(row | about_data(vae.data) | {"key": point.run.key})
-    return pd.DataFrame(rows)
+        pieces.append(points.assign(**place))
+    curves = pd.concat(pieces, ignore_index=True)[[*place, "effective_epoch", "quantity", "value", "se"]]
+    return {"three_gaps": pd.DataFrame(rows), "curves": curves}

@@ -3,17 +3,16 @@
 import os
 import platform
 import shutil
-from importlib import metadata
 from typing import NamedTuple
 
 import torch
 
-from .. import paths
-from ..data import dataset_names
-from ..precision import bf16_pays
-from ..runs import Store
-from ..runs.provenance import commit, cores
-from ..version import __version__
+from . import paths
+from .data import dataset_names
+from .precision import bf16_pays
+from .runs import Store
+from .runs.provenance import commit, cores, packages
+from .version import __version__
 
 # Where a data set is looked for under each root, and what its absence costs.
 PLACES = {
@@ -27,12 +26,12 @@ PLACES = {
         "170 MB from a slow host; without it Fig. 2 and the sweeps run on FashionMNIST alone",
     ),
 }
-PACKAGES = {
+PACKAGES = {  # as pip knows them
     "diffusers": "no teacher can be trained or sampled, so no DMaaPx",
     "distributed": "runs one after another only (`--workers 0`)",
     "pandas": "no tables, no figures",
     "torchvision": "data sets are not downloaded from their mirrors",
-    "sklearn": "no downstream tasks (notebook 05)",
+    "scikit-learn": "no downstream tasks (notebook 05)",
     "jupyterlab": "no notebooks to open (`make lab`)",
     "papermill": "notebooks do not run headlessly, so `make` makes no figures",
     "ipywidgets": "no sliders and no bars in notebooks",
@@ -40,7 +39,6 @@ PACKAGES = {
     "voila": "the browser test of notebooks without code is skipped",
     "pdoc": "no API reference (`make docs`)",
 }
-NAMES = {"sklearn": "scikit-learn"}  # as pip knows them
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -103,14 +101,11 @@ def _data() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    found = []
-    for module, cost in PACKAGES.items():
-        name = NAMES.get(module, module)
-        try:
-            found.append(Finding(name, metadata.version(name)))
-        except metadata.PackageNotFoundError:
-            found.append(Finding(name, "not installed", f"{cost}; pip install 'vaelib[all]' has it"))
-    return found
+    there, cure = packages(), "pip install 'vaelib[all]' has it"
+    return [
+        Finding(name, there.get(name, "not installed"), "" if name in there else f"{cost}; {cure}")
+        for name, cost in PACKAGES.items()
+    ]
 
 
 def format_findings(findings: list[Finding]) -> str:

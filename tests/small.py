@@ -1,0 +1,42 @@
+"""Settings of the smoke profile under which a study runs on the fixture ``toy`` (100 images of two classes) in seconds."""
+
+TINY = {
+    "n_train": 40,
+    "n_test": 16,
+    "seeds": 1,
+    "epochs": 4,
+    "hidden": 16,
+    "nc": 4,
+    "batch_size": 10,
+    "teacher_images": 400,
+    "teacher_batch_size": 20,
+    "shard_size": 25,
+    "amortization_images": 10,
+    "amortization_steps": 20,
+    "attack_images": 5,
+}
+# All sweeps one after another: what their grids have, and less of everything.
+TINY_SWEEPS = TINY | {
+    "n_train": 20,
+    "n_test": 10,
+    "nc": 2,
+    "latents_mz": 2,
+    "mz_grid": [1, 2],
+    "nc_grid": [2, 3],
+    "nc_mz": [1],
+    "k": 2,
+    "k_grid": [1, 2],
+    "real_shares": [0, 50, 100],
+    "teacher_fractions": [50, 100],
+    "epochs": 2,
+    "evaluations": 2,
+    "teacher_images": 200,
+    "teacher_width": 8,
+    "shard_size": 20,
+    "sampler_steps": 2,
+    "amortization_images": 4,
+    "amortization_steps": 4,
+    "attack_images": 2,
+    "attack_restarts": 1,
+    "attack_steps": 2,
+}
