@@ -7,6 +7,7 @@ from . import tour
 from .claims.study import STUDY as CLAIMS
 from .downstream.study import STUDY as DOWNSTREAM
 from .ground_truth.study import STUDY as GROUND_TRUTH
+from .image_memorisation.study import STUDY as IMAGE_MEMORISATION
 from .protocol.study import STUDY as PROTOCOL
 from .sample_quality.study import STUDY as SAMPLE_QUALITY
 from .sensitivity.study import STUDY as SENSITIVITY
@@ -24,6 +25,7 @@ STUDIES: tuple[Study, ...] = (
     SAMPLE_QUALITY,
     SENSITIVITY,
     PROTOCOL,
+    IMAGE_MEMORISATION,
     CLAIMS,
 )
 
