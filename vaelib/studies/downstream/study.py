@@ -14,5 +14,6 @@ STUDY = Study(
     tables=("downstream",),
     classes=True,
     claims=PART,
+    seeds="seeds",
     page=report_page,
 )

@@ -4,6 +4,7 @@ from ...report.study import Study
 from ...runs.experiments import likelihood_of
 from ...runs.profiles import architecture
 from .claims import PART
+from .pages import MEMORY
 from .runs import image_memorisation
 
 
@@ -17,7 +18,9 @@ STUDY = Study(
     paper="beyond the paper: memory of single images",
     notebook="12_memorisation",
     runs=image_memorisation,
+    figures=(MEMORY,),
     tables=("image_memorisation", "memorisation_folds"),
     claims=PART,
+    seeds="memorisation_repeats",
     applies=on_a_fully_connected_network,
 )

@@ -32,16 +32,14 @@ SPLITS = [
 
 
 def iso_elbo(ax: Axes, lines: int = 6) -> None:
-    """Draw lines of equal ELBO = -(R + D) through the limits that ``ax`` has, each with its value at the right edge."""
+    """Draw lines of equal ELBO = -(R + D) through the limits that ``ax`` has, each with its value beyond the right edge."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    beyond = {"transform": ax.get_yaxis_transform(), "fontsize": 7.5, "color": GREY}
     for total in MaxNLocator(lines).tick_values(left + low, right + high):
-        ax.plot(
-            [left, right], [total - left, total - right], color=GREY, lw=0.6, ls=(0, (1, 2)), zorder=0, scalex=False
-        )
-        end = total - right
-        if low < end < high:
-            place = {"ha": "right", "va": "bottom", "fontsize": 7.5, "color": GREY}
-            ax.text(right, end, f"ELBO {number(-total)} ", **place)
+        ax.plot([left, right], [total - left, total - right], color=GREY, lw=0.7, ls=(0, (1, 2)), zorder=0)
+        if low < total - right < high:
+            ax.text(1.015, total - right, number(0.0 - total, digits=0), va="center", **beyond)
+    ax.text(1.015, 1.0, "ELBO", va="bottom", **beyond | {"transform": ax.transAxes})
     ax.set(xlim=(left, right), ylim=(low, high))
 
 
@@ -50,11 +48,9 @@ def _draw(ax: Axes, rows: pd.DataFrame, title: str, path: bool) -> None:
     for method in known_methods(rows):
         look = {"color": COLOURS[method], "marker": MARKERS[method], "ms": 6}
         for _, own in rows[rows["method"] == method].groupby("seed"):
-            if path:
-                ax.plot(own["rate"], own["distortion"], lw=0.9, alpha=0.6, **look | {"marker": ""})
-                ax.plot(own["rate"].iloc[:-1], own["distortion"].iloc[:-1], ls="", alpha=0.6, **look | {"ms": 3})
-            else:
-                ax.plot(own["rate"], own["distortion"], lw=1.2, **look | {"marker": ""})
+            ax.plot(
+                own["rate"], own["distortion"], lw=1.0, **look | {"marker": look["marker"] if path else "", "ms": 3}
+            )
             for row in own.itertuples():
                 if row.split == "train":
                     ax.plot(row.rate, row.distortion, **look, **HOLLOW)
@@ -79,12 +75,16 @@ def plane_figure(table: pd.DataFrame, **frame) -> ReportFigure:
     methods = known_methods(table)
     with mpl.rc_context(fname=STYLE):
         handles = series_handles(methods, LABELS, MARKERS)
-        fig, [(whole, _), (near, _)] = canvas(2, handles, axes_width=4.0, **frame)
+        fig, [(whole, _), (near, _)] = canvas(2, handles, axes_width=4.0, brackets=2, **frame)
         _draw(whole, last, "From training to test images", path=False)
-        style_legend(whole, SPLITS)
         _draw(near, table[table["split"] == "test"], "Test images over the epochs", path=True)
-        whole.set_title(whole.get_title(loc="left"), pad=22)
-        near.set_title(near.get_title(loc="left"), pad=22)
+        epochs = sorted(set(table["effective_epoch"]))
+        before = ", ".join(map(str, epochs[:-1]))
+        sizes = [(3, f"epoch {before}")] * (len(epochs) > 1) + [(6, f"epoch {epochs[-1]}")]
+        style_legend(near, [Line2D([], [], color=GREY, marker="o", ls="", ms=ms, label=text) for ms, text in sizes])
+        style_legend(whole, SPLITS)
+        for ax in (whole, near):
+            ax.set_title(ax.get_title(loc="left"), pad=22)
     return fig
 
 

@@ -13,4 +13,5 @@ STUDY = Study(
     figures=(PLANE,),
     tables=("rate_distortion",),
     claims=PART,
+    seeds="seeds",
 )

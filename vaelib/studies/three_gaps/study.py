@@ -14,5 +14,6 @@ STUDY = Study(
     figures=(*HEADLINES.values(), FIG13),
     tables=("three_gaps", "curves"),
     claims=PART,
+    seeds="seeds",
     page=report_page,
 )
