@@ -26,6 +26,7 @@ from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
+SMOKE = "smoke: no claim"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _judge_ours(claim: Claim, tables: Tables, evidence_of: Callable[[str, str, s
     case = claim.rule(evidence)
     found, more = judge(case, evidence), None
     if profile == "smoke":
-        found = Verdict(found.margin, found.interval, "not_testable", "smoke: no claim")
+        found = Verdict(found.margin, found.interval, "not_testable", SMOKE)
     elif found.verdict == "not_testable":
         more = needed(case, evidence)
     elif claim.quantity == "G_a" and unconverged > 0.05:

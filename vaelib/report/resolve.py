@@ -22,13 +22,14 @@ from ..runs.engine import all_artifacts
 from ..runs.profiles import load_profile
 from ..runs.stages.data import reading_once
 from ..runs.store import Store
-from ..text import how_many
-from .claims import NOT_RUN, OURS, parts
+from ..text import how_many, number
+from .claims import NOT_RUN, OURS, SMOKE, parts
+from .needed import AT_MOST
 from .study import Study, studies
 
 # Of one seed's claims, what a larger subset of the test images takes: the profile's setting of each gap.
 SUBSETS = {"G_a": "amortization_images", "G_r": "attack_images"}
-FILE = "what_it_takes.csv"
+FILE, FIRST = "what_it_takes.csv", "a first run"
 COLUMNS = ["id", "claim", "way", "verdict", "low", "high", "minutes", "minutes_low", "minutes_high", "note"]
 
 
@@ -62,10 +63,19 @@ class Way(NamedTuple):
     seconds_high: float | None = None
     note: str = ""
 
+    @property
+    def minutes(self) -> str:
+        """The price in minutes as a reader wants it, with those of the spread's ends; a dash where there is none."""
+        if self.seconds is None:
+            return "–"
+        ends = [number(one / 60) for one in (self.seconds_low, self.seconds_high) if one is not None]
+        return number(self.seconds / 60) + (f" ({' … '.join(ends)})" if len(ends) == 2 else "")
+
 
 def undecided(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the rows of our runs that are neither supported nor contradicted."""
-    return [row for row in rows if row["evidence"] == OURS and row["verdict"] == "not_testable"]
+    """Return the rows of our runs that are neither supported nor contradicted; the profile smoke decides nothing."""
+    open_ones = [row for row in rows if row["evidence"] == OURS and row["verdict"] == "not_testable"]
+    return [row for row in open_ones if row["note"] != SMOKE]
 
 
 def study_of(row: Mapping[str, Any]) -> Study:
@@ -93,9 +103,8 @@ class Prices:
             raise VaelibError(
                 f"`vaelib run` does not know {study}: run notebook {studies()[study].notebook} with overrides"
             )
-        with reading_once():
-            chosen = runs(self.profile, dataset, likelihood, dict(overrides))
-            return price(all_artifacts(chosen.runs), self.store, self.machine).seconds
+        chosen = runs(self.profile, dataset, likelihood, dict(overrides))
+        return price(all_artifacts(chosen.runs), self.store, self.machine).seconds
 
     def of_seeds(self, study: Study, dataset: str, likelihood: str, now: int, wanted: int) -> float:
         """Return the seconds of ``wanted`` seeds: those of the present ones, and as many more as are asked for."""
@@ -108,7 +117,8 @@ class Prices:
 def ways(rows: Iterable[Mapping[str, Any]], profile: str, prices: Prices | None = None) -> list[Way]:
     """Return what would decide each undecided claim, cheapest first; those without a price come last."""
     prices = prices or Prices(profile)
-    found = [way for row in undecided(rows) for way in _ways(row, prices)]
+    with reading_once():
+        found = [way for row in undecided(rows) for way in _ways(row, prices)]
     return sorted(found, key=lambda one: (one.seconds is None, one.seconds))
 
 
@@ -117,7 +127,7 @@ def _ways(row: Mapping[str, Any], prices: Prices) -> list[Way]:
     study, place = study_of(row), (row["dataset"], row["likelihood"])
     plain = Way(row["id"], row["claim"], study.name, *place)
     if row["note"] == NOT_RUN:
-        return [_priced(plain._replace(way="a first run", note="what it finds may need more"), study, prices)]
+        return [_priced(plain._replace(way=FIRST, note="what it finds may need more"), study, prices)]
     need = row.get("needs")
     if not need:
         why = row["note"] or "what is known of it tells no number"
@@ -135,23 +145,22 @@ def _ways(row: Mapping[str, Any], prices: Prices) -> list[Way]:
 
 
 def _by_seeds(row: Mapping[str, Any], need: Mapping[str, Any], way: Way, study: Study, prices: Prices) -> Way:
+    """Return the way by more seeds: at least one more than there are, for these have not decided."""
     if need["seeds"] is None:
-        return way._replace(way="–", note="more than 10,000 seeds: the margin is next to nothing")
-    way = way._replace(
-        way=how_many(need["seeds"], "seed"), overrides={study.seeds: need["seeds"]} if study.seeds else {}
-    )
+        return way._replace(way="–", note=f"more than {AT_MOST:,} seeds: the margin is next to nothing")
+    now = row["seeds"]
+    seeds, low, high = (need[name] and max(need[name], now + 1) for name in ("seeds", "low", "high"))
+    way = way._replace(way=how_many(seeds, "seed"), low=low, high=high)
     if not study.seeds:
         return way._replace(note=f"no setting adds seeds to {study.name}")
+    place = study, way.dataset, way.likelihood, now
     try:
-        times = [
-            None
-            if need[name] is None
-            else prices.of_seeds(study, way.dataset, way.likelihood, row["seeds"], need[name])
-            for name in ("seeds", "low", "high")
-        ]
+        times = [count and prices.of_seeds(*place, count) for count in (seeds, low, high)]
     except VaelibError as error:
         return way._replace(note=str(error))
-    return way._replace(seconds=times[0], seconds_low=times[1], seconds_high=times[2])
+    note = "" if low else "of one seed the spread is an allowance, not measured"
+    priced = way._replace(overrides={study.seeds: seeds}, seconds=times[0], note=note)
+    return priced._replace(seconds_low=times[1], seconds_high=times[2])
 
 
 def _priced(way: Way, study: Study, prices: Prices) -> Way:
@@ -175,6 +184,8 @@ def cheapest(rows: Sequence[Mapping[str, Any]], profile: str, name: str, prices:
         near = [one for one in ours if one.partition("/")[0] == name.partition("/")[0]]
         raise unknown("claim", name, near or sorted(short))
     open_ones = undecided(chosen)
+    if profile == "smoke":
+        raise VaelibError("nothing to resolve: the profile smoke supports no claim; choose another with --profile")
     if not open_ones:
         told = ", ".join(f"{row['id']} is {row['verdict']}" for row in chosen)
         raise VaelibError(f"nothing to resolve: {told}")

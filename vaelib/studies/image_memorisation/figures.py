@@ -51,7 +51,7 @@ def _distribution(ax: Axes, scores: pd.DataFrame) -> None:
         for name, (style, _) in BOUNDS.items():
             values = np.sort(own[name].to_numpy())
             ax.plot((np.arange(len(values)) + 0.5) / len(values), values, style, color=COLOURS[method])
-    ax.axhline(0, color=GREY, lw=0.8)
+    ax.axhline(0, color=GREY, lw=0.8, ls="--")
     _scale(ax, "y", scores[list(BOUNDS)].to_numpy().ravel())
     ax.set(xlabel="training images, in order of M", ylabel="memorisation M (nats)", xlim=(0, 1))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
@@ -68,7 +68,7 @@ def _against(ax: Axes, scores: pd.DataFrame) -> None:
         return
     ax.scatter(pair["normal"], pair["dmaapx"], s=7, color=COLOURS["dmaapx"], alpha=0.45, lw=0)
     for line in (ax.axhline, ax.axvline):
-        line(0, color=GREY, lw=0.8)
+        line(0, color=GREY, lw=0.8, ls="--")
     for axis, name in (("x", "normal"), ("y", "dmaapx")):
         _scale(ax, axis, pair[name].to_numpy())
     ax.set(xlabel="M under normal training (nats)", ylabel="M under DMaaPx (nats)")
