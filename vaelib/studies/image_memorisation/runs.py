@@ -30,7 +30,8 @@ def image_memorisation(
     """
     chosen = likelihood_of(dataset, likelihood)
     asked = {"architecture": "fc"} | dict(overrides or {})
-    data, budget = prepared(dataset, load_profile(profile, f"memorisation_{chosen}", asked))
+    part = dataset if dataset == "cifar10" else chosen
+    data, budget = prepared(dataset, load_profile(profile, f"memorisation_{part}", asked))
     last = {"evaluations": (budget.epochs,), "snapshots": (budget.epochs,)}
     points = []
     for repeat in range(budget.memorisation_repeats):
