@@ -87,7 +87,7 @@ def _of_one(quantity: Quantity, evidence: Evidence, comparisons: int) -> Needed 
         room = (margin / stdtrit(freedom, 1 - 0.025 / comparisons)) ** 2 - noise
         images = float(over_images / room) if room > 0 and math.isfinite(over_images) else None
     ends = spread_ends(spread, freedom) if math.isfinite(freedom) else ()
-    return Needed(verdict, *(seeds_needed(margin, one, comparisons) for one in (spread, *ends)), images=images)  # type: ignore[misc]
+    return Needed(verdict, *(seeds_needed(margin, one, comparisons) for one in (spread, *ends)), images=images)
 
 
 def _joined(verdict: str, parts: Iterable[Needed]) -> Needed:
