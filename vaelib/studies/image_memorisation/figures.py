@@ -36,7 +36,13 @@ def over_repeats(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scale(ax: Axes, axis: str, values: np.ndarray) -> None:
-    """Make an axis logarithmic beyond a scale of the data, for M spreads over orders of magnitude and both signs."""
+    """Make an axis logarithmic, beyond a scale of the data where signs differ, for M spreads over orders of magnitude."""
+    if (values > 0).all():
+        getattr(ax, f"set_{axis}scale")("log")
+        getattr(ax, f"{axis}axis").set_major_formatter(
+            mpl.ticker.FuncFormatter(lambda value, _: number(value, digits=0))
+        )
+        return
     size = max(float(np.quantile(np.abs(values), 0.25)), 1.0)
     power = 10.0 ** np.floor(np.log10(size))
     getattr(ax, f"set_{axis}scale")("symlog", linthresh=power, linscale=0.6)
@@ -51,7 +57,8 @@ def _distribution(ax: Axes, scores: pd.DataFrame) -> None:
         for name, (style, _) in BOUNDS.items():
             values = np.sort(own[name].to_numpy())
             ax.plot((np.arange(len(values)) + 0.5) / len(values), values, style, color=COLOURS[method])
-    ax.axhline(0, color=GREY, lw=0.8, ls="--")
+    if (scores[list(BOUNDS)] <= 0).any(axis=None):
+        ax.axhline(0, color=GREY, lw=0.8, ls="--")
     _scale(ax, "y", scores[list(BOUNDS)].to_numpy().ravel())
     ax.set(xlabel="training images, in order of M", ylabel="memorisation M (nats)", xlim=(0, 1))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
@@ -67,8 +74,9 @@ def _against(ax: Axes, scores: pd.DataFrame) -> None:
         ax.set_axis_off()
         return
     ax.scatter(pair["normal"], pair["dmaapx"], s=7, color=COLOURS["dmaapx"], alpha=0.45, lw=0)
-    for line in (ax.axhline, ax.axvline):
-        line(0, color=GREY, lw=0.8, ls="--")
+    for line, name in ((ax.axhline, "dmaapx"), (ax.axvline, "normal")):
+        if (pair[name] <= 0).any():
+            line(0, color=GREY, lw=0.8, ls="--")
     for axis, name in (("x", "normal"), ("y", "dmaapx")):
         _scale(ax, axis, pair[name].to_numpy())
     ax.set(xlabel="M under normal training (nats)", ylabel="M under DMaaPx (nats)")
