@@ -91,6 +91,26 @@ pages.verdicts([row for row in ours if row["verdict"] == "supported"])
 pages.verdicts([row for row in ours if row["verdict"] == "not_testable"])
 
 # %% [markdown]
+# ## What would it take?
+#
+# Half the interval of $n$ seeds is $t_{0.975,\,n-1}\, s / \sqrt{n}$. A claim is decided at the smallest $n$ at which that is less
+# than the margin that was measured, and the plan knows what a seed costs. Both are rough. The spread $s$ of three seeds may as
+# well be half as large or six times as large: the minutes in parentheses are for these two ends of its 95 % interval, and
+# where a single run had only an allowance for it there are no ends. And a margin within its noise may be smaller than it
+# looks, or of the other sign. So this is a price list, not a promise. Seeds are counted in all, those that are made already cost
+# nothing, and minutes are this machine's, good to a factor of two.
+#
+# What no number of seeds decides is at the end: a grid that cannot tell, or an effect that is not there. More epochs change the
+# quantities themselves, and nothing that was measured tells how; more test images help the gaps that take a subset of them.
+
+# %%
+tables.what_it_takes(rows, profile)
+
+# %% [markdown]
+# `vaelib claims --resolve ID` runs the cheapest way to decide a claim, after a line that says what it costs. A verdict that
+# came after seeds were added *because* the first ones did not decide is a little less sure than 95 %.
+
+# %% [markdown]
 # ## The paper against itself
 #
 # Sentences that the paper's own tables, figures or other sentences do not bear out. A negative margin is computed from its

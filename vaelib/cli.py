@@ -301,13 +301,34 @@ def scorecard(
 
 
 @app.command()
-def claims(profile: ProfileOption = "laptop") -> None:
+def claims(
+    profile: ProfileOption = "laptop",
+    resolve: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="run the cheapest way to decide this claim; its price is told first"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="processes for that; default one a core, or several a GPU; 0: none but this", min=0),
+    ] = None,
+) -> None:
     """Judge the paper's claims by the tables made so far; print the ledger and write claims.json."""
-    from .report.claims import format_claims, judge_build
+    from .report.claims import format_claims, judge_build, require_build
     from .runs import load_profile
 
     load_profile(profile)  # so that a misspelt name is told
-    print(format_claims(judge_build(paths.build_root() / profile, profile)))
+    build = paths.build_root() / profile
+    if resolve is None:
+        print(format_claims(judge_build(build, profile)))
+        return
+    from .report.resolve import cheapest, plan_line
+    from .report.study import study_named
+    from .results.shipped import made
+
+    way = cheapest(judge_build(require_build(build), profile), profile, resolve)
+    print(plan_line(way, profile), flush=True)
+    made(study_named(way.study).runs(profile, way.dataset, way.likelihood, dict(way.overrides)), workers=workers)
+    print(format_claims([row for row in judge_build(build, profile) if row["id"] == way.id]))
 
 
 @app.command()

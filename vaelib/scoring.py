@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from . import files, gaps
 from .data.worlds import DecoderWorld
 from .errors import NonFinite, VaelibError
+from .gaps.bounds import ACTIVE
 from .gaps.similarity import SMALLEST, check_variant
 from .images import check_images, check_labels
 from .models import Bernoulli, Gaussian, MixtureOfLogistics, from_pythae
@@ -34,7 +35,6 @@ from .progress import Progress, duration
 from .text import with_error
 from .version import __version__
 
-ACTIVE = 0.01  # variance of the posterior's mean above which a latent is active
 CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000
 GRADIENT = 3  # passes that one with a gradient costs
 Line = tuple[str, str, str]
@@ -491,11 +491,10 @@ def _mean(values: Tensor, what: str) -> Estimate:
 
 
 def _split(terms: gaps.ELBOTerms, dimensions: int, what: str) -> Split:
-    active = int((terms.mu.double().var(0) > ACTIVE).sum()) if len(terms.mu) > 1 else 0
     measured = {"rate": terms.rate, "distortion": terms.distortion, "elbo": terms.elbo}
     means = {name: _mean(values, f"the {name} of the {what} images") for name, values in measured.items()}
-    bits = _mean(-terms.elbo.double() / (dimensions * math.log(2)), "bits/dim")
-    return Split(**means, bits_per_dim=bits, active_units=active)
+    bits = _mean(terms.bits_per_dim(dimensions), "bits/dim")
+    return Split(**means, bits_per_dim=bits, active_units=terms.active_units)
 
 
 def _robustness(vae: nn.Module, test: Tensor, labels: Tensor, count: int, protocol: Protocol) -> Robustness:

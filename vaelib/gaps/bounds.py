@@ -15,6 +15,7 @@ the Monte Carlo error of the images whose gap is about 0; such images are flagge
 dropped. A climb from the encoder's posterior ends at the top of *its* hill: further ``starts`` look at others.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from ..modes import evaluating
 from ..rng import normal
 from .memory import decodings_at_once
 
+ACTIVE = 0.01  # variance of the posterior's mean over images above which a latent is active (Burda et al. 2016)
 NOISE_BLOCK = 100  # images that share a generator; part of what "the same noise" means, so not a setting
 PATIENCE = 3  # blocks in a row without improvement after which an image has converged
 IMAGES_AT_ONCE = 500  # in one climb on a CPU, at most
@@ -63,6 +65,15 @@ class ELBOTerms(NamedTuple):
     def elbo(self) -> Tensor:
         """ELBO = -(rate + distortion) of each image (Eq. 2), (N,) nats."""
         return -(self.rate + self.distortion)
+
+    @property
+    def active_units(self) -> int:
+        """The latents whose posterior's mean varies over the images, by a variance above 0.01 (Burda et al. 2016)."""
+        return int((self.mu.double().var(0) > ACTIVE).sum()) if len(self.mu) > 1 else 0
+
+    def bits_per_dim(self, dimensions: int) -> Tensor:
+        """Return -ELBO / (d log 2) of each image of d = C·H·W numbers, (N,) float64."""
+        return -self.elbo.double() / (dimensions * math.log(2))
 
 
 def elbo_terms(

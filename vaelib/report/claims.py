@@ -20,11 +20,13 @@ from ..files import write_json
 from ..runs.tables import read_table, tables_folder
 from ..text import number
 from .entries import Part, Tables
+from .needed import needed
 from .reference import SETTING, SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
+SMOKE = "smoke: no claim"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def evaluate_claims(tables: Tables, profile: str) -> list[dict]:
     """Judge every claim on our runs (tables by name: ``three_gaps``, ``curves``, the sweeps), then the paper by itself.
 
     Each row holds id, claim, paper_location, quantity, paper_value, our_value, interval, verdict, dataset, likelihood,
-    profile, evidence (whose numbers), notebook (which makes them), runs (their keys), seeds, n_train, source and note.
+    profile, evidence (whose numbers), notebook (which makes them), runs (their keys), seeds, n_train, source, note and
+    ``needs``: what would decide it (:class:`~vaelib.report.needed.Needed`), where it is not testable and that is known.
     The ``smoke`` profile supports no claim.
     """
     makers = {entry.table: part.ours for part, _ in parts() for entry in part.entries}
@@ -112,13 +115,16 @@ def _judge_ours(claim: Claim, tables: Tables, evidence_of: Callable[[str, str, s
     if not about["seeds"]:
         return _row(claim, OURS, profile, Verdict(None, None, "not_testable", NOT_RUN), about)
     evidence = evidence_of(claim.table, claim.dataset, claim.likelihood)
-    found = judge(claim.rule(evidence), evidence)
+    case = claim.rule(evidence)
+    found, more = judge(case, evidence), None
     if profile == "smoke":
-        found = found._replace(verdict="not_testable", note="smoke: no claim")
+        found = found._replace(verdict="not_testable", note=SMOKE)
+    elif found.verdict == "not_testable":
+        more = needed(case, evidence)
     elif claim.quantity == "G_a" and unconverged > 0.05:
         parts = [found.note, "over 5 % of q* unconverged: a lower bound"]
         found = found._replace(note="; ".join(filter(None, parts)))
-    return _row(claim, OURS, profile, found, about)
+    return _row(claim, OURS, profile, found, about) | {"needs": more and more.plain()}
 
 
 def _about(runs: pd.DataFrame | None, claim: Claim) -> dict:
@@ -156,6 +162,7 @@ def _row(claim: Claim, evidence: str, profile: str, found: Verdict, about: dict)
         "notebook": notebooks().get(claim.table, ""),
         **about,
         "note": found.note,
+        "needs": None,
     }
 
 

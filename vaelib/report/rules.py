@@ -168,11 +168,10 @@ def interval95(differences: np.ndarray, comparisons: int = 1) -> tuple[float, fl
 
 def estimate(quantity: Quantity, evidence: Evidence, comparisons: int = 1) -> Estimate | None:
     """Return a quantity's mean and interval (see the module's head), None where a value is missing."""
-    terms = {term: evidence.values.get(term, {}) for term in quantity.weights}
-    seeds = sorted(set.intersection(*map(set, terms.values()))) if terms else []
-    if not seeds:
+    found = by_seed(quantity, evidence)
+    if not found:
         return None
-    differences = np.array([sum(w * terms[term][seed] for term, w in quantity.weights.items()) for seed in seeds])
+    seeds, differences = list(found), np.array(list(found.values()))
     mean = float(np.mean(differences))
     if evidence.exact:  # rounding to printed digits leaves 1e-16 where the paper prints a tie
         mean = round(mean, 9)
@@ -187,13 +186,26 @@ def estimate(quantity: Quantity, evidence: Evidence, comparisons: int = 1) -> Es
 
 def _half(quantity: Quantity, evidence: Evidence, seed: int, comparisons: int = 1) -> float:
     """Return half the interval's width for one seed, NaN where no errors over images are known."""
-    variance = 0.0
-    shares, freedom = evidence.noise or ({}, math.inf)
+    freedom = evidence.noise.freedom if evidence.noise else math.inf
+    return float(stdtrit(freedom, 1 - 0.025 / comparisons)) * math.sqrt(sum(variances(quantity, evidence, seed)))
+
+
+def variances(quantity: Quantity, evidence: Evidence, seed: int) -> tuple[float, float]:
+    """Return one run's variance over test images (NaN where no errors are known) and over seeds, measured or allowed for."""
+    images = noise = 0.0
+    shares = evidence.noise.shares if evidence.noise else {}
     for term, weight in quantity.weights.items():
-        error = evidence.errors.get(term, {}).get(seed, math.nan)
         share = 0.0 if evidence.exact else shares.get(str(term[-1]), noise_share(term))
-        variance += weight**2 * (error**2 + (share * evidence.values[term][seed]) ** 2)
-    return float(stdtrit(freedom, 1 - 0.025 / comparisons)) * math.sqrt(variance)
+        images += (weight * evidence.errors.get(term, {}).get(seed, math.nan)) ** 2
+        noise += (weight * share * evidence.values[term][seed]) ** 2
+    return images, noise
+
+
+def by_seed(quantity: Quantity, evidence: Evidence) -> dict[int, float]:
+    """Return a quantity of every seed that has all of its values."""
+    terms = {term: evidence.values.get(term, {}) for term in quantity.weights}
+    seeds = sorted(set.intersection(*map(set, terms.values()))) if terms else []
+    return {seed: sum(w * terms[term][seed] for term, w in quantity.weights.items()) for seed in seeds}
 
 
 def judge(case: Case | str, evidence: Evidence) -> Verdict:

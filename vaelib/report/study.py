@@ -54,6 +54,7 @@ class Study:
         errata: where the paper disagrees with itself beyond its claims' numbers.
         applies: whether ``make all`` runs it for a data set and a likelihood as the user named them.
         sweep: whether it belongs to ``make sweeps``.
+        seeds: the profile's setting of how many VAEs (or tests) a point has; empty where none adds seeds to it.
         after: names of studies whose VAEs it shows where they are there, so that ``make all`` makes those first.
         page: (build folder) -> what it adds to the report, by the names that the page's template knows.
     """
@@ -70,6 +71,7 @@ class Study:
     errata: Callable[[], Sequence[Finding]] | None = None
     applies: Callable[[str, str], bool] = lambda dataset, likelihood: True
     sweep: bool = False
+    seeds: str = ""
     after: tuple[str, ...] = ()
     page: Callable[[Path], dict[str, Any]] | None = None
 

@@ -147,6 +147,13 @@ class Profile(Filled):
         50_000, ge=2, description="labelled images the proxies' classifier learns from, at most"
     )
     classifier_seen: int = Field(1_000_000, ge=1, description="training images that it sees")
+    # per-image memorisation
+    memorisation_folds: int = Field(10, ge=2, description="K: each image is left out of one training set of K")
+    memorisation_repeats: int = Field(1, ge=1, description="partitions into folds, each with a seed of its own")
+    memorisation_methods: tuple[Literal["normal", "dmaapx"], ...] = Field(
+        ("normal", "dmaapx"), min_length=1, description="dmaapx fits a diffusion model a fold"
+    )
+    memorisation_draws: int = Field(500, ge=2, description="k of IWAE")
     # sensitivity panel
     sensitivity_seeds: int | None = Field(None, ge=1, description="VAEs a method measured again; None: all")
     training_variants: tuple[TrainingVariant, ...] = Field(

@@ -7,7 +7,9 @@ from . import tour
 from .claims.study import STUDY as CLAIMS
 from .downstream.study import STUDY as DOWNSTREAM
 from .ground_truth.study import STUDY as GROUND_TRUTH
+from .image_memorisation.study import STUDY as IMAGE_MEMORISATION
 from .protocol.study import STUDY as PROTOCOL
+from .rate_distortion.study import STUDY as RATE_DISTORTION
 from .sample_quality.study import STUDY as SAMPLE_QUALITY
 from .sensitivity.study import STUDY as SENSITIVITY
 from .smoothness.study import STUDY as SMOOTHNESS
@@ -18,12 +20,14 @@ STUDIES: tuple[Study, ...] = (
     Study("tour", paper="", notebook="00_tour", figures=(tour.SHOWN_OVERFITTING, tour.SHOWN_ATTACK)),
     GROUND_TRUTH,
     THREE_GAPS,
+    RATE_DISTORTION,
     *SWEEPS,
     SMOOTHNESS,
     DOWNSTREAM,
     SAMPLE_QUALITY,
     SENSITIVITY,
     PROTOCOL,
+    IMAGE_MEMORISATION,
     CLAIMS,
 )
 

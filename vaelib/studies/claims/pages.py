@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from ... import paths
 from ...report.claims import NOT_RUN, OURS, PAPER
-from ...report.escape import in_markdown, styled
+from ...report.escape import in_markdown, nothing, styled
 from ...report.reference import setting
-from ...text import number
+from ...report.resolve import FIRST, Way, ways, write_ways
+from ...text import how_many, number
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -46,3 +48,37 @@ def to_be_run(rows: Sequence[Mapping[str, Any]]) -> str:
         for (dataset, likelihood, notebook), count in sorted(absent.items())
     ]
     return "\n".join(lines) or "Every claim of the ledger has a number of ours."
+
+
+def what_it_takes(rows: Sequence[Mapping[str, Any]], profile: str) -> Any:
+    """Return what would decide each claim that is not testable, cheapest first, and write it as ``what_it_takes.csv``.
+
+    The claims that one first run would judge stand in one line.
+    """
+    found = ways(rows, profile)
+    write_ways(paths.build_root() / profile, found)
+    lines: dict[tuple[str, ...], dict[str, Any]] = {}
+    for way in found:
+        place = setting(way.dataset, way.likelihood)
+        first = (way.study, place) if way.way == FIRST else (way.id, way.way)
+        lines.setdefault(first, {"ways": [], "setting": place})["ways"].append(way)
+    shown = [_line(line["ways"], line["setting"]) for line in lines.values()]
+    if not shown:
+        return nothing("Nothing is left to decide." if profile != "smoke" else "The profile smoke decides nothing.")
+    style = styled(pd.DataFrame(shown)).hide(axis="index")
+    return style.set_properties(subset=["claim", "setting", "what", "note"], **{"text-align": "left"})
+
+
+def _line(found: Sequence[Way], place: str) -> dict[str, str]:
+    way = found[0]
+    first = way.way == FIRST
+    return {
+        "minutes": way.minutes,
+        "claim": f"{how_many(len(found), 'claim')} of {way.study}"
+        if first
+        else f"{way.id.partition('/')[0]}: {way.claim}",
+        "setting": place,
+        "what": way.way,
+        "points to": way.verdict or "–",
+        "note": way.note,
+    }

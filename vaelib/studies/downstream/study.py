@@ -16,5 +16,6 @@ STUDY = Study(
     derived=(("table_11", "downstream", table_11),),
     classes=True,
     claims=PART,
+    seeds="seeds",
     page=report_page,
 )

@@ -11,5 +11,6 @@ STUDY = Study(
     figures=(FIG01, TABLE01, REMARK_B5, CALIBRATION, MISSED_MODES, BRACKETS),
     tables=("plane", "remark_b5"),
     claims=PART,
+    seeds="plane_seeds",
     after=("three_gaps",),  # it brackets the VAEs that are there
 )

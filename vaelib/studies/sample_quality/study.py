@@ -15,6 +15,7 @@ STUDY = Study(
     tables=("c2st", "teacher_sheet"),
     classes=True,
     claims=PART,
+    seeds="c2st_seeds",
     applies=on_one_network,
     sweep=True,
 )

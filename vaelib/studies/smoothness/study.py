@@ -14,6 +14,7 @@ STUDY = Study(
     figures=(FIG03,),
     tables=("smoothness_paths",),
     claims=PART,
+    seeds="sweep_seeds",
     applies=on_one_network,
     sweep=True,
 )

@@ -26,6 +26,7 @@ def _sweep(name: str, paper: str, notebook: str, *figures: Figure, claims: Part 
         claims=claims,
         applies=on_one_network,
         sweep=True,
+        seeds="sweep_seeds",
     )
 
 

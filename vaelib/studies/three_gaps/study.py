@@ -17,5 +17,6 @@ STUDY = Study(
     tables=("three_gaps", "curves"),
     derived=(("table_07", "three_gaps", table_07), ("numbers", "curves", against_paper)),
     claims=PART,
+    seeds="seeds",
     page=report_page,
 )
