@@ -8,6 +8,8 @@ from .claims.study import STUDY as CLAIMS
 from .downstream.study import STUDY as DOWNSTREAM
 from .ground_truth.study import STUDY as GROUND_TRUTH
 from .protocol.study import STUDY as PROTOCOL
+from .refinement.study import STUDY as REFINEMENT
+from .regularisers.study import STUDY as REGULARISERS
 from .sample_quality.study import STUDY as SAMPLE_QUALITY
 from .sensitivity.study import STUDY as SENSITIVITY
 from .smoothness.study import STUDY as SMOOTHNESS
@@ -24,6 +26,8 @@ STUDIES: tuple[Study, ...] = (
     SAMPLE_QUALITY,
     SENSITIVITY,
     PROTOCOL,
+    REGULARISERS,
+    REFINEMENT,
     CLAIMS,
 )
 

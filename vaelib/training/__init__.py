@@ -1,4 +1,4 @@
-"""Training distributions (Eqs. 6–9, mixed, mollified), the VAE's loop and its regularisers, Reverse Half Asleep and the diffusion loop."""
+"""Training distributions (Eqs. 6–9, mixed, mollified), the VAE's loop, regularised too, Reverse Half Asleep, the diffusion loop."""
 
 from .diffusion import DiffusionState, train_denoiser
 from .distributions import METHODS, MixedDistribution, Stream, TrainingDistribution

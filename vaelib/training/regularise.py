@@ -1,11 +1,11 @@
 r"""Cheap remedies against overfitting that change what a training step maximises, not what it is trained on.
 
-| setting       | a step maximises, in expectation                                                       | after |
-| ------------- | -------------------------------------------------------------------------------------- | --- |
-| `dropout`     | ELBO(x) of the network that random hidden units are missing from                         | Srivastava et al. 2014 |
-| `denoising`   | E_{x' ~ N(x, s² I)} E_{z ~ q(z\|x')}[log p(x\|z)] − KL(q(z\|x') ‖ p(z))                   | Im et al. 2017 |
-| `consistency` | [ELBO(x) + ELBO(x') − λ KL(q(z\|x') ‖ q(z\|x))] / 2 for a transformed image x'            | CR-VAE, Sinha & Dieng 2021 |
-| `kl_warmup`   | E_{z ~ q(z\|x)}[log p(x\|z)] − β KL(q(z\|x) ‖ p(z)), β rising from 0 to 1                  | Bowman et al. 2016 |
+| setting       | a step maximises, in expectation | after |
+| ------------- | --- | --- |
+| `dropout`     | ELBO(x) of the network without randomly chosen hidden units | Srivastava et al. 2014 |
+| `denoising`   | E_{x' ~ N(x, s² I)} E_{z ~ q(z\|x')}[log p(x\|z)] − KL(q(z\|x') ‖ p(z)) | Im et al. 2017 |
+| `consistency` | [ELBO(x) + ELBO(x') − λ KL(q(z\|x') ‖ q(z\|x))] / 2 for a transformed image x' | Sinha & Dieng 2021 |
+| `kl_warmup`   | E_{z ~ q(z\|x)}[log p(x\|z)] − β KL(q(z\|x) ‖ p(z)), β rising from 0 to 1 | Bowman et al. 2016 |
 
 They may be combined. Weight decay acts on the weights themselves (:class:`~vaelib.training.vae.VAEState`); a training is
 stopped early by fewer ``epochs``. What is measured afterwards never knows of any of them: the ELBO is Eq. (2)'s.
