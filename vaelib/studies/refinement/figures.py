@@ -5,7 +5,7 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ...report.canvas import (
     COLOURS,
@@ -62,6 +62,7 @@ def refinement_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
         by_steps.minorticks_off()
         by_steps.set(xlabel="steps an image", xlim=(-0.12, 1.3 * rows["steps"].max()))
         by_time.set(xlabel="milliseconds an image, one core or GPU", xscale="log")
+        by_time.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         by_time.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         by_time.xaxis.set_minor_formatter(NullFormatter())
         style_legend(by_steps, [Line2D([], [], color=GREY, ls=":", lw=1.2, label="DMaaPx without a step")])

@@ -11,11 +11,13 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from ...report.canvas import COLOURS, GREY, LABELS, MARKERS, STYLE, ReportFigure, blank, nats, padded, sheet_legend
 from ...report.escape import styled
+from ...report.pages import headed
 from ...report.publish import provenance_line, publish, sheet, title
 from ...report.study import Figure
 from ...runs import Experiment
-from ...text import number, with_error
+from ...text import how_many, listed, number, with_error
 from .runs import ON_DMAAPX, REMEDIES
+from .stages import Validation
 
 REGULARISERS = Figure(
     "regularisers",
@@ -31,7 +33,6 @@ NAMES = LABELS | {
     "consistency": "Consistency",
     "kl_warmup": "KL warm-up",
     "early_stopping": "Early stopping",
-    ON_DMAAPX: "DMaaPx + the best of them",
 }
 # What a value is, for the axis below its curve.
 VALUES = {
@@ -60,6 +61,18 @@ def _look(method: str) -> dict[str, str]:
     return {"color": COLOURS.get(method, REMEDY), "marker": MARKERS.get(method, "X")}
 
 
+def _named(rows: pd.DataFrame) -> dict[str, str]:
+    """Return every method's name; what was chosen for DMaaPx is told."""
+    chosen = rows[rows["method"] == ON_DMAAPX]["remedy"]
+    return NAMES | {ON_DMAAPX: f"DMaaPx + {_within(chosen.iloc[0])}" if len(chosen) else ""}
+
+
+def _within(remedy: str) -> str:
+    """Return a remedy's name as it stands within a sentence."""
+    name = NAMES[remedy]
+    return name if name.startswith("KL") else name.lower()
+
+
 def summary(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Return ``mean`` and ``error`` of a quantity by method: the standard error over seeds, of one seed over images."""
     groups = rows.groupby("method")
@@ -68,22 +81,24 @@ def summary(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return pd.DataFrame({"mean": groups[quantity].mean(), "error": errors})
 
 
-def _points(ax: Axes, rows: pd.DataFrame, quantity: str, methods: Sequence[str]) -> None:
-    """Draw one quantity: a point, its error and its number a method, from the first method down."""
-    found = summary(rows, quantity)
+def _points(ax: Axes, rows: pd.DataFrame, quantity: str, methods: Sequence[str], named: bool) -> None:
+    """Draw one quantity: a point, its error and its number a method, from the first method down, ``named`` at the left."""
+    found, names = summary(rows, quantity), _named(rows)
     for place, method in enumerate(methods):
         mean, error = found.loc[method, "mean"], found.loc[method, "error"]
         look = _look(method)
         ax.errorbar(mean, place, xerr=error, fmt=look["marker"], color=look["color"], ms=5.5, capsize=2.5, lw=1.4)
         place_of = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 8, "color": look["color"]}
-        ax.text(1.03, place, number(mean), **place_of).set_label(NAMES[method])
+        ax.text(1.03, place, number(mean), **place_of).set_label(names[method])
     low, high = padded(np.concatenate([found["mean"] - found["error"], found["mean"] + found["error"]]))
     ax.set(xlim=(low, high), ylim=(len(methods) - 0.4, -0.6), xlabel=PANELS[quantity])
     ax.xaxis.set_major_locator(MaxNLocator(3))
     if quantity != "robustness_gap":
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.grid(axis="x")
+    ax.set_yticks(range(len(methods)), [names[method] for method in methods] if named else [])
     ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", labelsize=8)
 
 
 def _tuning(ax: Axes, tuning: pd.DataFrame, remedy: str) -> None:
@@ -112,11 +127,10 @@ def regularisers_figure(rows: pd.DataFrame, tuning: pd.DataFrame, **frame) -> Re
     tall, low, pitch = ROW * len(methods), 1.55, WIDTH + NUMBERS + BETWEEN
     width = LEFT + len(PANELS) * pitch + 0.05
     with mpl.rc_context(fname=STYLE):
-        fig, below = blank(width, tall + low + 2.55, **frame)
+        fig, below = blank(width, tall + low + 2.3, **frame)
         for column, quantity in enumerate(PANELS):
             ax = fig.box(LEFT + column * pitch, below + low + 1.75, WIDTH, tall)
-            _points(ax, rows, quantity, methods)
-            ax.set_yticks(range(len(methods)), [NAMES[one] for one in methods] if column == 0 else [])
+            _points(ax, rows, quantity, methods, named=column == 0)
         left, between = 0.95, 0.16
         wide = (width - left - 0.1) / len(remedies) - between
         limits = padded(tuning["elbo_validation"])
@@ -152,6 +166,18 @@ def draw_regularisers(experiment: Experiment, tables: dict[str, pd.DataFrame]) -
     return publish(regularisers_figure(rows, tuning, **frame), REGULARISERS, experiment)
 
 
+def describe_regularisers(experiment: Experiment) -> str:
+    """Return what the study consists of, as Markdown."""
+    data, profile, tried = experiment.data, experiment.profile, experiment.measured(Validation)
+    values = {name: len({point.x for point in tried if point.series == name}) for name in REMEDIES}
+    about = (
+        f"{data.label} · N = {data.n_train:,} training, {tried[0].run.held_out.size:,} validation and {data.n_test:,} test "
+        f"images · {profile.epochs} effective epochs · {how_many(profile.seeds, 'seed')} of each choice · values tried: "
+        f"{listed([f'{_within(name)} {count}' for name, count in values.items()])}"
+    )
+    return headed(title(experiment), about, experiment)
+
+
 def regularisers_table(rows: pd.DataFrame):
     """Return all methods as a table: the chosen value, the ELBOs and the gaps, mean ± standard error; the best in bold."""
     columns = {"elbo_train": "train ELBO", **PANELS}
@@ -166,7 +192,7 @@ def regularisers_table(rows: pd.DataFrame):
         if quantity != "elbo_train":
             best = values["mean"].idxmax() if quantity == "elbo_test" else values["mean"].idxmin()
             marks.loc[best, name] = "font-weight: bold"
-    renamed = [frame.rename(index=NAMES) for frame in (cells, marks)]
+    renamed = [frame.rename(index=_named(rows)) for frame in (cells, marks)]
     return styled(renamed[0]).apply(lambda _: renamed[1], axis=None).set_properties(**{"white-space": "nowrap"})
 
 
@@ -174,5 +200,5 @@ def _chosen(row) -> str:
     """Return what was chosen for a method: "0.3", "denoising 0.1", with a note where it ends its grid."""
     if not isinstance(row.remedy, str) or not row.remedy:
         return ""
-    what = f"{NAMES[row.remedy].lower()} " if row.remedy != row.Index else ""
+    what = f"{_within(row.remedy)} " if row.remedy != row.Index else ""
     return f"{what}{row.strength:g}{' (end of its grid)' if row.at_edge else ''}"
