@@ -5,7 +5,7 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from ...report.canvas import (
     COLOURS,
@@ -36,6 +36,7 @@ REFINEMENT = Figure(
     "dotted line is DMaaPx without any. Not in the paper.",
     table="refinement",
 )
+LABELLED = (0, 1, 2, 5, 10, 20, 50, 100, 200, 1000)  # numbers of steps
 
 
 def refinement_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
@@ -57,14 +58,14 @@ def refinement_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
             ax.set(ylabel="test ELBO (nats per image)", ylim=padded(rows["elbo_test"]))
             nats(ax)
         by_steps.set_xscale("symlog", linthresh=1, linscale=0.4)
-        shown = [one for one in sorted(rows["steps"].unique()) if one in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)]
+        shown = [one for one in sorted(rows["steps"].unique()) if one in LABELLED]
         by_steps.set_xticks(shown, [f"{one:,}" for one in shown], fontsize=8)
         by_steps.minorticks_off()
         by_steps.set(xlabel="steps an image", xlim=(-0.12, 1.3 * rows["steps"].max()))
         by_time.set(xlabel="milliseconds an image, one core or GPU", xscale="log")
         by_time.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         by_time.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        by_time.xaxis.set_minor_formatter(NullFormatter())
+        by_time.minorticks_off()
         style_legend(by_steps, [Line2D([], [], color=GREY, ls=":", lw=1.2, label="DMaaPx without a step")])
         by_steps.set_title("By steps", pad=22)
         by_time.set_title("By time", pad=22)
