@@ -19,6 +19,8 @@ from vaelib.runs.settings import HeldOut, Network
 from vaelib.runs.stages import spare_images
 from vaelib.studies.downstream.stages import Corrupted, Downstream
 from vaelib.studies.ground_truth.stages import Brackets, Calibration, Plane, Remark, WorldBounds
+from vaelib.studies.refinement.stages import Refinement
+from vaelib.studies.regularisers.stages import Tuned, Validation
 from vaelib.studies.sample_quality.stages import C2ST, Audit
 from vaelib.studies.sensitivity.stages import Remeasured
 from vaelib.studies.sweeps.runs import limited_k, sizes, teacher_fractions
@@ -274,7 +276,7 @@ KNOWN = {
     HeldOut: (1, "f1fabcb1ae86"),
     Teacher: (1, "62a348967ce1"),
     Bank: (1, "b481994d305f"),
-    VAERun: ("its runs'", "8a011f86a3d2"),  # see test_a_version_may_depend_on_the_settings
+    VAERun: ("its runs'", "afe7977991bd"),  # see test_a_version_may_depend_on_the_settings
     RHA: (1, "144fd1bf888d"),
     Gaps: (3, "58b06874cc8d"),
     Classifier: (1, "3a140e0018e4"),
@@ -288,6 +290,9 @@ KNOWN = {
     WorldBounds: (1, "1197116850b2"),
     Brackets: (1, "11d2b67374a0"),
     Remeasured: (3, "b40d40a1dfbc"),
+    Validation: (1, "4a47ee66cbc1"),
+    Tuned: (3, "733f9ea18abb"),
+    Refinement: (1, "402270fdce68"),
     Network: (0, "5812253e4d67"),
 }
 
