@@ -10,6 +10,7 @@ from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
 from vaelib.files import read_json, write_json
 from vaelib.report.claims import OURS, evaluate_claims
+from vaelib.report.explorers.curves import curve_explorer
 from vaelib.runs import Data, Gaps, Store, VAERun, load_profile, resolve_data, run
 from vaelib.runs.cost.work import work
 from vaelib.runs.settings import HeldOut, Regularisation
@@ -99,6 +100,12 @@ def test_what_is_chosen_is_trained_from_its_seed_as_any_vae(twins):
     last = curve(gaps, store).set_index("quantity")["value"]
     assert {"elbo_test", "amortization_gap", "robustness_gap"} <= set(last.index)
     assert vae.regularisation.dropout == (0.1, 0.9)[number]
+    (listed,) = curve_explorer(store).lists.values()
+    assert [name for name, *_ in listed.runs] == [
+        "Normal training · seed 0 · dropout 0.1",
+        "Normal training · seed 0 · dropout 0.9",
+        f"Normal training · seed 3 · dropout {vae.regularisation.dropout:g}",
+    ]
 
 
 def test_validation_images_are_in_neither_set(twins):
