@@ -120,6 +120,13 @@ def _tuning(ax: Axes, tuning: pd.DataFrame, remedy: str) -> None:
     ax.set_title(NAMES[remedy], fontsize=9.5, pad=5)
 
 
+def _limits(tuning: pd.DataFrame) -> tuple[float, float]:
+    """Return limits for what was chosen and for no remedy, with some room below: a value far too strong may leave the panel."""
+    best = tuning.groupby(["method", "remedy"], dropna=False)["elbo_validation"].max()
+    lowest = best.min() - 0.6 * (best.max() - best.min())
+    return padded(tuning["elbo_validation"][tuning["elbo_validation"] >= lowest])
+
+
 def regularisers_figure(rows: pd.DataFrame, tuning: pd.DataFrame, **frame) -> ReportFigure:
     """Return the comparison of all methods above, and the tuning of each remedy below."""
     methods = [method for method in ORDER if method in set(rows["method"])]
@@ -133,7 +140,7 @@ def regularisers_figure(rows: pd.DataFrame, tuning: pd.DataFrame, **frame) -> Re
             _points(ax, rows, quantity, methods, named=column == 0)
         left, between = 0.95, 0.16
         wide = (width - left - 0.1) / len(remedies) - between
-        limits = padded(tuning["elbo_validation"])
+        limits = _limits(tuning)
         for column, remedy in enumerate(remedies):
             ax = fig.box(left + column * (wide + between), below + 0.62, wide, low)
             _tuning(ax, tuning, remedy)
