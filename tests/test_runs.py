@@ -233,9 +233,10 @@ def test_the_time_left_counts_the_workers_and_the_longest_chain(board):
 def test_of_images_of_ones_own_no_more_are_asked_for_than_there_are(name, toy, capsys):
     chosen = EXPERIMENTS[name]("laptop", toy)
     again = EXPERIMENTS[name]("laptop", toy)
-    assert (chosen.data.n_train, chosen.data.n_test) == (64, 16)
+    kept = 54 if name == "regularisers" else 64  # it validates on a sixth
+    assert (chosen.data.n_train, chosen.data.n_test) == (kept, 16)
     assert [run.key for run in chosen.runs] == [run.key for run in again.runs]
-    assert {run.batch_size for run in all_artifacts(chosen.runs) if isinstance(run, VAERun)} <= {50, 64}
+    assert {run.batch_size for run in all_artifacts(chosen.runs) if isinstance(run, VAERun)} <= {50, kept}
     said = capsys.readouterr().out
     assert said.count("is lowered to 64, for there are no more images") <= 1  # once in a process
 

@@ -62,7 +62,7 @@ def test_the_files_that_others_read(shared_build, monkeypatch):
         assert {"paper", "ours"} <= set(pd.read_csv(build / f"tables/{name}.csv").columns)
     drawn = (
         "fig03 fig04_left fig04_right fig05 fig06 fig07 fig08 fig09 fig11 fig13 fig14 fig15 fig16 fig17 fig18 fig19 audit "
-        "early_stopping sensitivity floors ms_ssim attack_strength attack_steps"
+        "early_stopping sensitivity floors ms_ssim attack_strength attack_steps regularisers refinement"
     )
     ground_truth = ["fig01", "table01_accuracy", "remark_b5", "calibration", "missed_modes"]
     for name in (*ground_truth, *(f"{figure}_fashion_mnist" for figure in drawn.split())):

@@ -1,7 +1,8 @@
 """What a figure shows, in words and numbers, for those who do not see it: read off the figure that was drawn.
 
 A line is told by where it begins and ends, bars and points by their range, numbers that stand in the figure as they are.
-Names come from the legends: a series by its colour, its quantity by the kind of line.
+Names come from the legends: a series by its colour, its quantity by the kind of line. A number that belongs to a row has its name
+as its label.
 """
 
 import re
@@ -60,7 +61,7 @@ def _shown(ax: Axes, handles: Sequence[Artist]) -> Iterator[str]:
     if ax.images:
         yield how_many(len(ax.images), "picture")
     written = [one for one in ax.texts if NUMBER.fullmatch(one.get_text().strip())]
-    numbers = [f"{_named(one.get_color(), handles)} {one.get_text()}".strip() for one in written]
+    numbers = [f"{one.get_label() or _named(one.get_color(), handles)} {one.get_text()}".strip() for one in written]
     if 0 < len(numbers) <= MOST:
         yield f"marked {listed(numbers)}"
 

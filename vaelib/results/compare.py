@@ -32,7 +32,7 @@ from .shipped import SAME, TAKEN
 # Numbers that say which row it is, as texts do.
 PLACES = (
     "x", "mz", "nc", "k", "effective_epoch", "radius", "steps", "restarts", "of_restarts", "severity", "images", "samples",
-    "protocol",
+    "protocol", "strength",
 )  # fmt: skip
 SETTINGS = ("source", "n_train", "n_test", "effective_epochs")  # rows of others are not compared
 REPEATED = ("seed", "repetition", "first", "second", "image")  # measurements of one quantity: averaged, the seed last

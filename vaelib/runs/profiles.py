@@ -36,6 +36,7 @@ def protocol(dataset: str) -> Protocol:
     return PROTOCOLS.get(dataset, PROTOCOLS["fashion_mnist"])
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
 Channels, Latents = Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=64)]
 TrainingVariant = Literal[
     "mean", "augment_probability", "residual_variant", "skip", "rgb", "rgb_zhang", "binarize_bank"
@@ -132,6 +133,21 @@ class Profile(Filled):
     attack_images: int | None = Field(None, ge=1)
     attack_steps: int | None = Field(None, ge=1)
     attack_radius: float | None = Field(None, gt=0)
+    # cheap alternatives: what each regulariser is tried with, tuned by validation images
+    validation_images: int = Field(1_000, ge=2, description="real training images beside D_train, at most")
+    weight_decay_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.1, 1, 10), min_length=1)
+    dropout_grid: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.1, 0.3, 0.5), min_length=1)
+    denoising_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.03, 0.1, 0.3), min_length=1)
+    consistency_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.001, 0.03, 1), min_length=1)
+    kl_warmup_grid: tuple[Share, ...] = Field((0.1, 0.5, 1), min_length=1)
+    early_stopping_grid: tuple[Share, ...] = Field(
+        (0.02, 0.05, 0.1, 0.2, 0.5), min_length=1, description="share of the epochs; all of them cost less than one run"
+    )
+    refinement_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+        min_length=1,
+        description="of gradient ascent on a test image's posterior, up to amortization_steps",
+    )
     # downstream tasks
     path_pairs: int = Field(100, ge=2, description="test images between which latent paths are walked, in pairs")
     task_images: int | None = Field(None, ge=50, description="test images that are corrupted and classified")

@@ -47,14 +47,25 @@ class Artifact(Settings):
 
         So a setting added later, whose default is what the code did before, makes nothing anew.
         """
-        above = {name: value.key for name, value in self if isinstance(value, Artifact)}
+        above = {name: _keys_of(value) for name, value in self if _artifacts(value)}
         own = self.model_dump(mode="json", exclude_defaults=True, exclude=set(above))
         content = json.dumps([self.kind, self.version, own, above], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:20]
 
     def upstream(self) -> list["Artifact"]:
         """Return the artifacts this one is made from."""
-        return [value for _, value in self if isinstance(value, Artifact)]
+        return [one for _, value in self for one in _artifacts(value)]
+
+
+def _artifacts(value: Any) -> list[Artifact]:
+    """Return the artifacts that a field holds: one, several in a tuple, or none."""
+    several = value if isinstance(value, tuple) else (value,)
+    return [one for one in several if isinstance(one, Artifact)]
+
+
+def _keys_of(value: Any) -> str | list[str]:
+    keys = [one.key for one in _artifacts(value)]
+    return keys if isinstance(value, tuple) else keys[0]
 
 
 class Data(Artifact):
@@ -185,6 +196,16 @@ class Bank(Artifact):
         return -(-self.size // self.shard_size)
 
 
+class Regularisation(Settings):
+    """Cheap remedies against overfitting, all off by default; see :mod:`vaelib.training.regularise`."""
+
+    weight_decay: float = Field(0.0, ge=0, description="decoupled: a step shrinks weights by this times lr")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units that a step switches off")
+    denoising: float = Field(0.0, ge=0, description="standard deviation of the noise on what the encoder sees")
+    consistency: float = Field(0.0, ge=0, description="weight of KL(q(z|x') ‖ q(z|x)) for a transformed x'")
+    kl_warmup: float = Field(0.0, ge=0, le=1, description="share of the epochs in which the KL's weight rises to 1")
+
+
 class VAERun(Artifact):
     """One VAE trained by one method with one seed; weights are kept at ``snapshots``, ELBOs at ``evaluations``."""
 
@@ -202,6 +223,7 @@ class VAERun(Artifact):
     held_out: HeldOut | None = Field(None, description="the real images that held_out trains on")
     mollify: Literal["none", "sigmoid"] = Field("none", description="noise that falls over the first half (Fig. 14)")
     augment_probability: float = Field(0.12, ge=0, le=1, description="b of Appendix E")
+    regularisation: Regularisation = Regularisation()
     epochs: int = Field(1000, ge=1, description="effective epochs")
     batch_size: int = Field(64, ge=1)
     lr: float = Field(1e-3, gt=0)

@@ -10,6 +10,8 @@ from .ground_truth.study import STUDY as GROUND_TRUTH
 from .image_memorisation.study import STUDY as IMAGE_MEMORISATION
 from .protocol.study import STUDY as PROTOCOL
 from .rate_distortion.study import STUDY as RATE_DISTORTION
+from .refinement.study import STUDY as REFINEMENT
+from .regularisers.study import STUDY as REGULARISERS
 from .sample_quality.study import STUDY as SAMPLE_QUALITY
 from .sensitivity.study import STUDY as SENSITIVITY
 from .smoothness.study import STUDY as SMOOTHNESS
@@ -28,6 +30,8 @@ STUDIES: tuple[Study, ...] = (
     SENSITIVITY,
     PROTOCOL,
     IMAGE_MEMORISATION,
+    REGULARISERS,
+    REFINEMENT,
     CLAIMS,
 )
 

@@ -25,6 +25,7 @@ from ..models.weights import matched
 from ..modes import check_learning, device_of
 from ..precision import bf16_pays
 from .distributions import Stream
+from .regularise import Regulariser
 
 CAPTURED_ON = ("cuda",)  # kinds of devices on which a step is captured once and then replayed
 NOISE_AT_ONCE = 2**24  # bytes that are sent to a GPU at once, about
@@ -45,14 +46,26 @@ class VAEState:
         lr: Adam's learning rate; betas are PyTorch's defaults.
         trained: the part of ``vae`` that learns (default: all of it); the rest is frozen and stays in eval mode.
         epochs: effective epochs done before, for a training that goes on from another.
+        weight_decay: before each step the weights (no biases, nothing that normalises) shrink by this times the step's
+            learning rate: decoupled from the gradient (Loshchilov & Hutter 2019).
 
     >>> from vaelib import FullyConnectedVAE
     >>> VAEState(FullyConnectedVAE(d_z=2)).epochs
     0
     """
 
-    def __init__(self, vae: VAE, lr: float = 1e-3, *, trained: nn.Module | None = None, epochs: int = 0):
-        self.vae, self.lr, self.epochs = vae, lr, epochs
+    def __init__(
+        self,
+        vae: VAE,
+        lr: float = 1e-3,
+        *,
+        trained: nn.Module | None = None,
+        epochs: int = 0,
+        weight_decay: float = 0.0,
+    ):
+        if weight_decay < 0:
+            raise VaelibError(f"weight_decay = {weight_decay} must be 0 (none) or more")
+        self.vae, self.lr, self.epochs, self.weight_decay = vae, lr, epochs, weight_decay
         self.trained = vae if trained is None else trained
         # Adam's rate: on a GPU in its memory, where a captured step reads it anew each time.
         device = device_of(vae)
@@ -91,6 +104,9 @@ class VAEState:
         (-objective).backward()  # not autograd.grad: only backward() gives gradients in the parameters' memory layout
         steps, first, second = zip(*(moments.values() for moments in self._moments.values()), strict=True)
         with torch.no_grad():
+            if self.weight_decay:
+                shrunk = 1 - self._rate * self.weight_decay  # a number, or a tensor on the GPU
+                torch._foreach_mul_([one for one in parameters if one.ndim > 1], shrunk)
             adam(
                 parameters,
                 [parameter.grad for parameter in parameters],
@@ -179,8 +195,9 @@ def train_vae(
     lr_decay: float = 0.0,
     seed: int = 0,
     amp: bool = True,
+    regulariser: Regulariser | None = None,
 ) -> Iterator[Epoch]:
-    """Maximise the ELBO (Eqs. 7–9) and yield after each effective epoch.
+    """Maximise the ELBO (Eqs. 7–9), or what a regulariser makes of it, and yield after each effective epoch.
 
     Arguments:
         state: the VAE with its optimiser; advanced in place, so save it whenever the generator yields.
@@ -192,6 +209,7 @@ def train_vae(
         seed: of the posterior's noise.
         amp: bfloat16 in the wide hidden layers where the hardware multiplies it; pixels, latents, loss and optimiser
             stay float32.
+        regulariser: what to maximise in place of the ELBO; an epoch's number is then the mean of that.
 
     Raises:
         NonFiniteLoss: the ELBO became NaN or infinite in this epoch.
@@ -210,8 +228,12 @@ def train_vae(
     batch_size = min(batch_size, distribution.n_train)
     captured: _Captured | None = None
 
-    def objective(x: Tensor, eps: Tensor) -> Tensor:
+    last = max(distribution.steps(epochs, batch_size), 1)
+
+    def objective(x: Tensor, eps: Tensor, step: int = 0) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=amp and bf16_pays(device.type)):
+            if regulariser is not None:
+                return regulariser.objective(vae, x, eps, step, step / last)
             return vae(x, eps).mean()
 
     for number in range(state.epochs + 1, epochs + 1):
@@ -224,11 +246,11 @@ def train_vae(
             x = distribution.batch(step, batch_size)
             if step == steps[0]:
                 check_form(x, vae, name="batch")
-            if device.type in CAPTURED_ON:
+            if device.type in CAPTURED_ON and regulariser is None:  # whose noise and weights change with the step
                 captured = captured or _Captured(state, objective, x, eps)
                 total += captured(x, eps, rate)
                 continue
-            mean_elbo = objective(x, eps)
+            mean_elbo = objective(x, eps, step)
             state.ascend(mean_elbo, rate)
             total += mean_elbo.detach()
         # The only wait for the device in an epoch; a NaN stays NaN in a sum.

@@ -151,6 +151,7 @@ def _told(vae: VAERun) -> tuple[str, str]:
     name = f"{LABELS.get(method, LABELS[vae.method])} · seed {vae.seed}"
     name += f" · nc = {network.nc}, mz = {network.mz}" if network.architecture == "residual" else ""
     name += f" · k = {vae.k}" if vae.k else ""
+    name += "".join(f" · {remedy.replace('_', ' ')} {value:g}" for remedy, value in vae.regularisation if value)
     return group, name + (f" · {vae.real_share:.0%} real images" if vae.real_share is not None else "")
 
 

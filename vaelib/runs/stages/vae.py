@@ -9,12 +9,14 @@ from torch import Tensor
 
 from ... import files, gaps, rng
 from ...data import augmentation
+from ...data.augment import TUNED
 from ...errors import VaelibError
 from ...models import VAE, FullyConnectedVAE, ResidualVAE
 from ...models.weights import load_weights
 from ...samplers.bank import Bank as BankImages
 from ...training.distributions import MixedDistribution, Stream, TrainingDistribution
 from ...training.mollify import Mollified, Mollify
+from ...training.regularise import Regulariser
 from ...training.rha import encoder_state, train_encoder
 from ...training.vae import Epoch, VAEState, train_vae
 from ..cost.work import AUGMENT_KERNELS, STEP, Work, vae_kernels, vae_parameters, vae_work
@@ -82,6 +84,18 @@ def training_distribution(settings: VAERun, context: Context) -> Stream:
     return Mollified(distribution, Mollify(), epochs=settings.epochs, clip=settings.network.likelihood == "mol")
 
 
+def regulariser_of(settings: VAERun) -> Regulariser | None:
+    """Return what a run maximises in place of the ELBO; None where it is the ELBO.
+
+    An image is transformed as by the augmentation tuned to its data set (own images: by the naive one), each time by all of it.
+    """
+    chosen = settings.regularisation.model_dump(exclude={"weight_decay"})
+    if not any(chosen.values()):
+        return None
+    tuned = augmentation("aug_tuned" if settings.data.name in TUNED else "aug_naive", settings.data.name)
+    return Regulariser(**chosen, transform=dataclasses.replace(tuned, p=1.0), seed=settings.seed)
+
+
 def evaluation_sets(settings: VAERun, distribution: Stream, context: Context) -> dict[str, Tensor | str]:
     """Return the images that are scored: D_train, D_test, and N of the distribution's own (Fig. 13's dotted curves).
 
@@ -134,12 +148,13 @@ def follow(
 
 def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
     n, test = run.data.n_train, run.data.n_test
-    passes = 3 * epochs * n + evaluations * (test + n * (1 if run.method == "normal" else 2))
-    steps, augmented = epochs * n / run.batch_size, run.method.startswith("aug_")
-    return vae_work(run, passes, passes, 0)._replace(
-        kernels=steps * (STEP + AUGMENT_KERNELS * augmented),
-        captured=steps * vae_kernels(run.network, run.data.channels),
-    )
+    twice = 2 if run.regularisation.consistency else 1  # an image and its transformed one
+    passes = 3 * epochs * n * twice + evaluations * (test + n * (1 if run.method == "normal" else 2))
+    steps, kernels = epochs * n / run.batch_size, vae_kernels(run.network, run.data.channels)
+    besides = STEP + AUGMENT_KERNELS * (run.method.startswith("aug_") + twice - 1)
+    if regulariser_of(run):  # its steps are not captured
+        return vae_work(run, passes, passes, 0)._replace(kernels=steps * (kernels * twice + besides))
+    return vae_work(run, passes, passes, 0)._replace(kernels=steps * besides, captured=steps * kernels)
 
 
 @makes(
@@ -150,9 +165,10 @@ def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
 def make_vae(settings: VAERun, context: Context) -> None:
     """Train; score D_train, D_test and the training distribution at ``evaluations``; keep weights at ``snapshots``."""
     vae = build_vae(settings.network, settings.data.channels, settings.seed).to(context.device)
-    state = VAEState(vae, settings.lr)
+    state = VAEState(vae, settings.lr, weight_decay=settings.regularisation.weight_decay)
     distribution = training_distribution(settings, context)
-    loop = train_vae(state, distribution, **settings.only("epochs batch_size lr_decay seed amp"))
+    options = settings.only("epochs batch_size lr_decay seed amp")
+    loop = train_vae(state, distribution, **options, regulariser=regulariser_of(settings))
     follow(context, state, loop, settings, evaluation_sets(settings, distribution, context))
 
 
