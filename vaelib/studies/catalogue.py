@@ -7,6 +7,8 @@ from . import tour
 from .claims.study import STUDY as CLAIMS
 from .downstream.study import STUDY as DOWNSTREAM
 from .ground_truth.study import STUDY as GROUND_TRUTH
+from .ladder.study import STUDY as LADDER
+from .memorisation.study import STUDY as MEMORISATION
 from .protocol.study import STUDY as PROTOCOL
 from .sample_quality.study import STUDY as SAMPLE_QUALITY
 from .sensitivity.study import STUDY as SENSITIVITY
@@ -24,6 +26,8 @@ STUDIES: tuple[Study, ...] = (
     SAMPLE_QUALITY,
     SENSITIVITY,
     PROTOCOL,
+    LADDER,
+    MEMORISATION,
     CLAIMS,
 )
 
