@@ -11,6 +11,7 @@ What was looked at before: one teacher of 75 images, whose samples held no copy 
 import itertools
 import math
 from collections.abc import Iterator
+from functools import reduce
 
 import pandas as pd
 
@@ -65,11 +66,13 @@ def copies_begin(found: Evidence) -> Case | str:
 
 
 def later_with_more(found: Evidence) -> Case | str:
-    """After as many images the teacher of fewer training images copies more."""
-    ends = [(size, found.points(f"dmaapx_{size}")[-1]) for size in sizes(found)]
-    if len(ends) < 2:
-        return "needs two values in memorisation_sizes"
-    return needs(*(at(*few, "copies") - at(*many, "copies") for few, many in itertools.pairwise(ends)))
+    """On average over the snapshots that both have, the teacher of fewer training images copies more."""
+    quantities = []
+    for few, many in itertools.pairwise(sizes(found)):
+        both = set(found.points(f"dmaapx_{few}")) & set(found.points(f"dmaapx_{many}"))
+        each = [at(few, x, "copies") - at(many, x, "copies") for x in sorted(both)]
+        quantities += [1 / len(each) * reduce(Quantity.__add__, each)] if each else []
+    return needs(*quantities) if quantities else "needs two values in memorisation_sizes"
 
 
 def in_proportion(found: Evidence) -> Case | str:

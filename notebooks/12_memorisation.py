@@ -1,0 +1,116 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 12. Memory, smoothing, or something new?
+#
+# **You will see** what a VAE can learn from teachers that only remember, from teachers that smooth, and from a diffusion model,
+# on one ladder; then a diffusion model that begins to memorise while it trains, and what becomes of its student. The paper has
+# neither. All claims of this notebook were written, with the rules that judge them, before the runs.
+#
+# The diffusion model samples by a denoiser $D(x; \sigma)$ that estimates the clean image. For a finite set of images
+# $y_1, \dots, y_N$ the best denoiser of all has a closed form, a mean of the training images with weights
+# $w_i \propto \exp(-\lVert x - y_i \rVert^2 / 2 \sigma^2)$, and its samples *are* the training images. So whatever is new in a
+# teacher's samples comes from its not being perfect. Two ways of not being perfect have closed forms, too:
+#
+# | teacher | its samples |
+# | --- | --- |
+# | kernel density | a training image with Gaussian noise |
+# | the mean itself, at a noise level where it is of several images | averages of a few training images |
+# | the best denoiser of *patches* (Kamb & Ganguli 2025) | mosaics: every patch is known, the whole is not |
+
+# %% tags=["parameters"]
+profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
+dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
+likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
+overrides = {}  # settings of the profile by name, for example {"ladder_shift": 1, "memorisation_sizes": [50, 200]}
+
+# %%
+from IPython.display import Markdown
+
+from vaelib.report import claims, pages
+from vaelib.results.shipped import made
+from vaelib.runs.weights import keep_for_explorers
+from vaelib.studies.ladder import figures as ladders
+from vaelib.studies.ladder.runs import ladder
+from vaelib.studies.memorisation import figures
+from vaelib.studies.memorisation.runs import memorisation
+from vaelib.studies.memorisation.stages import Copies
+
+# %% [markdown]
+# ## A ladder of teachers
+#
+# Every teacher knows the same training images and is sampled by the same sampler from the same noise; every VAE has the
+# same network and sees as many images. The last rung is as many real images that no teacher has seen.
+
+# %%
+rungs = ladder(profile, dataset, likelihood, overrides)
+Markdown(ladders.describe_ladder(rungs))
+
+# %% [markdown]
+# The next cell makes whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
+
+# %%
+tables = made(rungs, title=f"ladder, {rungs.dataset}")
+keep_for_explorers(rungs, {}, Copies)
+ladders.draw_ladder(rungs, tables)
+
+# %% [markdown]
+# A sample counts as a *copy* if its nearest training image is less than a third as far away as the second nearest (Yoon et al.
+# 2023), and as *authentic* if it is farther from its nearest training image than that image is from its own nearest neighbour
+# (Alaa et al. 2022). Held-out real images say what these shares are for images that are new.
+
+# %%
+ladders.compared_ladder(tables)
+
+# %% [markdown]
+# Expected were: memory gives normal training back, noise helps a little, mosaics more, the network more than any closed
+# form, and real images most.
+
+# %%
+pages.verdicts(claims.evaluate_sweeps({"ladder": tables["rows"]}, profile))
+
+# %% [markdown]
+# ## When does a diffusion model begin to memorise?
+#
+# If it could represent every function and trained for ever, a diffusion model would end on the lowest rung. Bonnaire et al.
+# (2025) and Favero et al. (2025) find that it first learns to make new images and then, after a time that grows in
+# proportion to $N$, to copy. Here one training for each of several $N$ is sampled at snapshots, and a VAE learns from each.
+
+# %%
+times = memorisation(profile, dataset, likelihood, overrides)
+Markdown(figures.describe_memorisation(times))
+
+# %%
+found = made(times, title=f"memorisation, {times.dataset}")
+figures.draw_memorisation(times, found)
+
+# %% [markdown]
+# If the time to memorise grows in proportion to $N$, the curves of the upper right panel, over passes over
+# $\mathcal{D}_\text{train}$, lie on one another. Where everything is a copy, a solid line below should meet the dashed one.
+
+# %%
+figures.compared_memorisation(found)
+
+# %%
+pages.verdicts(claims.evaluate_sweeps({"memorisation": found["rows"]}, profile))
+
+# %% [markdown]
+# **What to try next.** `overrides = {"ladder_shift": 1}` lets patches move by a pixel, as a convolution that does not know where it
+# is would (nine times the time); `{"ladder_reach": 8}` makes them larger: when do the mosaics become copies?
+# `{"memorisation_sizes": [200, 400]}` asks how many images it takes to be safe within these snapshots.
+
+# %%
+Markdown(pages.provenance_note(rungs, times))
