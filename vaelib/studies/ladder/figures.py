@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter, StrMethodFormatter
 from torch import Tensor
 
 from ...report.canvas import COLOURS, GREY, STYLE, ReportFigure, blank, one_setting, sheet_legend, style_legend
@@ -67,7 +67,7 @@ def rungs_of(rows: pd.DataFrame) -> list[str]:
     """Return normal training, then the rungs of a table from the lowest to the highest."""
 
     def place(rung: str) -> tuple[int, float]:
-        start = next(one for one in reversed(ORDER) if rung.startswith(one))
+        start = next(one for one in ORDER if rung == one or (one.endswith("_") and rung.startswith(one)))
         return ORDER.index(start), float(rung.partition("_")[2]) if start.endswith("_") else 0.0
 
     return ["normal", *sorted(set(rows["series"]) - {"normal"}, key=place)]
@@ -138,7 +138,7 @@ def ladder_figure(rows: pd.DataFrame, samples: Mapping[str, Tensor], **frame) ->
                 panels[2].plot(means.loc[rung, quantity], y, "o", color=colour_of(rung), mfc=fill, ms=6, clip_on=False)
         panels[2].set(xlim=(-0.04, 1.04), xlabel="share of the images")
         panels[2].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        panels[2].xaxis.set_major_locator(MaxNLocator(4))
+        panels[2].xaxis.set_major_locator(MultipleLocator(0.5))
         panels[0].set_title("Test ELBO", pad=8)
         panels[1].set_title("Generalization gap", pad=8)
         panels[2].set_title("Copied?", pad=22)

@@ -28,8 +28,8 @@ from ...report.study import Figure
 from ...runs import Experiment
 from ...text import number, with_error
 
-FIG_MEMORISATION = Figure(
-    "memorisation",
+FIG_COPYING = Figure(
+    "copying",
     "Snapshots of one training of a diffusion model for each of several N. Above: the share of its samples that are copies of "
     "training images, over the images that it has seen and over its passes over the training set. Below: the VAE that "
     "learns from them beside normal training (dashed). Not in the paper.",
@@ -89,11 +89,11 @@ def memorisation_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
 
 
 def draw_memorisation(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
-    """Draw and save ``memorisation_<data set>``."""
+    """Draw and save ``copying_<data set>``."""
     rows = tables["rows"]
     footer = provenance_line(rows, profile=experiment.profile.name, alone="one teacher for each N, one VAE a point")
     about = f"A teacher that begins to memorise: {title(experiment)}"
-    return publish(memorisation_figure(rows, **sheet(experiment, footer, about=about)), FIG_MEMORISATION, experiment)
+    return publish(memorisation_figure(rows, **sheet(experiment, footer, about=about)), FIG_COPYING, experiment)
 
 
 def describe_memorisation(experiment: Experiment) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, planned, prepared, teacher_for, vae_for
 from ...runs.profiles import Profile, load_profile
-from ..memorisation.stages import Copies
+from .stages import Copies
 from .tables import memorisation_tables
 
 
@@ -33,11 +33,11 @@ def memorisation(
 ) -> Experiment:
     """Return, for each N, normal training (``normal_N``) and the VAEs of a teacher's snapshots (``dmaapx_N``; x: images seen).
 
-    Arguments and errors as for :func:`~vaelib.studies.three_gaps.runs.three_gaps`; a profile's section ``memorisation`` holds the
+    Arguments and errors as for :func:`~vaelib.studies.three_gaps.runs.three_gaps`; a profile's section ``snapshots`` holds the
     budget.
     """
     chosen = likelihood_of(dataset, likelihood)
-    base = load_profile(profile, "memorisation", overrides)
+    base = load_profile(profile, "snapshots", overrides)
     points, also = [], []
     for size in dict.fromkeys(base.memorisation_sizes):
         some, more, budget = _of_size(size, dataset, chosen, base)

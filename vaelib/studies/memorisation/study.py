@@ -2,7 +2,7 @@
 
 from ...report.study import Study
 from .claims import PART
-from .figures import FIG_MEMORISATION
+from .figures import FIG_COPYING
 from .runs import memorisation
 
 
@@ -16,7 +16,7 @@ STUDY = Study(
     paper="",
     notebook="12_memorisation",
     runs=memorisation,
-    figures=(FIG_MEMORISATION,),
+    figures=(FIG_COPYING,),
     tables=("memorisation",),
     claims=PART,
     applies=in_grey,
