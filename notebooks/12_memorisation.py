@@ -17,8 +17,8 @@
 # # 12. Memory, smoothing, or something new?
 #
 # **You will see** what a VAE can learn from teachers that only remember, from teachers that smooth, and from a diffusion model,
-# on one ladder; then a diffusion model that begins to memorise while it trains, and what becomes of its student. The paper has
-# neither. All claims of this notebook were written, with the rules that judge them, before the runs.
+# on one ladder; then a diffusion model that begins to memorise while it trains, and what becomes of its student; then two that
+# share no training image, and what they agree on. The paper has none of these. All claims of this notebook were written, with the rules that judge them, before the runs.
 #
 # The diffusion model samples by a denoiser $D(x; \sigma)$ that estimates the clean image. For a finite set of images
 # $y_1, \dots, y_N$ the best denoiser of all has a closed form, a mean of the training images with weights
@@ -43,6 +43,9 @@ from IPython.display import Markdown
 from vaelib.report import claims, pages
 from vaelib.results.shipped import made
 from vaelib.runs.weights import keep_for_explorers
+from vaelib.studies.halves import figures as pairs
+from vaelib.studies.halves.runs import halves
+from vaelib.studies.halves.stages import EqualSeeds
 from vaelib.studies.ladder import figures as ladders
 from vaelib.studies.ladder.runs import ladder
 from vaelib.studies.memorisation import figures
@@ -108,9 +111,28 @@ figures.compared_memorisation(found)
 pages.verdicts(claims.evaluate_sweeps({"memorisation": found["rows"]}, profile))
 
 # %% [markdown]
+# ## Two teachers that share no image
+#
+# A teacher that has learned the distribution, and not its images, does not depend on which images it saw. Kadkhodaie et al. (2024)
+# train two on disjoint halves of the data and let them sample from the same noise: with few images each makes its own image
+# (one that it knows), with many both make the same one. Each pair below is such a pair.
+
+# %%
+split = halves(profile, dataset, likelihood, overrides)
+Markdown(pairs.describe_halves(split))
+
+# %%
+compared = made(split, title=f"halves, {split.dataset}")
+keep_for_explorers(split, {}, EqualSeeds)
+pairs.draw_halves(split, compared)
+
+# %%
+pages.verdicts(claims.evaluate_sweeps(compared, profile))
+
+# %% [markdown]
 # **What to try next.** `overrides = {"ladder_shift": 1}` lets patches move by a pixel, as a convolution that does not know where it
 # is would (nine times the time); `{"ladder_reach": 8}` makes them larger: when do the mosaics become copies?
 # `{"memorisation_sizes": [200, 400]}` asks how many images it takes to be safe within these snapshots.
 
 # %%
-Markdown(pages.provenance_note(rungs, times))
+Markdown(pages.provenance_note(rungs, times, split))

@@ -16,7 +16,12 @@ from vaelib.runs import Bank, Data, Store, Teacher
 from vaelib.runs.experiments import bank_for
 from vaelib.runs.settings import Exact
 from vaelib.runs.stages import load_teacher, make
+from vaelib.runs.stages.context import Context
+from vaelib.runs.stages.diffusion import _training_images
 from vaelib.samplers import sample_images
+from vaelib.studies.halves.figures import halves_figure
+from vaelib.studies.halves.runs import halves
+from vaelib.studies.halves.stages import EqualSeeds
 from vaelib.studies.ladder.figures import ladder_figure, rungs_of
 from vaelib.studies.ladder.runs import ladder
 from vaelib.studies.memorisation.figures import memorisation_figure
@@ -141,6 +146,16 @@ def test_a_snapshot_is_what_a_shorter_training_ends_in(data, tmp_path):
     assert not np.array_equal(images[0], images[1])
 
 
+def test_two_teachers_of_halves_share_no_image_and_miss_none(data, tmp_path):
+    store = Store(tmp_path / "store")
+    make(data, store, "cpu")
+    context = Context(store, tmp_path, torch.device("cpu"), lambda *_: None)
+    whole = context.split(data, "train")
+    halves = [_training_images(small(data, share=0.5, rest=rest), context) for rest in (False, True)]
+    assert [len(half) for half in halves] == [15, 15]
+    assert len(torch.cat(halves).flatten(1).unique(dim=0)) == len(whole.flatten(1).unique(dim=0)) == 30
+
+
 def test_keys_are_those_of_before(data):
     """Settings that were added leave the key of whatever does not use them as it was: a hash of what is not a default."""
     plain = small(data)
@@ -162,6 +177,13 @@ def test_a_bank_is_read_back_as_what_it_was(data):
         (lambda data: Bank(teacher=small(data), snapshot=20), r"snapshot = 20: the teacher keeps weights at \[\]"),
         (lambda data: Exact(data=data, bandwidth=0.1, reach=4.0), "either a bandwidth or a reach"),
         (lambda data: Exact(data=data, shift=1), "either a bandwidth or a reach"),
+        (lambda data: small(data, rest=True), "without images; give a smaller share"),
+        (
+            lambda data: EqualSeeds(
+                data=data, first=Bank(teacher=small(data)), second=Bank(teacher=small(data), seed=1)
+            ),
+            "two banks of one size and one seed",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(data, call, words):
@@ -238,6 +260,30 @@ def test_snapshots_are_of_one_training_for_each_n(toy):
     assert [bank.size for bank in banks] == [40, 40, 80, 80]
 
 
+def test_halves_are_of_one_training_and_one_noise(toy):
+    chosen = halves("smoke", toy, overrides={"n_test": 20})
+    assert [point.x for point in chosen.points] == [20, 60]
+    run = chosen.points[0].run
+    assert run.first.teacher == run.second.teacher.model_copy(update={"rest": False})
+    assert run.second.teacher.rest
+    assert run.data.n_train == 40
+
+
+def test_equal_samples_are_at_no_distance_and_others_are(data, tmp_path):
+    """Of the exact denoiser of a kernel density and of another: same noise, nearly the same image."""
+    store = Store(tmp_path / "store")
+    options = {"size": 12, "sampler": "dpmpp_2m", "steps": 12, "sigma_min": 0.02}
+    banks = [Bank(teacher=Exact(data=data, bandwidth=width), **options) for width in (0.0, 0.02)]
+    found = {}
+    for name, pair in {"same": (banks[0], banks[0]), "near": (banks[0], banks[1])}.items():
+        run = EqualSeeds(data=data, first=pair[0], second=pair[1])
+        for one in (data, *(bank.teacher for bank in pair), *pair, run):
+            make(one, store, "cpu")
+        found[name] = pd.read_json(store.require(run) / "rows.json").iloc[0]
+    assert found["same"]["apart"] == found["same"]["equal"] == 0 < found["same"]["other"]
+    assert 0 < found["near"]["apart"] < 0.2
+
+
 def rows(values: dict[tuple[str, float], dict[str, float]], seeds: int = 3) -> pd.DataFrame:
     """Return a table of the given values by (series, x), with a little scatter over seeds."""
     about = {"experiment": "toy", "dataset": "fashion_mnist", "likelihood": "gaussian", "source": "x", "key": "k"}
@@ -254,7 +300,7 @@ def rows(values: dict[tuple[str, float], dict[str, float]], seeds: int = 3) -> p
 
 
 def verdicts(table: str, values: dict) -> dict[str, str]:
-    found = evaluate_claims({table: rows(values)}, "laptop")
+    found = evaluate_claims({table: values if isinstance(values, pd.DataFrame) else rows(values)}, "laptop")
     return {row["id"].split("/")[0]: row["verdict"] for row in found if row["evidence"] == OURS and row["runs"]}
 
 
@@ -311,6 +357,17 @@ def test_the_claims_on_memorising_follow_the_numbers():
     assert verdicts("memorisation", worse)["mem-normal"] == "contradicted"
 
 
+def test_the_claims_on_halves_follow_the_numbers():
+    def told(ratios):
+        about = {"n_train": 100, "n_test": 10}
+        values = {(f"halves_{x}", x): {"apart": ratio} for x, ratio in ratios.items()}
+        return verdicts("halves", rows(values, seeds=1).assign(**about))
+
+    assert set(told({50.0: 1.0, 500.0: 0.7, 5000.0: 0.3}).values()) == {"supported"}
+    assert set(told({50.0: 0.5, 500.0: 0.7, 5000.0: 0.9}).values()) == {"contradicted"}
+    assert told({50.0: 0.3})["halves-nearer"] == "not_testable"
+
+
 def test_figures_hold_every_rung_and_no_text_overlaps():
     frame = {"title_note": "Toy", "footer": "profile smoke · " * 14, "stamp": None}
     table = rows(climbing(100.0))
@@ -318,6 +375,11 @@ def test_figures_hold_every_rung_and_no_text_overlaps():
     figure = ladder_figure(table, {"memory": draws(8, 1, 32, 32), "patches": draws(3, 1, 32, 32)}, **frame)
     assert clash(figure) == []
     assert "networks" in figure.words()
+    values = rows({(f"halves_{x}", x): {"apart": 1.1 - x / 100} for x in (20.0, 80.0)}, seeds=1)
+    pair = {"first": draws(5, 1, 32, 32), "second": draws(5, 1, 32, 32, seed=1)}
+    drawn = halves_figure(values, {"halves_20.0": pair}, **frame)
+    assert clash(drawn) == []
+    assert "from the same noise: from 0.90 to 0.30" in drawn.words()
     shown = memorisation_figure(rows(learning(8.0)), **frame)
     assert clash(shown) == []
     assert "N = 100, normal training: −2,00" in shown.words().replace("1,99", "2,00")

@@ -117,6 +117,10 @@ class Profile(Filled):
     )
     ladder_reach: float = Field(4.0, gt=0, description="half a patch of the local denoiser in pixels, at σ = 1")
     ladder_shift: int = Field(1, ge=0, description="pixels by which its patches may have moved")
+    halves_sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (1_000, 5_000, 25_000), min_length=1, description="images of each of two disjoint halves"
+    )
+    halves_samples: int = Field(1_000, ge=2, description="that both teachers draw from the same noise")
     # teacher and bank
     teacher: Literal["small", "edm"] = "edm"
     teacher_from: str | None = Field(None, description="a teacher that others trained: a diffusers folder or a hub id")

@@ -117,6 +117,7 @@ class Teacher(Artifact):
     kind: ClassVar[str] = "teacher"
     data: Data
     share: float = Field(1.0, gt=0, le=1, description="of D_train, stratified (Appendix B.8)")
+    rest: bool = Field(False, description="in place of the share, what it leaves out")
     network: Literal["small", "edm"] = "edm"
     width: int = Field(128, ge=8)
     dropout: float = Field(0.13, ge=0, lt=1)
@@ -137,7 +138,9 @@ class Teacher(Artifact):
         return self.data.channels
 
     @model_validator(mode="after")
-    def _can_keep_them(self) -> "Teacher":
+    def _has_images_and_keeps_weights(self) -> "Teacher":
+        if self.rest and self.share == 1:
+            raise ValueError("rest = True leaves a teacher of a share of 1 without images; give a smaller share")
         if any(seen % self.batch_size or not 0 < seen < self.images for seen in self.snapshots):
             raise ValueError(
                 f"snapshots = {list(self.snapshots)}: take multiples of batch_size = {self.batch_size} below {self.images}"

@@ -7,6 +7,7 @@ from . import tour
 from .claims.study import STUDY as CLAIMS
 from .downstream.study import STUDY as DOWNSTREAM
 from .ground_truth.study import STUDY as GROUND_TRUTH
+from .halves.study import STUDY as HALVES
 from .ladder.study import STUDY as LADDER
 from .memorisation.study import STUDY as MEMORISATION
 from .protocol.study import STUDY as PROTOCOL
@@ -28,6 +29,7 @@ STUDIES: tuple[Study, ...] = (
     PROTOCOL,
     LADDER,
     MEMORISATION,
+    HALVES,
     CLAIMS,
 )
 

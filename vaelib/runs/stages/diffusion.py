@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +47,8 @@ def _training_images(settings: Teacher, context: Context) -> Tensor:
         return images
     labels = context.split(settings.data, "train_labels").cpu().numpy()
     chosen = stratified(labels, max(1, round(settings.share * len(images))), settings.data.seed, "teacher's share")
+    if settings.rest:
+        chosen = np.setdiff1d(np.arange(len(images)), chosen)
     return images[torch.from_numpy(chosen).to(images.device)]
 
 
