@@ -143,7 +143,7 @@ def test_ledger_ids_are_unique_and_every_claim_has_the_papers_number():
 
 def test_every_part_names_tables_that_notebooks_make():
     root = Path(__file__).resolve().parents[1]
-    assert len(claims.parts()) == 7
+    assert len(claims.parts()) == 10
     for part, tables in claims.parts():
         assert {entry.table for entry in part.entries} <= set(tables)
     assert {path.stem for path in (root / "notebooks").glob("[0-9]*.py")} == {s.notebook for s in studies().values()}

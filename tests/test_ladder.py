@@ -58,7 +58,7 @@ def test_the_exact_denoiser_is_the_posterior_mean(bandwidth):
 def test_samples_of_memory_are_training_images(sampler):
     train = draws(7, 1, 32, 32)
     denoiser = KernelDenoiser(train / 127.5 - 1)
-    found = sample_images(denoiser, range(30), channels=1, sampler=sampler, steps=15, sigma_min=0.02, device="cpu")
+    found = sample_images(denoiser, range(30), channels=1, sampler=sampler, steps=15, sigma_min=0.02)
     equal = (found[:, None] == train).flatten(2).all(2)
     assert equal.any(1).all()
     assert equal.any(0).sum() > 4  # all are about equally likely
