@@ -108,7 +108,8 @@ def test_workers_import_neither_matplotlib_nor_the_frame_that_shows():
     """They unpickle settings, so they import the modules of these and of what makes them."""
     code = (
         "import sys; import vaelib.runs.worker, vaelib.studies.downstream.stages, vaelib.studies.ground_truth.stages, "
-        "vaelib.studies.sample_quality.stages, vaelib.studies.sensitivity.stages, vaelib.studies.smoothness.stages; "
+        "vaelib.studies.memorisation.stages, vaelib.studies.sample_quality.stages, vaelib.studies.sensitivity.stages, "
+        "vaelib.studies.smoothness.stages; "
         "print(sorted(m for m in sys.modules if m.split('.')[0] == 'matplotlib' or m.startswith('vaelib.report')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

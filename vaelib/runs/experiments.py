@@ -9,7 +9,20 @@ from ..errors import VaelibError, unknown
 from ..training.distributions import METHODS
 from .external import pretrained_for, samples_for
 from .profiles import PROTOCOLS, Profile, architecture, protocol
-from .settings import Artifact, Bank, Data, Gaps, LikelihoodName, Network, Samples, Teacher, VAERun, checked
+from .settings import (
+    Artifact,
+    Bank,
+    Data,
+    Exact,
+    Gaps,
+    LikelihoodName,
+    Network,
+    Pretrained,
+    Samples,
+    Teacher,
+    VAERun,
+    checked,
+)
 from .stages import lowered, resolve_data, spare_images
 from .stages.classifier import Classifier
 from .store import Store
@@ -110,22 +123,35 @@ def spaced(last: int, points: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(last * i / points)) for i in range(1, points + 1)}))
 
 
+def teacher_for(data: Data, profile: Profile, share: float = 1.0, **changes: Any) -> Teacher:
+    """Return the diffusion model of a share of a data set under a profile; ``changes`` are fields of Teacher."""
+    given = {"data": data, "share": share, "network": profile.teacher} | changes
+    return checked(Teacher, profile.values(Teacher, **given), "a teacher")
+
+
+def binarized(data: Data, profile: Profile) -> bool:
+    """Return whether samples are thresholded: as the data are, unless the profile says otherwise."""
+    return protocol(data.name).binarize if profile.binarize_bank is None else profile.binarize_bank
+
+
 def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples:
     """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train, or of what others made.
 
     Raises:
         VaelibError: a share of D_train asked of a teacher that others trained; see :mod:`vaelib.runs.external`.
     """
-    binarize = protocol(data.name).binarize if profile.binarize_bank is None else profile.binarize_bank
     if share != 1 and (profile.teacher_from or profile.bank_from):
         raise VaelibError("teacher_fractions trains teachers of its own; unset teacher_from and bank_from for it")
     if profile.bank_from:
-        return samples_for(data, profile, binarize)
-    if profile.teacher_from:
-        teacher = pretrained_for(data, profile)
-    else:
-        teacher = Teacher(**profile.values(Teacher, data=data, share=share, network=profile.teacher))
-    return Bank(**profile.values(Bank, teacher=teacher, size=profile.k * data.n_train, binarize=binarize))
+        return samples_for(data, profile, binarized(data, profile))
+    teacher = pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share)
+    return bank_of(teacher, data, profile)
+
+
+def bank_of(teacher: Teacher | Pretrained | Exact, data: Data, profile: Profile, **changes: Any) -> Bank:
+    """Return the bank of k·N samples of a teacher; ``changes`` are fields of :class:`~vaelib.runs.settings.Bank`."""
+    given = {"teacher": teacher, "size": profile.k * data.n_train, "binarize": binarized(data, profile)}
+    return checked(Bank, profile.values(Bank, **given | changes), "a bank")
 
 
 def classifier_for(data: Data, profile: Profile) -> Classifier:

@@ -106,6 +106,25 @@ class Profile(Filled):
     teacher_fractions: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
         (10, 30, 50, 70, 90, 100), min_length=1, description="percent of D_train, Fig. 16"
     )
+    # teachers that remember
+    memorisation_sizes: tuple[Annotated[int, Field(ge=4)], ...] = Field(
+        (1_000, 2_000, 4_000), min_length=1, description="N of teachers whose snapshots are sampled"
+    )
+    memorisation_seen: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (5_000_000, 10_000_000, 20_000_000, 40_000_000, 80_000_000), min_length=1, description="images seen by then"
+    )
+    ladder_bandwidths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.03, 0.1, 0.3), min_length=1, description="of kernel densities, in pixels in [0, 1]"
+    )
+    ladder_ends: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (2.0,), description="smallest σ of the exact denoiser's sampler, in pixels in [-1, 1]"
+    )
+    ladder_reach: float = Field(4.0, gt=0, description="half a patch of the local denoiser in pixels, at σ = 1")
+    ladder_shift: int = Field(1, ge=0, description="pixels by which its patches may have moved")
+    halves_sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (1_000, 5_000, 25_000), min_length=1, description="images of each of two disjoint halves"
+    )
+    halves_samples: int = Field(1_000, ge=2, description="that both teachers draw from the same noise")
     # teacher and bank
     teacher: Literal["small", "edm"] = "edm"
     teacher_from: str | None = Field(None, description="a teacher that others trained: a diffusers folder or a hub id")

@@ -128,6 +128,7 @@ class Teacher(Artifact):
     kind: ClassVar[str] = "teacher"
     data: Data
     share: float = Field(1.0, gt=0, le=1, description="of D_train, stratified (Appendix B.8)")
+    rest: bool = Field(False, description="in place of the share, what it leaves out")
     network: Literal["small", "edm"] = "edm"
     width: int = Field(128, ge=8)
     dropout: float = Field(0.13, ge=0, lt=1)
@@ -138,6 +139,7 @@ class Teacher(Artifact):
     lr_rampup: int = Field(10_000_000, ge=0, description="images over which the learning rate rises")
     lr_decay: int = Field(0, ge=0, description="last images over which it falls to 0")
     ema_halflife: int = Field(500_000, ge=1, description="images")
+    snapshots: tuple[int, ...] = Field((), description="images after which weights are kept too, beside the last")
     amp: bool = True
     seed: int = 0
 
@@ -145,6 +147,37 @@ class Teacher(Artifact):
     def channels(self) -> int:
         """Return the channels of its images."""
         return self.data.channels
+
+    @model_validator(mode="after")
+    def _has_images_and_keeps_weights(self) -> "Teacher":
+        if self.rest and self.share == 1:
+            raise ValueError("rest = True leaves a teacher of a share of 1 without images; give a smaller share")
+        if any(seen % self.batch_size or not 0 < seen < self.images for seen in self.snapshots):
+            raise ValueError(
+                f"snapshots = {list(self.snapshots)}: take multiples of batch_size = {self.batch_size} below {self.images}"
+            )
+        return self
+
+
+class Exact(Artifact):
+    """A teacher without a network: the exact denoiser of training images, whole or in patches (:mod:`vaelib.models.exact`)."""
+
+    kind: ClassVar[str] = "exact"
+    data: Data
+    bandwidth: float = Field(0.0, ge=0, description="of a kernel density, in pixels in [0, 1]; 0: the images alone")
+    reach: float | None = Field(None, gt=0, description="half a patch in pixels at σ = 1; None: whole images")
+    shift: int = Field(0, ge=0, description="pixels by which a patch may have moved")
+
+    @property
+    def channels(self) -> int:
+        """Return the channels of its images."""
+        return self.data.channels
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> "Exact":
+        if (self.bandwidth and self.reach) or (self.shift and not self.reach):
+            raise ValueError("patches have no bandwidth, and whole images no shift; give either a bandwidth or a reach")
+        return self
 
 
 class Pretrained(Artifact):
@@ -176,7 +209,8 @@ class Bank(Artifact):
     """k·N samples of a teacher: one seed an image, in shards."""
 
     kind: ClassVar[str] = "bank"
-    teacher: Teacher | Pretrained
+    teacher: Teacher | Pretrained | Exact
+    snapshot: int | None = Field(None, description="the teacher as it was after so many images; None: at the end")
     size: int = Field(500_000, ge=1)
     sampler: Literal["heun", "dpmpp_2m"] = Field(
         "heun", description="2·steps - 1 or steps network evaluations an image"
@@ -194,6 +228,13 @@ class Bank(Artifact):
     def shards(self) -> int:
         """Return the number of shards."""
         return -(-self.size // self.shard_size)
+
+    @model_validator(mode="after")
+    def _has_its_teacher(self) -> "Bank":
+        kept = self.teacher.snapshots if isinstance(self.teacher, Teacher) else ()
+        if self.snapshot is not None and self.snapshot not in kept:
+            raise ValueError(f"snapshot = {self.snapshot}: the teacher keeps weights at {list(kept)} and at the end")
+        return self
 
 
 class Regularisation(Settings):

@@ -51,9 +51,9 @@ def keep_for_explorers(experiment: Experiment, vaes: Mapping[str, VAE], *kinds: 
     if experiment.profile.use_results:
         return
     folder, store = paths.build_root() / experiment.profile.name, Store()
-    runs = {point.series: point.vae for point in reversed(experiment.points) if point.vae.seed == 0}
+    firsts = {point.series: point for point in reversed(experiment.points) if point.subject.seed == 0}
     for series, vae in vaes.items():
-        keep_weights(weights_file(folder, runs[series].key), vae)
+        keep_weights(weights_file(folder, firsts[series].vae.key), vae)
     for one in (point.run for kind in kinds for point in experiment.measured(kind)):
         tensors, about = load_tensors(store.require(one) / TENSORS)
         save_tensors(weights_file(folder, one.key), tensors, about)

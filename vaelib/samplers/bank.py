@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import files, rng
 from ..errors import VaelibError, unknown
 from ..models.denoiser import EDMDenoiser
-from ..modes import evaluating
+from ..modes import device_of, evaluating
 from ..precision import require_finite
 from .dpmpp import dpmpp_2m_sample
 from .heun import heun_sample
@@ -63,7 +63,7 @@ def sample_images(
     """
     if sampler not in SAMPLERS:
         raise unknown("sampler =", sampler, SAMPLERS)
-    device = torch.device(device) if device is not None else next(denoiser.parameters()).device
+    device = torch.device(device) if device is not None else device_of(denoiser)
     shape = (channels, IMAGE_SIZE, IMAGE_SIZE)
     batches = []
     for start in range(0, len(indices), batch_size):

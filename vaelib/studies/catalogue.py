@@ -7,7 +7,10 @@ from . import tour
 from .claims.study import STUDY as CLAIMS
 from .downstream.study import STUDY as DOWNSTREAM
 from .ground_truth.study import STUDY as GROUND_TRUTH
+from .halves.study import STUDY as HALVES
 from .image_memorisation.study import STUDY as IMAGE_MEMORISATION
+from .ladder.study import STUDY as LADDER
+from .memorisation.study import STUDY as MEMORISATION
 from .protocol.study import STUDY as PROTOCOL
 from .rate_distortion.study import STUDY as RATE_DISTORTION
 from .refinement.study import STUDY as REFINEMENT
@@ -32,6 +35,9 @@ STUDIES: tuple[Study, ...] = (
     IMAGE_MEMORISATION,
     REGULARISERS,
     REFINEMENT,
+    LADDER,
+    MEMORISATION,
+    HALVES,
     CLAIMS,
 )
 

@@ -16,7 +16,7 @@ processes follow one loss curve, up to the order in which numbers are added.
 import contextlib
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import torch
@@ -175,11 +175,13 @@ def train_denoiser(
     microbatch: int | None = None,
     state: DiffusionState | None = None,
     report_every: int | None = None,
+    stops: Collection[int] = (),
 ) -> Iterator[DiffusionStep]:
     """Train on uint8 ``images`` (N, C, 32, 32) until ``n_images`` are seen; a generator that the caller drives.
 
-    Yields a :class:`DiffusionStep` every ``report_every`` images (default: 2 %) and at the end; checkpoints are taken
-    there, from the ``state`` that the caller passed (and may have loaded). The defaults are EDM's for CIFAR-10.
+    Yields a :class:`DiffusionStep` every ``report_every`` images (default: 2 %), at ``stops`` (images seen, multiples of
+    ``batch_size``) and at the end; checkpoints are taken there, from the ``state`` that the caller passed (and may have
+    loaded). The defaults are EDM's for CIFAR-10.
     ``microbatch``: images in one pass through the network (default: all of ``batch_size``).
     Raises NonFiniteLoss; VaelibError: images that are no bytes (:mod:`vaelib.images`) or of another shape than the
     denoiser's, gradients switched off, or more processes than passes. Each step reseeds torch's global generator, from which
@@ -214,7 +216,7 @@ def train_denoiser(
         state.decay = 0.5 ** (batch_size / min(ema_halflife, ema_rampup * state.images_seen))
         state.update_average()
         total, steps = total + loss, steps + 1
-        if (step + 1) % every == 0 or state.images_seen >= n_images:
+        if (step + 1) % every == 0 or state.images_seen >= n_images or state.images_seen in stops:
             yield _report(state.images_seen, total, steps)
             denoiser.train()
             total, steps = torch.zeros_like(total), 0

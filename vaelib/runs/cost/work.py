@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ...models.residual import VARIANTS
 from ..kinds import kind_of
-from ..settings import Artifact, Network, Pretrained, Teacher, VAERun
+from ..settings import Artifact, Exact, Network, Pretrained, Teacher, VAERun
 
 PIXELS = 32**2
 DDPM_MACS, DDPM_PARAMETERS = 6_054_000_000, 35_746_307  # of google/ddpm-cifar10-32
@@ -30,6 +30,7 @@ AUGMENT_KERNELS = 100  # for a batch
 PASSES = 2.35  # of a U-Net, in kernels, that its training step is
 CLIMBING = 0.57  # of a VAE's training step, in kernels, that a step of ELBO* or of the attack is
 STEP = 6  # kernels that Python starts for a captured training step: the graph, and what is copied to where it looks
+PATCH_MACS = 550  # a value: adding up a patch, and the time that exponentials take as MACs
 
 
 class Work(NamedTuple):
@@ -81,10 +82,16 @@ def vae_parameters(network: Network, channels: int) -> int:
     return 88 * n * n + (16 * channels + 26 + k) * n + k + m * (3 * n + 2)
 
 
-def teacher_macs(teacher: Teacher | Pretrained) -> int:
-    """Return the MACs of one pass of one image through a teacher's U-Net; others' is taken for DDPM's of CIFAR-10."""
+def teacher_macs(teacher: Teacher | Pretrained | Exact) -> int:
+    """Return the MACs of one pass of one image through a teacher's U-Net; others' is taken for DDPM's of CIFAR-10.
+
+    An exact denoiser compares the image with all that it remembers, once for each shift.
+    """
     if isinstance(teacher, Pretrained):
         return DDPM_MACS
+    if isinstance(teacher, Exact):
+        values = teacher.data.n_train * PIXELS * teacher.channels
+        return values * (2 if teacher.reach is None else PATCH_MACS * (2 * teacher.shift + 1) ** 2)
     w, c = teacher.width, teacher.data.channels
     return 59_104 * w * w + 18_432 * c * w if teacher.network == "small" else 1_271_840 * w * w + 36_864 * c * w
 

@@ -2,20 +2,22 @@
 
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import files, rng
 from ...data.splits import stratified
 from ...models.denoiser import EDMDenoiser, build_denoiser
-from ...models.pretrained import VPDenoiser, load_pretrained
+from ...models.exact import KernelDenoiser, PatchDenoiser
+from ...models.pretrained import load_pretrained
 from ...models.weights import load_weights
 from ...samplers.bank import fill_bank, network_calls
 from ...training.diffusion import DiffusionState, train_denoiser
 from ..cost.work import KERNELS, PASSES, PIXELS, Work, teacher_macs, teacher_parameters
 from ..kinds import makes
-from ..settings import Bank, Pretrained, Teacher
-from ..store import Store, load_tensors, save_tensors
+from ..settings import Bank, Exact, Pretrained, Teacher
+from ..store import Store, load_array, load_tensors, save_tensors
 from .context import Context
 
 
@@ -45,6 +47,8 @@ def _training_images(settings: Teacher, context: Context) -> Tensor:
         return images
     labels = context.split(settings.data, "train_labels").cpu().numpy()
     chosen = stratified(labels, max(1, round(settings.share * len(images))), settings.data.seed, "teacher's share")
+    if settings.rest:
+        chosen = np.setdiff1d(np.arange(len(images)), chosen)
     return images[torch.from_numpy(chosen).to(images.device)]
 
 
@@ -54,7 +58,11 @@ def teacher_work(teacher: Teacher) -> Work:
     return Work(training=6 * teacher_macs(teacher) * teacher.images, kernels=kernels)
 
 
-@makes(Teacher, work=teacher_work, size=lambda teacher: 4 * teacher_parameters(teacher))
+@makes(
+    Teacher,
+    work=teacher_work,
+    size=lambda teacher: 4 * teacher_parameters(teacher) * (1 + len(teacher.snapshots)),
+)
 def make_teacher(settings: Teacher, context: Context) -> None:
     """Train the denoiser; keep the moving average of its weights."""
     denoiser = build_teacher(settings).to(context.device)
@@ -69,10 +77,13 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         n_images=settings.images,
         state=state,
         device=context.device,
+        stops=settings.snapshots,
         **settings.only("batch_size microbatch lr lr_rampup lr_decay ema_halflife seed amp"),
     )
     for images, loss in loop:
         losses.append([images, loss])
+        if images in settings.snapshots and context.lead:
+            save_tensors(context.folder / f"weights-{images}.safetensors", state.average.state_dict())
         context.checkpoint(state.tensors, {**state.meta(), "losses": losses})
         context.report(images / settings.images, f"loss {loss:.3f}")
     if not context.lead:
@@ -81,19 +92,32 @@ def make_teacher(settings: Teacher, context: Context) -> None:
     files.write_json(context.folder / "losses.json", losses)
 
 
-def load_teacher(settings: Teacher | Pretrained, store: Store, device: torch.device) -> EDMDenoiser | VPDenoiser:
-    """Return the trained teacher (ours: the moving average of its weights), ready to sample."""
+@makes(Exact, size=lambda exact: exact.data.n_train * PIXELS * exact.channels)
+def make_exact(settings: Exact, context: Context) -> None:
+    """Keep the images that it remembers: they are all that there is to it."""
+    files.write_array(context.folder / "images.npy", context.split(settings.data, "train").cpu().numpy())
+
+
+def load_teacher(
+    settings: Teacher | Pretrained | Exact, store: Store, device: torch.device, snapshot: int | None = None
+) -> nn.Module:
+    """Return a denoiser, ready to sample (of a teacher of ours: the moving average of its weights, at a ``snapshot``)."""
     if isinstance(settings, Pretrained):
         return load_pretrained(store.require(settings)).to(device)
+    if isinstance(settings, Exact):
+        images = torch.from_numpy(load_array(store.require(settings) / "images.npy").copy()).to(device) / 127.5 - 1
+        if settings.reach is None:
+            return KernelDenoiser(images, 2 * settings.bandwidth)  # of pixels in [-1, 1]
+        return PatchDenoiser(images, settings.reach, settings.shift)
     denoiser = build_teacher(settings)
-    path = store.require(settings) / "weights.safetensors"
+    path = store.require(settings) / ("weights.safetensors" if snapshot is None else f"weights-{snapshot}.safetensors")
     load_weights(denoiser, load_tensors(path)[0], path)
     return denoiser.to(device).eval()
 
 
 def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
     """Sample some of the bank's shards; those already there are kept."""
-    teacher = load_teacher(settings.teacher, context.store, context.device)
+    teacher = load_teacher(settings.teacher, context.store, context.device, settings.snapshot)
     teacher.amp = settings.amp
     total = min(settings.size, len(shards) * settings.shard_size)
     for done in fill_bank(
@@ -110,12 +134,8 @@ def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
 
 def bank_work(bank: Bank) -> Work:
     calls = network_calls(bank.sampler, bank.steps)
-    kernels = (
-        calls
-        * bank.size
-        / bank.batch_size
-        * KERNELS[bank.teacher.network if isinstance(bank.teacher, Teacher) else "edm"]
-    )
+    network = bank.teacher.network if isinstance(bank.teacher, Teacher) else "edm"
+    kernels = 0 if isinstance(bank.teacher, Exact) else calls * bank.size / bank.batch_size * KERNELS[network]
     return Work(sampling=2.0 * teacher_macs(bank.teacher) * bank.size * calls, kernels=kernels)
 
 

@@ -1,0 +1,37 @@
+"""Two teachers of disjoint halves of the data, as data: the same settings, seeds and noise, and none of the same images.
+
+If both have learned the distribution that their images come from, and not the images, they make the same image from the same
+noise; if they have learned their images by heart, they cannot (Kadkhodaie et al. 2024).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, planned, prepared, teacher_for
+from ...runs.profiles import load_profile
+from .stages import EqualSeeds
+from .tables import halves_tables
+
+
+def halves(
+    profile: str = "laptop",
+    dataset: str = "fashion_mnist",
+    likelihood: str = "default",
+    overrides: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Return, for each number of images in a half (x), the comparison of its two teachers; series ``halves``.
+
+    Arguments and errors as for :func:`~vaelib.studies.three_gaps.runs.three_gaps`; a profile's section ``halves`` holds the budget.
+    """
+    chosen = likelihood_of(dataset, likelihood)
+    base, points = load_profile(profile, "halves", overrides), []
+    for size in dict.fromkeys(base.halves_sizes):
+        data, budget = prepared(dataset, base.changed({"n_train": 2 * size}))
+        banks = [
+            bank_of(teacher_for(data, budget, share=0.5, rest=rest), data, budget, size=budget.halves_samples)
+            for rest in (False, True)
+        ]
+        points.append(Point(f"halves_{size}", float(size), EqualSeeds(data=data, first=banks[0], second=banks[1])))
+    found = planned(points, budget)
+    data = found[0].subject.data
+    return Experiment("halves", budget, data.name, chosen, found, halves_tables, also=found)

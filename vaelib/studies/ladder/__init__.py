@@ -1,0 +1,1 @@
+"""A ladder of teachers, from pure memory to new real images."""
