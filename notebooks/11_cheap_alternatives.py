@@ -25,7 +25,7 @@
 # | weight decay | shrinks the weights at every step, apart from the gradient (Loshchilov & Hutter 2019) | the decay |
 # | dropout | leaves out random hidden units (Srivastava et al. 2014) | their share |
 # | denoising | the encoder sees a noisy image, the decoder explains the clean one (Im et al. 2017) | the noise's $\sigma$ |
-# | consistency | an image and its transformed copy get similar posteriors (CR-VAE, Sinha & Dieng 2021) | their KL's weight $\lambda$ |
+# | consistency | an image and its transformed copy get similar posteriors (Sinha & Dieng 2021) | their KL's weight $\lambda$ |
 # | KL warm-up | the KL term's weight rises from 0 to 1 (Bowman et al. 2016) | the share of the epochs |
 # | early stopping | training ends after fewer epochs | how many |
 #
