@@ -19,6 +19,7 @@ from vaelib.gaps import stratified
 from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.html import write_report
+from vaelib.report.pictures import mosaic
 from vaelib.report.reference import METHODS
 from vaelib.runs import (
     Classifier,
@@ -380,7 +381,7 @@ def test_bars_are_means_in_the_order_of_fig_19():
 
 def test_a_mosaic_shows_the_images_in_reading_order():
     images = torch.arange(9.0).view(9, 1, 1, 1).expand(9, 3, 4, 4) / 10
-    picture = task_plots.mosaic(images, 3)
+    picture = mosaic(images, 3)
     assert picture.shape == (18, 18, 3)
     assert picture[1::6, 1::6, 0].flatten().tolist() == pytest.approx([i / 10 for i in range(9)])
     assert picture[0].eq(1).all()
@@ -394,7 +395,7 @@ def test_reconstructions_name_both_kinds():
     assert len(figure.axes) == 2 * 5
     assert {*kinds} <= {text.get_text() for text in figure.texts}
     shown = np.asarray(figure.axes[1].images[0].get_array())
-    assert np.allclose(shown, task_plots.mosaic(images, 3).numpy())
+    assert np.allclose(shown, mosaic(images, 3).numpy())
     check_texts(figure)
 
 

@@ -109,7 +109,7 @@ NO_IMAGES = words(
     NonFiniteLoss Posterior ResidualVAE VAEState VaelibError __version__ augmentation build_denoiser build_likelihood
     count_parameters heun_sample load_dataset sample_images train_encoder train_vae Bound Bracket Certified
     OptimizedPosterior Pairs RobustnessGap slack stratified symmetric_kl METHODS Epoch Stream
-    NonFinite dpmpp_2m_sample
+    NonFinite dpmpp_2m_sample Regulariser kl_between
     early_stopping_oracle encoder_state CLASSIFIERS FitState InceptionQuality PrecisionRecall ProxyQuality SmallClassifier
     build_classifier build_network different_pairs frechet_distance generate inception_score load_inception nearest overall
     precision_recall representation_accuracy NAIVE TUNED_CIFAR TUNED_MNIST dataset_names

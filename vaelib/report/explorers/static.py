@@ -96,7 +96,9 @@ def read_twin(path: Path) -> Twin:
     def check(twin: Twin) -> None:
         for frame in twin.frames:
             base64.b64decode(frame, validate=True)
-        if not math.prod(len(stops) for _, stops in twin.axes) == len(twin.frames) > twin.shown:
+        counts = [len(stops) for _, stops in twin.axes]
+        starts = len(twin.start) == len(counts) and all(map(range.__contains__, map(range, counts), twin.start))
+        if not starts or math.prod(counts) != len(twin.frames):
             raise ValueError("not one frame for each stop")
 
     return read_checked(Twin, path, check)
