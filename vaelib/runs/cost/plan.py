@@ -56,8 +56,9 @@ class Plan(NamedTuple):
 def price(artifacts: Sequence[Artifact], store: Store, machine: Machine) -> Cost:
     """Return the cost of some artifacts."""
     todo = [artifact for artifact in artifacts if not store.has_manifest(artifact)]
-    seconds = {artifact.key: machine.seconds(work(artifact)) for artifact in todo}
-    busy = {artifact.key: machine.busy(work(artifact)) for artifact in todo}
+    amounts = {artifact.key: work(artifact) for artifact in artifacts}
+    seconds = {artifact.key: machine.seconds(amounts[artifact.key]) for artifact in todo}
+    busy = {artifact.key: machine.busy(amounts[artifact.key]) for artifact in todo}
 
     def in_parallel(artifact: Artifact) -> float:
         shards = artifact.shards if isinstance(artifact, Bank) else 1
@@ -69,7 +70,7 @@ def price(artifacts: Sequence[Artifact], store: Store, machine: Machine) -> Cost
     return Cost(
         runs=len(artifacts),
         made=len(artifacts) - len(todo),
-        flops=sum(work(artifact).flops for artifact in artifacts),
+        flops=sum(amounts[artifact.key].flops for artifact in artifacts),
         bytes=sum(map(size, artifacts)),
         work_seconds=held,
         seconds=max(chain, held / machine.cards),

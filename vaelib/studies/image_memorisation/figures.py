@@ -23,6 +23,7 @@ from ...report.canvas import (
 )
 from ...report.pictures import mosaic
 from ...text import number
+from .tables import rank_correlation
 
 BOUNDS = {"memorisation": ("-", "best posterior $q^*$"), "memorisation_by_encoder": (":", "encoder's")}
 STYLES = [Line2D([], [], color=GREY, ls=style, label=name) for style, name in BOUNDS.values()]
@@ -37,17 +38,14 @@ def over_repeats(table: pd.DataFrame) -> pd.DataFrame:
 
 def _scale(ax: Axes, axis: str, values: np.ndarray) -> None:
     """Make an axis logarithmic, beyond a scale of the data where signs differ, for M spreads over orders of magnitude."""
+    rescale, shown = getattr(ax, f"set_{axis}scale"), getattr(ax, f"{axis}axis")
     if (values > 0).all():
-        getattr(ax, f"set_{axis}scale")("log")
-        getattr(ax, f"{axis}axis").set_major_formatter(
-            mpl.ticker.FuncFormatter(lambda value, _: number(value, digits=0))
-        )
-        return
-    size = max(float(np.quantile(np.abs(values), 0.25)), 1.0)
-    power = 10.0 ** np.floor(np.log10(size))
-    getattr(ax, f"set_{axis}scale")("symlog", linthresh=power, linscale=0.6)
-    getattr(ax, f"{axis}axis").set_minor_locator(mpl.ticker.NullLocator())
-    getattr(ax, f"{axis}axis").set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: number(value, digits=0)))
+        rescale("log")
+    else:
+        size = max(float(np.quantile(np.abs(values), 0.25)), 1.0)
+        rescale("symlog", linthresh=10.0 ** np.floor(np.log10(size)), linscale=0.6)
+        shown.set_minor_locator(mpl.ticker.NullLocator())
+    shown.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: number(value, digits=0)))
 
 
 def _distribution(ax: Axes, scores: pd.DataFrame) -> None:
@@ -80,7 +78,7 @@ def _against(ax: Axes, scores: pd.DataFrame) -> None:
     for axis, name in (("x", "normal"), ("y", "dmaapx")):
         _scale(ax, axis, pair[name].to_numpy())
     ax.set(xlabel="M under normal training (nats)", ylabel="M under DMaaPx (nats)")
-    rho = float(pair[["normal", "dmaapx"]].rank().corr().iloc[0, 1])
+    rho = rank_correlation(pair[["normal", "dmaapx"]])
     ax.set_title(f"The same images? (rank correlation {number(rho)})", pad=22)
 
 

@@ -42,3 +42,12 @@ def memorisation_tables(experiment: Experiment, store: Store) -> dict[str, pd.Da
                 row |= {f"{name}_inside": float(values[~out].mean()), f"{name}_outside": float(values[out].mean())}
             folds.append(place | row | about_data(experiment.data) | {"key": point.run.key})
     return {"image_memorisation": pd.concat(images, ignore_index=True), "memorisation_folds": pd.DataFrame(folds)}
+
+
+def rank_correlation(pair: pd.DataFrame) -> float:
+    """Return Spearman's correlation of two columns.
+
+    >>> rank_correlation(pd.DataFrame({"a": [1, 2, 3], "b": [10, 100, 1000]}))
+    1.0
+    """
+    return float(pair.rank().corr().iloc[0, 1])

@@ -9,15 +9,14 @@ What was looked at before: one teacher of 75 images, whose samples held no copy 
 """
 
 import itertools
-import math
 from collections.abc import Iterator
 from functools import reduce
 
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import of_setting
 from ...report.rules import Case, Evidence, Quantity, needs, same, steps, value
+from ..sweeps.claims import sweep_evidence
 
 QUANTITIES = ("elbo_train", "elbo_test", "generalization_gap", "copies", "authentic")
 ALMOST_ALL = 0.9  # of the samples copied: past the time of memorising
@@ -25,13 +24,7 @@ ALMOST_ALL = 0.9  # of the samples copied: past the time of memorising
 
 def evidence(rows: pd.DataFrame, dataset: str, likelihood: str) -> Evidence:
     """Return the last values ``(series, x, quantity)`` over seeds; x is None where a series has none."""
-    found = []
-    for row in of_setting(rows, dataset, likelihood).to_dict("records"):
-        place = None if math.isnan(row["x"]) else row["x"]
-        for name in QUANTITIES:
-            error = row.get(f"{name}_se", math.nan)
-            found.append(((row["series"], place, name), row["seed"], row.get(name, math.nan), error))
-    return Evidence.of(found)
+    return sweep_evidence(rows, dataset, likelihood, quantities=QUANTITIES)
 
 
 def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 
 from ... import files
-from ...runs.cost.work import PIXELS, Work
+from ...runs.cost.work import COMPARED, PIXELS, Work
 from ...runs.kinds import makes
 from ...runs.settings import Artifact, Bank, Data, HeldOut, Samples
 from ...runs.stages.context import Context
@@ -30,7 +30,7 @@ class Copies(Artifact):
 
 def copies_work(copies: Copies) -> Work:
     pairs = min(copies.images, copies.pool.size) * 2 * copies.data.n_train
-    return Work(core=1 + pairs * PIXELS * copies.data.channels / 2e10)
+    return Work(core=1 + pairs * PIXELS * copies.data.channels / COMPARED)
 
 
 @makes(Copies, work=copies_work, size=lambda copies: SHOWN * PIXELS * copies.data.channels)

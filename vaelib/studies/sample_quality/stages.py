@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ... import files, gaps, rng
-from ...runs.cost.work import CLASSIFIED, PIXELS, Work, vae_work
+from ...runs.cost.work import CLASSIFIED, COMPARED, PIXELS, Work, vae_work
 from ...runs.kinds import makes
 from ...runs.settings import Artifact, Bank, Data, Samples, VAERun
 from ...runs.stages.classifier import Classifier, follow_fit, labelled_images, load_classifier
@@ -132,7 +132,7 @@ def _quality(kinds: dict[str, Tensor], reference: Tensor, classifier: Any) -> li
 
 def audit_work(audit: Audit) -> Work:
     pairs = min(audit.images, audit.bank.size) * (2 * audit.data.n_train + 3 * audit.data.n_test)
-    return Work(core=5 + pairs * PIXELS * audit.data.channels / 2e10)
+    return Work(core=5 + pairs * PIXELS * audit.data.channels / COMPARED)
 
 
 @makes(Audit, work=audit_work)

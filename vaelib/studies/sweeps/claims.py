@@ -6,7 +6,7 @@ written before any number of ours. The paper made these claims for CIFAR-10, fro
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import pandas as pd
@@ -34,7 +34,12 @@ NEAR_ZERO = 0.05  # of the largest gap of normal training: what Fig. 7d shows as
 
 
 def sweep_evidence(
-    rows: pd.DataFrame, dataset: str, likelihood: str, exact: bool = False, noise: Noise | None = None
+    rows: pd.DataFrame,
+    dataset: str,
+    likelihood: str,
+    exact: bool = False,
+    noise: Noise | None = None,
+    quantities: Sequence[str] = QUANTITIES,
 ) -> Evidence:
     """Return a sweep's last values: ``(series, point, quantity)`` over seeds; a point is x, or (nc, mz) in ``sizes``."""
     found = []
@@ -42,7 +47,7 @@ def sweep_evidence(
         point = None if math.isnan(row.get("x", math.nan)) else row["x"]
         if row["experiment"] == "sizes":
             point = (row["nc"], row["mz"])
-        for name in QUANTITIES:
+        for name in quantities:
             term = (row["series"], point, name)
             number = row.get(name, math.nan)
             error = noise_share(term, PAPER_ELBO_NOISE) * abs(number) if exact else row.get(f"{name}_se", math.nan)
