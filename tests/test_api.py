@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import vaelib
-from vaelib.report.api import module_names, write_api
+from vaelib.site.api import module_names, write_api
 
 
 def test_tables_in_docstrings_are_markdown():

@@ -22,7 +22,7 @@ FLOORS = [
     {"training", "gaps"},
     {"tasks", "scoring"},
     {"runs"},
-    {"report", "subject", "doctor"},
+    {"report", "planning", "subject", "doctor"},
     {"studies"},
     {"results"},
     {"site"},

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from tests.test_claims import tables
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report import resolve
 from vaelib.report.claims import NOT_RUN, OURS, evaluate_claims
 from vaelib.report.entries import Entry, Part
 from vaelib.report.needed import AT_MOST, needed, seeds_needed, spread_ends
@@ -22,7 +21,7 @@ from vaelib.runs.cost.price import this_machine
 from vaelib.runs.profiles import load_profile
 from vaelib.runs.stages import resolve_data
 from vaelib.runs.tables import about_data, curve, last_row
-from vaelib.studies.claims import pages
+from vaelib.studies.claims import pages, resolve
 
 
 def with_spread(n, margin, spread):

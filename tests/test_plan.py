@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from vaelib.cli import app
 from vaelib.errors import VaelibError
+from vaelib.planning import machine_speed as calibrate
+from vaelib.planning import plan as planning
 from vaelib.report.study import studies, wanted
 from vaelib.runs import Bank, Data, Network, Store, Teacher, VAERun
-from vaelib.runs.cost import machine_speed as calibrate
-from vaelib.runs.cost import plan as planning
 from vaelib.runs.cost import price
 from vaelib.runs.cost.work import (
     KERNELS,

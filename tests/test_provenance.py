@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from vaelib.planning import plan
 from vaelib.runs import Data, Store
 from vaelib.runs import provenance as where
-from vaelib.runs.cost import plan, price
+from vaelib.runs.cost import price
 from vaelib.runs.tables import environment_of
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -142,10 +142,10 @@ def plan(
     """List the runs behind the figures, what is already there, and what the rest costs in work, disk and time."""
     import json
 
+    from .planning import plan as planning
+    from .planning.machine_speed import calibrate
     from .report.study import study_named, wanted
     from .runs import parse_overrides
-    from .runs.cost import plan as planning
-    from .runs.cost.machine_speed import calibrate
     from .runs.cost.price import hardware as known_hardware
     from .runs.cost.price import measured, this_machine
 
@@ -321,9 +321,9 @@ def claims(
     if resolve is None:
         print(format_claims(judge_build(build, profile)))
         return
-    from .report.resolve import cheapest, plan_line
     from .report.study import study_named
     from .results.shipped import made
+    from .studies.claims.resolve import cheapest, plan_line
 
     way = cheapest(judge_build(require_build(build), profile), profile, resolve)
     print(plan_line(way, profile), flush=True)
@@ -470,6 +470,6 @@ def doctor() -> None:
 @app.command()
 def docs(out: Annotated[Path | None, typer.Option(help="the folder; default build/api")] = None) -> None:
     """Write the API reference from the docstrings; needs no network."""
-    from .report.api import write_api
+    from .site.api import write_api
 
     print(f"API reference: {paths.shown(write_api(out or paths.build_root() / 'api'))}")

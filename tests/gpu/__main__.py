@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from vaelib import files, paths
+from vaelib.planning.machine_speed import calibrate
 from vaelib.runs import Store, run
-from vaelib.runs.cost.machine_speed import calibrate
 from vaelib.runs.cost.price import this_machine
 from vaelib.runs.cost.work import work
 from vaelib.runs.provenance import provenance

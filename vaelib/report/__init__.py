@@ -9,7 +9,6 @@
 | :mod:`~vaelib.report.claims` | verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries` |
 | :mod:`~vaelib.report.notebooks` | strict execution (``run``); :mod:`.pairs` keeps ``.ipynb`` in step |
 | :mod:`~vaelib.report.explorers` | sliders in JupyterLab (``widgets``) and without a kernel (``static``) |
-| :mod:`~vaelib.report.api` | the API reference (``write_api``) |
 
 Nothing is imported here: matplotlib, pandas and papermill load only where they are used.
 """

@@ -17,11 +17,11 @@ import jinja2
 from .. import paths
 from ..errors import VaelibError
 from ..files import write_text
-from ..report.api import write_api
 from ..report.claims import judge_build
 from ..report.html import write_report
 from ..results.shipped import shown_build
 from . import markdown
+from .api import write_api
 from .rendering import to_html
 
 LIMIT = 40_000_000  # bytes of all files

@@ -10,8 +10,8 @@ from ... import paths
 from ...report.claims import NOT_RUN, OURS, PAPER
 from ...report.escape import in_markdown, nothing, styled
 from ...report.reference import setting
-from ...report.resolve import FIRST, Way, ways, write_ways
 from ...text import how_many, number
+from .resolve import FIRST, Way, ways, write_ways
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:

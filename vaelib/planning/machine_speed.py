@@ -12,19 +12,19 @@ from typing import NamedTuple
 
 import torch
 
-from ... import files
-from ...models import build_likelihood
-from ...progress import track
-from ...samplers.bank import sample_images
-from ...training.diffusion import train_denoiser
-from ...training.distributions import TrainingDistribution
-from ...training.vae import VAEState, train_vae
-from ..settings import Data, Network, Teacher, VAERun
-from ..stages import build_vae
-from ..stages.context import pick_device
-from ..stages.diffusion import build_teacher
-from .price import calibration_file, identity
-from .work import KERNELS, PASSES, PIXELS, teacher_macs, vae_macs
+from .. import files
+from ..models import build_likelihood
+from ..progress import track
+from ..runs.cost.price import calibration_file, identity
+from ..runs.cost.work import KERNELS, PASSES, PIXELS, teacher_macs, vae_macs
+from ..runs.settings import Data, Network, Teacher, VAERun
+from ..runs.stages import build_vae
+from ..runs.stages.context import pick_device
+from ..runs.stages.diffusion import build_teacher
+from ..samplers.bank import sample_images
+from ..training.diffusion import train_denoiser
+from ..training.distributions import TrainingDistribution
+from ..training.vae import VAEState, train_vae
 
 SECONDS = 1.0  # a kind, after a warm-up
 IMAGES = 640

@@ -6,16 +6,16 @@ A run that several figures share counts in each of them and once in the total.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ...errors import VaelibError
-from ...progress import duration
-from ...text import how_many
-from ..engine import all_artifacts, path_lengths
-from ..provenance import processor
-from ..settings import Artifact, Bank
-from ..stages.data import reading_once
-from ..store import Store
-from .price import Machine
-from .work import size, work
+from ..errors import VaelibError
+from ..progress import duration
+from ..runs.cost.price import Machine
+from ..runs.cost.work import size, work
+from ..runs.engine import all_artifacts, path_lengths
+from ..runs.provenance import processor
+from ..runs.settings import Artifact, Bank
+from ..runs.stages.data import reading_once
+from ..runs.store import Store
+from ..text import how_many
 
 
 class Cost(NamedTuple):

@@ -1,7 +1,7 @@
 """What it would cost to decide what is not testable yet: for each claim the study to run, with how many seeds, and its price.
 
 How many seeds a claim needs stands in its row of the ledger (:mod:`vaelib.report.needed`). Here are the prices of the plan
-(:mod:`vaelib.runs.cost.plan`), good to a factor of about two, of what is not in the store yet. Seeds cost the same each, so the
+(:mod:`vaelib.planning.plan`), good to a factor of about two, of what is not in the store yet. Seeds cost the same each, so the
 price of n of them is that of the present ones and n - m times the price of one more.
 """
 
@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..errors import VaelibError, unknown
-from ..files import write_atomic
-from ..progress import duration
-from ..runs.cost.plan import price
-from ..runs.cost.price import Machine, this_machine
-from ..runs.engine import all_artifacts
-from ..runs.profiles import load_profile
-from ..runs.stages.data import reading_once
-from ..runs.store import Store
-from ..text import how_many, number
-from .claims import NOT_RUN, OURS, SMOKE, parts
-from .needed import AT_MOST
-from .study import Study, studies
+from ...errors import VaelibError, unknown
+from ...files import write_atomic
+from ...planning.plan import price
+from ...progress import duration
+from ...report.claims import NOT_RUN, OURS, SMOKE, parts
+from ...report.needed import AT_MOST
+from ...report.study import Study, studies
+from ...runs.cost.price import Machine, this_machine
+from ...runs.engine import all_artifacts
+from ...runs.profiles import load_profile
+from ...runs.stages.data import reading_once
+from ...runs.store import Store
+from ...text import how_many, number
 
 # Of one seed's claims, what a larger subset of the test images takes: the profile's setting of each gap.
 SUBSETS = {"G_a": "amortization_images", "G_r": "attack_images"}
