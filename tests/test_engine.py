@@ -1,6 +1,7 @@
 """Workers that die: the run is tried once more, told with its log, and the independent rest goes on."""
 
 import os
+import shutil
 import signal
 import time
 from types import SimpleNamespace
@@ -44,6 +45,20 @@ def make_odd(settings, context):
             time.sleep(0.02)
 
 
+class Coreful(Artifact):
+    """Something that needs no GPU."""
+
+    kind: ClassVar[str] = "coreful"
+    name: str
+
+
+def make_whereabouts(settings, context):
+    from distributed import get_worker
+
+    (context.folder / "a.txt").write_text(f"{get_worker().name} on {context.device}")
+
+
+makes(Coreful, gpu=False)(make_whereabouts)
 makes(Odd)(make_odd)  # a worker imports this module to read the settings, and then knows it too
 
 
@@ -176,6 +191,22 @@ def test_workers_of_gpus_follow_the_cards_and_the_cores(monkeypatch, device, car
     monkeypatch.setattr("torch.cuda.get_device_properties", properties)
     assert cluster.share_out(None, device)[0] == expected
     assert cluster.share_out(5, device)[0] == 5
+
+
+def test_what_needs_no_gpu_holds_up_no_worker_of_one(monkeypatch, tmp_path):
+    """On a machine with a GPU, here imagined, one more worker is started; without one, all workers do everything."""
+    store, todo = Store(tmp_path), [Coreful(name=str(number)) for number in range(3)] + [Odd(name="fine")]
+
+    def places(device):
+        run(todo, store=store, workers=1, device=device)
+        return {(store.folder(one) / "a.txt").read_text() for one in todo}
+
+    for module in (cluster, worker):
+        monkeypatch.setattr(module, "gpus_for", lambda device: [0] if device == "auto" else [])
+    assert places("auto") == {"core on cpu", "fine"}
+    for one in todo:
+        shutil.rmtree(store.folder(one))
+    assert places("cpu") == {"0 on cpu", "fine"}
 
 
 def test_the_environment_may_say_how_many_workers(monkeypatch):

@@ -4,6 +4,9 @@ Three stand-ins, since PyTorch's fake CUDA has no backward pass where there is n
 counted; a forward pass on fake CUDA, where every copy between devices is seen; meta tensors, which have no values to be asked for.
 """
 
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -14,7 +17,11 @@ from vaelib.data import NAIVE
 from vaelib.data.augment import TUNED_CIFAR
 from vaelib.models import Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, ResidualVAE
 from vaelib.models.denoiser import build_denoiser, edm_loss, noise_levels
-from vaelib.modes import evaluating
+from vaelib.modes import compile_in_place, evaluating
+from vaelib.precision import hold_in_bfloat16
+from vaelib.runs import Bank, Store, Teacher, load_profile, resolve_data, run
+from vaelib.runs.experiments import teacher_for
+from vaelib.runs.stages import diffusion
 from vaelib.training import TrainingDistribution, VAEState, train_vae
 from vaelib.training.diffusion import train_denoiser
 
@@ -88,9 +95,9 @@ def test_a_vaes_step_takes_no_more_operations_and_waits_for_none(make, most):
     assert waits == 0
 
 
-def teacher():
+def teacher(amp=False):
     torch.manual_seed(0)
-    return build_denoiser(1, width=16, multipliers=(1, 1), blocks=1, attention=(), space_to_depth=4, amp=False)
+    return build_denoiser(1, width=16, multipliers=(1, 1), blocks=1, attention=(), space_to_depth=4, amp=amp)
 
 
 def test_a_teachers_step_takes_no_more_operations_and_waits_for_none():
@@ -152,6 +159,114 @@ def tf32():
     if hasattr(cudnn, "conv"):
         return matmul.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32"
     return matmul.allow_tf32, cudnn.allow_tf32
+
+
+def learnt(net):
+    """Give a network weights that are not those of its beginning, which would make its output zero."""
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return net.eval()
+
+
+def denoised(net):
+    x = torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    with evaluating(net), Watched() as watched:
+        return net(x, torch.ones(4)), watched.operations
+
+
+def test_weights_held_in_bfloat16_give_the_same_bits_and_are_cast_no_more(monkeypatch):
+    monkeypatch.setattr("vaelib.models.denoiser.bf16_pays", lambda device: True)
+    net = learnt(teacher(amp=True))
+    expected, before = denoised(net)
+    hold_in_bfloat16(net)
+    found, after = denoised(net)
+    assert torch.equal(found, expected)
+    assert expected.std() > 0.1
+    layers = [part for part in net.modules() if isinstance(part, torch.nn.Conv2d | torch.nn.Linear)]
+    assert before - after >= 2 * len(layers)  # a weight and a bias each
+
+
+def test_the_gpu_profiles_teacher_leaves_room_on_a_card_of_24_gb(monkeypatch, toy):
+    """What a pass keeps for its gradient, counted on the CPU, with weights, average, gradients and Adam's moments in float32."""
+    monkeypatch.setattr("vaelib.models.denoiser.bf16_pays", lambda device: True)
+    chosen = teacher_for(resolve_data(toy, n_train=40, n_test=16), load_profile("gpu"))
+    net, kept = diffusion.build_teacher(chosen), {}
+    weights = {one.untyped_storage().data_ptr() for one in net.parameters()}
+
+    def keep(tensor):
+        if tensor.shape[:1] == (1,) and (storage := tensor.untyped_storage()).data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        edm_loss(net, torch.zeros(1, 1, 32, 32), torch.ones(1), torch.zeros(1, 1, 32, 32)).mean()
+    parameters = sum(one.numel() for one in net.parameters())
+    print(f"{sum(kept.values()) / 1e6:.1f} MB an image")
+    assert sum(kept.values()) * chosen.microbatch + 5 * 4 * parameters < 9e9
+
+
+class Backend:
+    """A compiler that counts what it is given, and leaves it as it is."""
+
+    def __init__(self):
+        self.graphs = 0
+
+    def __call__(self, graph, examples):
+        self.graphs += 1
+        return graph.forward
+
+
+def test_a_network_is_compiled_once_for_all_teachers_and_keeps_names_and_numbers():
+    backend, plain = Backend(), learnt(teacher())
+    expected, _ = denoised(plain)
+    x = torch.zeros(4, 1, 32, 32)
+    for _ in range(2):
+        net = teacher().eval()
+        with evaluating(net):
+            assert compile_in_place(net.network, partial(net, x, torch.ones(4)), backend)
+        net.load_state_dict(plain.state_dict())
+        assert torch.equal(denoised(net)[0], expected)
+    assert backend.graphs == 1
+    state = torch.random.get_rng_state()
+    compile_in_place(plain.network, lambda: torch.rand(3), backend)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_where_no_compiler_is_a_line_says_so_and_the_network_works(capsys):
+    def broken(graph, examples):
+        raise RuntimeError("no C compiler found")
+
+    net = learnt(teacher())
+    expected, _ = denoised(net)
+    assert not compile_in_place(net.network, partial(net, torch.zeros(4, 1, 32, 32), torch.ones(4)), broken)
+    assert "the network is not compiled, which changes its speed alone" in capsys.readouterr().out
+    assert torch.equal(denoised(net)[0], expected)
+
+
+def test_of_teachers_edms_are_compiled_on_a_gpu():
+    here = {kind: SimpleNamespace(device=torch.device(kind)) for kind in ("cpu", "cuda")}
+    edm, small = (Teacher.model_construct(network=name) for name in ("edm", "small"))
+    chosen = [(name.network, kind) for name in (edm, small) for kind in here if diffusion.compiles(name, here[kind])]
+    assert chosen == [("edm", "cuda")]
+
+
+def test_a_compiled_teacher_and_its_bank_are_made_as_others_are(monkeypatch, toy, tmp_path):
+    """With a compiler that changes nothing, the bits are those of a network that was not compiled."""
+    data, backend = resolve_data(toy, n_train=40, n_test=16), Backend()
+    small = {"network": "small", "width": 16, "images": 40, "batch_size": 20, "microbatch": 10}
+    bank = Bank(teacher=Teacher(data=data, **small), size=20, shard_size=10, batch_size=10, sampler="heun", steps=2)
+
+    def made(folder):
+        store = Store(tmp_path / folder)
+        run([bank], store=store, workers=0)
+        return [path.read_bytes() for path in sorted(store.folder(bank).glob("shard-*.npy"))]
+
+    expected = made("plain")
+    monkeypatch.setattr(diffusion, "compiles", lambda teacher, context: True)
+    monkeypatch.setattr(diffusion, "compile_in_place", partial(compile_in_place, backend=backend))
+    assert made("compiled") == expected
+    assert len(expected) == 2
+    assert backend.graphs == 2  # training and sampling
 
 
 def test_what_is_measured_is_measured_in_float32():

@@ -3,7 +3,7 @@
 Whatever evaluates a module does so inside :func:`evaluating`, which gives every mode back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 
@@ -62,6 +62,29 @@ def evaluating(module: nn.Module, gradients: bool = False) -> Iterator[torch.dev
     finally:
         for part, training in modes:
             part.training = training
+
+
+def compile_in_place(module: nn.Module, trial: Callable[[], object], backend: str | Callable = "inductor") -> bool:
+    """Compile a module where it stands and try it once; if that fails, say so in a line, leave it as it was, return False.
+
+    Its weights keep their names, copies of it are not compiled, and random numbers go on as if nothing had been tried.
+
+    Arguments:
+        trial: calls the module as it will be called.
+        backend: PyTorch's compiler by name, or a function.
+    """
+    module.compile(backend=backend)
+    try:
+        with torch.random.fork_rng():
+            trial()
+    except (
+        Exception
+    ) as error:  # no C compiler, no Triton, a network that it cannot follow: each has an exception of its own
+        module._compiled_call_impl = None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"the network is not compiled, which changes its speed alone ({reason[:200]})", flush=True)
+        return False
+    return True
 
 
 def ordinary(tensor: Tensor) -> Tensor:

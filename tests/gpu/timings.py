@@ -86,24 +86,27 @@ def rows(device: str, quick: bool) -> Iterator[dict[str, Any]]:
     for width in (16,) if quick else (64, 128):
         teacher = Teacher(data=data, network="small" if quick else "edm", width=width)
         batch, count = (4, 1) if quick else (128, 4)
-        net = build_teacher(teacher).to(device)
-        loop = train_denoiser(
-            net, images(64), n_images=10**9, batch_size=batch, report_every=batch * count, device=device
-        )
-        yield _measure(
-            f"teacher, width {width}, a step of {batch}",
-            lambda loop=loop: next(loop),
-            device,
-            count,
-            6.0 * teacher_macs(teacher) * batch,
-            best,
-        )
         calls, size = 3, 4 if quick else 100
-        yield _measure(
-            f"bank, width {width}, {size} images, {calls} calls",
-            lambda net=net, size=size: sample_images(net.eval(), range(size), channels=1, steps=2, batch_size=size, device=device),
-            device, 1, 2.0 * teacher_macs(teacher) * size * calls, best,
-        )  # fmt: skip
+        for compiled in ("",) if device == "cpu" else ("", ", compiled"):
+            net = build_teacher(teacher).to(device)
+            if compiled:
+                net.network.compile()
+            loop = train_denoiser(
+                net, images(64), n_images=10**9, batch_size=batch, report_every=batch * count, device=device
+            )
+            yield _measure(
+                f"teacher, width {width}, a step of {batch}{compiled}",
+                lambda loop=loop: next(loop),
+                device,
+                count,
+                6.0 * teacher_macs(teacher) * batch,
+                best,
+            )
+            yield _measure(
+                f"bank, width {width}, {size} images, {calls} calls{compiled}",
+                lambda net=net, size=size: sample_images(net.eval(), range(size), channels=1, steps=2, batch_size=size, device=device),
+                device, 1, 2.0 * teacher_macs(teacher) * size * calls, best,
+            )  # fmt: skip
     vae, many, climb = FullyConnectedVAE().to(device), 8 if quick else 2_000, 5 if quick else 100
     x = images(many).to(device)
     decode = vae_macs(Network(), 1)[1]

@@ -25,6 +25,7 @@ KEEP_MEMORY = {
 }
 NEED = 2 * 2**30  # bytes that a worker of the laptop's budget stays below
 GPU_NEED, GPU_MOST = 8 * 2**30, 8  # bytes of a card for each of its workers, and the most of these
+GPU, CORE = "gpu", "core"  # what a task asks of its worker; the one without a GPU is called CORE
 DASHBOARD_AFTER = 5.0  # seconds after which somebody may want to look
 
 
@@ -68,9 +69,19 @@ def client_of(workers: int | None, scheduler: str | None, device: str = "auto") 
             memory_limit=share,
             silence_logs=logging.CRITICAL,
             preload=[IGNORE_CTRL_C],
+            resources={GPU: 1},
         )
+        if gpus_for(device):
+            options = cluster.new_spec["options"] | {"resources": {CORE: 1}}
+            cluster.worker_spec[CORE] = cluster.new_spec | {"options": options}
+            cluster.scale(count + 1)
         with cluster, Client(cluster) as client:
             yield client
+
+
+def place_for(gpu: bool, scheduler: str | None, device: str) -> dict[str, Any]:
+    """Return what a task asks of its worker: on our own cluster with GPUs, one that has a GPU, or the one that has none."""
+    return {} if scheduler or not gpus_for(device) else {"resources": {GPU if gpu else CORE: 1}}
 
 
 def _threads_each(workers: int | None, device: str) -> str:

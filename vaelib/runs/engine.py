@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any
 
 from ..errors import VaelibError
-from .cluster import client_of, dashboard, threads_as_workers, workers_wanted
+from .cluster import client_of, dashboard, place_for, threads_as_workers, workers_wanted
 from .cost.price import cost
 from .graph_progress import GraphProgress, chain_lengths
+from .kinds import kind_of
 from .settings import Artifact, Bank, Data
 from .stages import make
 from .stages.context import pick_device
@@ -88,8 +89,7 @@ def run(
                 _run_here(todo, store, device, title)
         else:
             with client_of(workers, scheduler, device) as client:
-                # Of a cluster that others run a worker may be taken away at any time, which is nobody's fault.
-                _run_on(client, todo, store, device, title, call="" if scheduler else secrets.token_hex(4))
+                _run_on(client, todo, store, device, title, scheduler)
     except KeyboardInterrupt:
         print("stopped; the next run goes on from the last checkpoints", flush=True)
         raise
@@ -112,16 +112,21 @@ def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -
     _refuse(todo, unmade)
 
 
-def _run_on(client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str, call: str) -> None:
+def _run_on(
+    client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str, scheduler: str | None
+) -> None:
     from distributed import KilledWorker, as_completed
 
+    # Of a cluster that others run a worker may be taken away at any time, which is nobody's fault.
+    call = "" if scheduler else secrets.token_hex(4)
     futures: dict[str, Any] = {}
     with GraphProgress(todo, title, len(client.ncores()) or 1, _keys(todo)) as shown, dashboard(client):
         client.subscribe_topic(TOPIC, lambda event: shown.tell(*event[1]))
         path = path_lengths(todo)
         for artifact in todo:
             after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
-            options = {"priority": path[artifact.key], "pure": False}
+            place = place_for(kind_of(artifact).gpu, scheduler, device)
+            options = {"priority": path[artifact.key], "pure": False} | place
             submit, rest = partial(client.submit, make_task, artifact, **options), (store, device, call)
             if isinstance(artifact, Bank):
                 shards = range(artifact.shards)

@@ -16,11 +16,13 @@ class Kind(NamedTuple):
         make: writes the files, called with the settings and a :class:`~vaelib.runs.stages.context.Context`.
         work: the settings' :class:`~vaelib.runs.cost.work.Work`, upstream not included; None: a second of one core.
         size: bytes on disk.
+        gpu: whether a GPU has a part in it; if not, no worker of a GPU is held up by it.
     """
 
     make: Callable[[Any, Any], None]
     work: Callable[[Any], Any] | None
     size: Callable[[Any], int]
+    gpu: bool = True
 
 
 _kinds: dict[type[Artifact], Kind] = {}
@@ -30,11 +32,12 @@ def makes(
     settings: type[Artifact],
     work: Callable[[Any], Any] | None = None,
     size: Callable[[Any], int] = lambda settings: SMALL,
+    gpu: bool = True,
 ) -> Callable[[Callable[[Any, Any], None]], Callable[[Any, Any], None]]:
-    """Declare that the decorated function makes artifacts of class ``settings``, for so much ``work`` and ``size``."""
+    """Declare that the decorated function makes artifacts of class ``settings``; the rest is as :class:`Kind` has it."""
 
     def declare(make: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-        _kinds[settings] = Kind(make, work, size)
+        _kinds[settings] = Kind(make, work, size, gpu)
         return make
 
     return declare

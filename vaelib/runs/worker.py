@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..errors import VaelibError
-from .cluster import gpus_for
+from .cluster import CORE, gpus_for
 from .settings import Artifact
 from .stages import make, make_shard
 from .store import Store
@@ -27,10 +27,12 @@ def _own_device(device: str) -> str:
     """Return this worker's own GPU where the caller left the choice open and there are several.
 
     Its number is the last one in its name: 3 of ``LocalCluster``'s worker 3 and of ``dask worker --name gpu``'s gpu-3; without
-    a name it is the port.
+    a name it is the port. The worker for what needs no GPU has none.
     """
     from distributed import get_worker
 
+    if get_worker().name == CORE:
+        return "cpu"
     gpus, number = len(gpus_for(device)), re.search(r"\d+$", str(get_worker().name))
     return f"cuda:{int(number[0]) % gpus}" if gpus > 1 and number else device
 

@@ -130,7 +130,7 @@ def _training_images(data: Data, download: bool = True) -> int:
     return len(load_dataset(data.place, n_test=1, seed=data.seed, source=data.source, download=download).train)
 
 
-@makes(Data, size=lambda data: (data.n_train + data.n_test) * PIXELS * data.channels)
+@makes(Data, size=lambda data: (data.n_train + data.n_test) * PIXELS * data.channels, gpu=False)
 def make_data(settings: Data, context: Context) -> None:
     """Write the splits as ``.npy`` files."""
     loaded = load_dataset(
@@ -152,7 +152,7 @@ def beside_train(data: Data, count: int, context: Context) -> tuple[Tensor, Tens
     return loaded.held_out, loaded.held_out_labels
 
 
-@makes(HeldOut, size=lambda real: real.size * PIXELS * real.data.channels)
+@makes(HeldOut, size=lambda real: real.size * PIXELS * real.data.channels, gpu=False)
 def make_held_out(settings: HeldOut, context: Context) -> None:
     """Write real training images that D_train does not hold."""
     files.write_array(context.folder / "images.npy", beside_train(settings.data, settings.size, context)[0].numpy())

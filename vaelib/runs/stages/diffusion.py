@@ -1,5 +1,6 @@
 """The teacher and its bank of samples (Appendix D)."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ from torch import Tensor, nn
 
 from ... import files, rng
 from ...data.splits import stratified
-from ...models.denoiser import EDMDenoiser, build_denoiser
+from ...images import SIDE
+from ...models.denoiser import EDMDenoiser, build_denoiser, edm_loss
 from ...models.exact import KernelDenoiser, PatchDenoiser
 from ...models.pretrained import load_pretrained
 from ...models.weights import load_weights
+from ...modes import compile_in_place, evaluating
+from ...precision import bf16_pays, hold_in_bfloat16
 from ...samplers.bank import fill_bank, network_calls
 from ...training.diffusion import DiffusionState, train_denoiser
 from ..cost.work import KERNELS, PASSES, PIXELS, Work, teacher_macs, teacher_parameters
@@ -53,8 +57,8 @@ def _training_images(settings: Teacher, context: Context) -> Tensor:
 
 
 def teacher_work(teacher: Teacher) -> Work:
-    steps = teacher.images / teacher.batch_size
-    kernels = PASSES * steps * KERNELS[teacher.network]
+    passes = math.ceil(teacher.batch_size / (teacher.microbatch or teacher.batch_size))
+    kernels = PASSES * passes * teacher.images / teacher.batch_size * KERNELS[teacher.network]
     return Work(training=6 * teacher_macs(teacher) * teacher.images, kernels=kernels)
 
 
@@ -71,6 +75,16 @@ def make_teacher(settings: Teacher, context: Context) -> None:
     if (saved := context.resume()) is not None:
         state.load(*saved)
         losses = saved[1]["losses"]
+    if compiles(settings, context):
+        batch = min(settings.microbatch or settings.batch_size, settings.batch_size)
+        y = torch.zeros(batch, settings.channels, SIDE, SIDE, device=context.device)
+        denoiser.amp = settings.amp
+
+        def step() -> None:
+            edm_loss(denoiser, y, y[:, 0, 0, 0] + 1, y).mean().backward()
+
+        compile_in_place(denoiser.network, step)
+        denoiser.zero_grad(set_to_none=True)
     loop = train_denoiser(
         denoiser,
         _training_images(settings, context),
@@ -92,7 +106,12 @@ def make_teacher(settings: Teacher, context: Context) -> None:
     files.write_json(context.folder / "losses.json", losses)
 
 
-@makes(Exact, size=lambda exact: exact.data.n_train * PIXELS * exact.channels)
+def compiles(teacher: Teacher | Pretrained | Exact, context: Context) -> bool:
+    """Return whether a teacher's network is compiled: EDM's on a GPU, where the minute that it takes is soon regained."""
+    return context.device.type == "cuda" and isinstance(teacher, Teacher) and teacher.network == "edm"
+
+
+@makes(Exact, size=lambda exact: exact.data.n_train * PIXELS * exact.channels, gpu=False)
 def make_exact(settings: Exact, context: Context) -> None:
     """Keep the images that it remembers: they are all that there is to it."""
     files.write_array(context.folder / "images.npy", context.split(settings.data, "train").cpu().numpy())
@@ -119,6 +138,12 @@ def fill_shards(settings: Bank, context: Context, shards: list[int]) -> None:
     """Sample some of the bank's shards; those already there are kept."""
     teacher = load_teacher(settings.teacher, context.store, context.device, settings.snapshot)
     teacher.amp = settings.amp
+    if settings.amp and bf16_pays(context.device.type):
+        hold_in_bfloat16(teacher)
+    if compiles(settings.teacher, context):
+        x = torch.zeros(settings.batch_size, settings.teacher.channels, SIDE, SIDE, device=context.device)
+        with evaluating(teacher):
+            compile_in_place(teacher.network, lambda: teacher(x, x[:, 0, 0, 0] + 1))
     total = min(settings.size, len(shards) * settings.shard_size)
     for done in fill_bank(
         context.folder,

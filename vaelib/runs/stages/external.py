@@ -44,7 +44,7 @@ def _from_hub(settings: Pretrained) -> Path:
     return path.parent
 
 
-@makes(Pretrained, size=lambda _: 4 * DDPM_PARAMETERS)
+@makes(Pretrained, size=lambda _: 4 * DDPM_PARAMETERS, gpu=False)
 def make_pretrained(settings: Pretrained, context: Context) -> None:
     """Copy network, weights and schedule into the store; the weights must be those that were named."""
     source = Path(settings.folder) if settings.folder else _from_hub(settings)
@@ -69,7 +69,7 @@ def make_pretrained(settings: Pretrained, context: Context) -> None:
         shutil.copyfile(path, context.folder / name)
 
 
-@makes(Samples, size=lambda samples: samples.size * PIXELS * samples.channels)
+@makes(Samples, size=lambda samples: samples.size * PIXELS * samples.channels, gpu=False)
 def make_samples(settings: Samples, context: Context) -> None:
     """Draw the images from the file into one shard."""
     found = open_samples(Path(settings.path))

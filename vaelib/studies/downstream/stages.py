@@ -90,6 +90,7 @@ def _official(name: str, severity: int, order: Tensor) -> Tensor:
     Corrupted,
     work=lambda run: Work(core=run.images * len(run.names) * run.data.channels / 5_000),
     size=lambda run: run.images * PIXELS * run.data.channels * (len(run.names) + 1),
+    gpu=False,
 )
 def make_corrupted(settings: Corrupted, context: Context) -> None:
     """Write the chosen test images, their labels, and one file a corruption; what is there already is kept."""

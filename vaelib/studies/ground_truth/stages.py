@@ -100,7 +100,7 @@ def _nearest(x: Tensor, points: Tensor) -> Tensor:
     return torch.cat([torch.cdist(part, points).amin(1) for part in x.split(2_000)])
 
 
-@makes(Plane, work=lambda plane: Work(core=plane.steps / 8 + plane.images / 60_000))
+@makes(Plane, work=lambda plane: Work(core=plane.steps / 8 + plane.images / 60_000), gpu=False)
 def make_plane(settings: Plane, context: Context) -> None:
     """Fit every training distribution of Fig. 1 to N points; write the points, densities on a grid, and Table 1.
 
@@ -142,7 +142,7 @@ def make_plane(settings: Plane, context: Context) -> None:
     _write(context, rows)
 
 
-@makes(Calibration, work=lambda run: Work(core=run.repetitions * run.images / 500))
+@makes(Calibration, work=lambda run: Work(core=run.repetitions * run.images / 500), gpu=False)
 def make_calibration(settings: Calibration, context: Context) -> None:
     """Estimate each quantity again and again; write estimates, stated errors and exact values."""
     world, vae, train = calibration.calibration_world(settings.train_images)
@@ -155,7 +155,7 @@ def make_calibration(settings: Calibration, context: Context) -> None:
     context.measure(range(settings.repetitions), rows)
 
 
-@makes(Remark)
+@makes(Remark, gpu=False)
 def make_remark(settings: Remark, context: Context) -> None:
     """Score samples of each distribution under several models; write -H(p), the estimate and the exact E_p[ELBO]."""
     plain, correlated, other = linear_world(orthogonal=True), linear_world(shared=0.8), linear_world(seed=1)
@@ -186,7 +186,7 @@ def _bounds(found: gaps.Certified, about: dict[str, Any]) -> list[dict[str, Any]
     return [about | dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-@makes(WorldBounds)
+@makes(WorldBounds, gpu=False)
 def make_world_bounds(settings: WorldBounds, context: Context) -> None:
     """Bracket log p(x) of a random decoder's own images."""
     # Of a linear mean the decoder's gain is the spread of the images.

@@ -35,7 +35,7 @@ class EqualSeeds(Artifact):
         return self
 
 
-@makes(EqualSeeds, size=lambda run: 2 * SHOWN * PIXELS * run.data.channels)
+@makes(EqualSeeds, size=lambda run: 2 * SHOWN * PIXELS * run.data.channels, gpu=False)
 def make_equal_seeds(settings: EqualSeeds, context: Context) -> None:
     """Write the row ``equal``, ``other``, ``apart`` = equal / mean other (each with its ``_se``), and the first pairs."""
     banks = [BankImages(context.store.require(bank)).images() for bank in (settings.first, settings.second)]

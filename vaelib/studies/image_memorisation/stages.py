@@ -68,7 +68,7 @@ class Remembered(Artifact):
     seed: int = 0
 
 
-@makes(Fold, size=lambda fold: fold.whole.n_train * PIXELS * fold.channels)
+@makes(Fold, size=lambda fold: fold.whole.n_train * PIXELS * fold.channels, gpu=False)
 def make_fold(settings: Fold, context: Context) -> None:
     """Write the splits of a fold as ``.npy`` files, as those of a data set are."""
     out = settings.left_out()
