@@ -1,7 +1,11 @@
 """That ``make gpu-check`` runs: what of it a CPU can do, on a CPU; what it does without a GPU; how it judges."""
 
+import ast
 import json
 import math
+import re
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 import torch
@@ -52,3 +56,34 @@ def test_what_fails_is_named_and_what_follows_still_runs(monkeypatch, capsys, bu
     assert "1 of 3 checks good" in said
     written = json.loads((build_folder / "gpu-check.json").read_text())
     assert [one["good"] for one in written["checks"].values()] == [False, False, True]
+
+
+def test_the_bundle_lists_what_its_parts_import(capsys, build_folder):
+    """Packages that the loaded modules of the library and the tests that need a GPU import, but for torch and what it brings."""
+    program.bundle()
+    said = capsys.readouterr().out
+    listed = set(re.findall(r"(\S+)==", said))
+    assert {
+        "distributed",
+        "diffusers",
+        "jupytext",
+        "pandas",
+        "papermill",
+        "pydantic",
+        "pytest",
+        "scipy",
+        "typer",
+    } <= listed
+    assert not {"torch", "vaelib", "pyarrow", "torchvision", "jupyter-server"} & listed
+    files = [
+        Path(program.importlib.import_module(name).__file__) for name in program.USED if name.startswith("vaelib.")
+    ]
+    files += [*program.with_gpu_tests(), program.ROOT / "tests/conftest.py"]
+    owners = metadata.packages_distributions()
+    for path in files:
+        found = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {one.name for node in found if isinstance(node, ast.Import) for one in node.names}
+        names |= {node.module for node in found if isinstance(node, ast.ImportFrom) and not node.level}
+        tops = {name.partition(".")[0] for name in names} & set(owners) - {"tests", "torch", "vaelib"}
+        assert {program._normal(owners[top][0]) for top in tops} <= listed, path
+    assert (build_folder / "gpu-check-images.npz").stat().st_size < 12e6

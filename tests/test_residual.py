@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_sample_images
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -35,6 +34,8 @@ def trained_a_little(vae, steps=5):
 
 def photographs(n):
     """Return real images: 32×32 cuttings, as bytes, of the two photographs that come with scikit-learn."""
+    from sklearn.datasets import load_sample_images  # as everywhere, where it is used: gpu-check goes without it
+
     pictures = torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2)
     cuttings = pictures.unfold(2, 32, 32).unfold(3, 32, 32).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 32, 32)
     return cuttings[:: len(cuttings) // n][:n].contiguous()

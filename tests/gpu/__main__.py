@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,18 @@ def _ended(done: subprocess.CompletedProcess) -> Found:
     return Found(abs(done.returncode), 0, last[-200:])
 
 
+def with_gpu_tests() -> list[Path]:
+    """Return the files with tests that need a GPU; all others would ask for packages that the bundle leaves out."""
+    return [path for path in sorted(ROOT.glob("tests/test_*.py")) if "\n@pytest.mark.gpu" in path.read_text()]
+
+
 def commands(device: str, quick: bool) -> Iterator[tuple[str, Found]]:
     """Run doctor, the tests that need a GPU, and a teacher by torchrun with one process."""
     python = sys.executable
     yield "doctor", _ended(_command(python, "-m", "vaelib", "doctor", seconds=120))
     if device != "cpu":
-        yield "pytest -m gpu", _ended(_command(python, "-m", "pytest", "-q", "-m", "gpu", "tests", seconds=180))
+        files = map(str, with_gpu_tests())
+        yield "pytest -m gpu", _ended(_command(python, "-m", "pytest", "-q", "-m", "gpu", *files, seconds=180))
     with tempfile.TemporaryDirectory() as folder:
         options = [
             "--profile",
@@ -156,23 +162,29 @@ def several(device: str, quick: bool) -> Iterator[dict[str, Any]]:
         yield {"what": "plan, seconds of one of them", "planned_s": planned, "took_s": took, "ratio": planned / took}
 
 
-USED = (
-    "vaelib.cli",
-    "vaelib.runs.worker",
-    "vaelib.report.notebooks",
-    "vaelib.studies.three_gaps.pages",
-    "vaelib.models.denoiser",
-)
-USED += (
-    "distributed",
-    "papermill",
-    "ipykernel.kernelapp",
-    "nbclient",
-    "matplotlib.pyplot",
-    "diffusers",
-    "psutil",
-    "pytest",
-)
+USED = (  # modules that load what it needs, and others' packages that these modules import
+    "vaelib.cli", "vaelib.runs.worker", "vaelib.report.notebooks", "vaelib.studies.three_gaps.pages", "vaelib.models.denoiser",
+    "diffusers", "distributed", "filelock", "ipykernel.kernelapp", "jupytext", "matplotlib.pyplot", "nbclient", "nbformat",
+    "pandas", "papermill", "psutil", "pytest", "scipy.special", "typer", "yaml",
+)  # fmt: skip
+OFTEN_THERE = {"fonttools", "kiwisolver", "matplotlib", "numpy", "pandas", "pillow", "scipy"}  # beside torch, and large
+
+
+def _normal(name: str) -> str:
+    """Return the name of a distribution, or of the one that a requirement asks for, as packages are compared."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
+
+
+def _with_needs(names: list[str]) -> set[str]:
+    """Return distributions and all that they require, without extras."""
+    found: set[str] = set()
+    while names:
+        name = _normal(names.pop())
+        if name not in found:
+            found.add(name)
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                names += [need for need in metadata.requires(name) or [] if "extra ==" not in need]
+    return found
 
 
 def bundle() -> None:
@@ -181,33 +193,31 @@ def bundle() -> None:
         importlib.import_module(name)
     from diffusers import UNet2DModel  # noqa: F401 - it imports the rest of what it needs
 
-    def normal(name: str) -> str:
-        return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
-
-    with_torch, todo = set(), ["torch"]
-    while todo:
-        name = normal(todo.pop())
-        if name not in with_torch:
-            with_torch.add(name)
-            with contextlib.suppress(metadata.PackageNotFoundError):
-                todo += [need for need in metadata.requires(name) or [] if "extra ==" not in need]
-    tops = {name.partition(".")[0] for name in sys.modules}
     owners = metadata.packages_distributions()
-    wanted = sorted(
-        {normal(one) for top in tops for one in owners.get(top, [])} - with_torch - {"vaelib", "pip", "setuptools"}
-    )
-    there = [file.locate() for name in wanted for file in metadata.files(name) or []]
-    size = sum(file.stat().st_size for file in there if file.exists() and file.suffix != ".pyc")
+
+    def of(modules: Iterable[str]) -> set[str]:
+        return {_normal(one) for name in modules for one in owners.get(name.partition(".")[0], [])}
+
+    # Loaded, and asked for: packages load what they happen to find, too.
+    asked = _with_needs(["vaelib", *of(name for name in USED if not name.startswith("vaelib"))])
+    wanted = of(sys.modules) & asked - _with_needs(["torch"]) - {"vaelib"}
     own = paths.build_root() / "gpu-check-images.npz"
     own.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(own, images=images(10_000)[:, 0].numpy(), labels=np.arange(10_000) % 10)
     print("# the project:\ngit bundle create vaelib.bundle HEAD")
     print(f"# 10,000 images, {own.stat().st_size / 1e6:.0f} MB:\n{own}")
-    print(
-        f"# {len(wanted)} wheels beside torch and what it brings, {size / 1e6:.0f} MB once installed; into wheels/, and there:"
-    )
-    print("# pip install --no-index --no-deps wheels/*.whl && make gpu-check")
-    print("pip download --no-deps -d wheels " + " ".join(f"{name}=={metadata.version(name)}" for name in wanted))
+    for names, what in (
+        (wanted - OFTEN_THERE, "beside torch and what it brings"),
+        (wanted & OFTEN_THERE, "more, unless that machine has them"),
+    ):
+        there = [file.locate() for name in names for file in metadata.files(name) or []]
+        size = sum(file.stat().st_size for file in there if file.exists() and file.suffix != ".pyc")
+        print(f"# {len(names)} wheels {what}, {size / 1e6:.0f} MB once installed:")
+        print(
+            "pip download --no-deps -d wheels "
+            + " ".join(f"{name}=={metadata.version(name)}" for name in sorted(names))
+        )
+    print("# and there: pip install --no-index --no-deps wheels/*.whl && make gpu-check")
 
 
 def _shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -104,9 +105,12 @@ def rows(device: str, quick: bool) -> Iterator[dict[str, Any]]:
             )
             yield _measure(
                 f"bank, width {width}, {size} images, {calls} calls{compiled}",
-                lambda net=net, size=size: sample_images(net.eval(), range(size), channels=1, steps=2, batch_size=size, device=device),
-                device, 1, 2.0 * teacher_macs(teacher) * size * calls, best,
-            )  # fmt: skip
+                partial(sample_images, net, range(size), channels=1, steps=2, batch_size=size, device=device),
+                device,
+                1,
+                2.0 * teacher_macs(teacher) * size * calls,
+                best,
+            )
     vae, many, climb = FullyConnectedVAE().to(device), 8 if quick else 2_000, 5 if quick else 100
     x = images(many).to(device)
     decode = vae_macs(Network(), 1)[1]
