@@ -16,11 +16,13 @@
 # %% [markdown]
 # # 10. Judge the claims
 #
-# **You will see** every claim of the paper that a table of ours can judge, with its verdict; then where the paper's own
-# numbers do not bear out its words. Nothing is trained here: the other notebooks leave tables, and this one reads them.
+# **You will see** every claim of the paper that a table of ours can judge, with its verdict, and claims of our own from the
+# notebooks 03, 11 and 12; then where the paper's own numbers do not bear out its words. Nothing is trained here: the other
+# notebooks leave tables, and this one reads them.
 #
-# A claim is written as differences that it says are positive: "DMaaPx has the smallest gap" is three of them. Their smallest
-# is the *margin*. The rules were written before the numbers.
+# A claim is written as differences that it says are positive: "DMaaPx has the smallest gap" is three of them. The *margin* is the
+# difference that decides: the smallest if the claim is supported, the one most clearly below zero if it is contradicted, the
+# one whose interval reaches lowest if it is not testable. The rules were written before the numbers.
 #
 # | verdict | when |
 # | --- | --- |
@@ -54,8 +56,8 @@ Markdown(tables.counted(rows))
 # ## How many hold
 #
 # By the section that makes the claim first; sections with letters are appendices. A claim counts once for each setting
-# (data set and likelihood). Right: the same rules, put to the paper's printed and digitised numbers. They have no seeds, so
-# there the sign decides.
+# (data set and likelihood); the row *ours* has those that the paper does not make. Right: the same rules, put to the paper's
+# printed and digitised numbers. They have no seeds, so there the sign decides.
 
 # %%
 figures.draw_counts(rows, profile)
@@ -129,8 +131,8 @@ Markdown(tables.to_be_run(rows))
 
 # %% [markdown]
 # **What to try next.** `vaelib claims` prints this ledger in a terminal, `claims.json` holds it for programs, each row with
-# the keys of its runs; the report sorts and filters it. A claim of your own is an entry in a module of
-# `vaelib/report/*_ledger.py`: `docs/extending.md` shows one.
+# the keys of its runs; the report sorts and filters it. A claim of your own is an `Entry` in a study's
+# `claims.py` (`vaelib/studies/<study>/claims.py`): `docs/extending.md` shows one.
 
 # %%
 Markdown(pages.machine_note())

@@ -13,11 +13,23 @@ from scipy import stats
 import vaelib
 from tests.test_sweep_figures import rows_of, values
 from vaelib.report import claims
-from vaelib.report.claims import OURS, PAPER, evaluate_claims, format_claims, judge_build, ledger
+from vaelib.report.claims import (
+    AUDIT,
+    NOT_RUN,
+    OURS,
+    OWN,
+    PAPER,
+    evaluate_claims,
+    format_claims,
+    judge_build,
+    ledger,
+    shares,
+)  # fmt: skip
 from vaelib.report.entries import Entry, Part
 from vaelib.report.reference import METHODS
 from vaelib.report.rules import Case, Evidence, interval95, judge, needs, same, value
 from vaelib.report.study import Study, studies
+from vaelib.results import gallery
 from vaelib.runs.tables import tables_folder
 from vaelib.studies.claims import figures as claim_figures
 from vaelib.studies.claims import pages as claim_tables
@@ -564,6 +576,24 @@ def test_counts_add_up_by_section_and_in_the_table():
     assert next(iter(counts)) == "Abstract"
     assert f"| FashionMNIST, Gaussian | {len(run)} | 0 | 0 |" in claim_tables.counted(rows)
     assert '`03_three_gaps` with <code>dataset = "cifar10"</code>' in claim_tables.to_be_run(rows)
+
+
+def test_whose_claims_and_whose_numbers_are_told_apart():
+    """A claim that the paper does not make, and a slip in its wording, are none of its claims."""
+    rows = evaluate_claims(tables(noise=5.0), "laptop")
+    own = rows[0] | {"note": "", "verdict": "supported", "paper_location": OWN}
+    found = shares([*rows, own])
+    assert found.own == [own]
+    assert all(row["evidence"] == OURS and row["paper_location"] != OWN for row in found.ours)
+    assert all(row["evidence"] == PAPER for row in found.printed + found.texts)
+    assert {row["id"].startswith(AUDIT) for row in found.texts} == {True}
+    assert not any(row["id"].startswith(AUDIT) for row in found.printed)
+    absent = [row for row in rows if row["note"] == NOT_RUN]
+    assert sum(map(len, found)) + len(absent) == len(rows) + 1
+    said = gallery._verdicts([*rows, own])
+    assert "Of our own claims, which the paper does not make: 1 supported, 0 contradicted and 0 not testable." in said
+    assert f"besides, {len(found.texts)} sentences of its text disagree" in said
+    assert ": claims of our own | 1 | 0 | 0 |" in claim_tables.counted([*rows, own])
 
 
 def test_an_empty_build_has_the_papers_counts_and_no_margins(build_folder):

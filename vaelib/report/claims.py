@@ -1,17 +1,19 @@
 """The ledger: each claim of the paper, judged by our runs and by the paper's own numbers.
 
 How a claim is judged: :mod:`~vaelib.report.rules`. Which claims there are: those of each study, made of
-:mod:`~vaelib.report.entries`, and their errata (where the paper disagrees with itself). ``our_value`` is
-the smallest of the differences that a claim says are positive, that is the margin by which it holds (or, if negative,
-fails), and ``interval`` belongs to it. Nats per image for ELBOs and gaps, MS-SSIM for the robustness gap.
+:mod:`~vaelib.report.entries`, and their errata (where the paper disagrees with itself). ``our_value`` is the margin: of the
+differences that a claim says are positive the one that decides, which is the smallest if all are clearly positive, the one most
+clearly negative if one is, else the one whose interval reaches lowest. ``interval`` belongs to it. Nats per image for ELBOs and
+gaps, MS-SSIM for the robustness gap.
 """
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -26,6 +28,7 @@ from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
+OWN = "ours"  # stands in place of a section where a claim is not the paper's
 SMOKE = "smoke: no claim"
 
 
@@ -166,6 +169,33 @@ def _row(claim: Claim, evidence: str, profile: str, found: Verdict, about: dict)
     }
 
 
+class Shares(NamedTuple):
+    """The rows of a ledger by whose claim and whose numbers they are; what was not run is in none.
+
+    Attributes:
+        ours: claims of the paper on our runs.
+        own: claims that the paper does not make, on our runs.
+        printed: claims of the paper on its own numbers.
+        texts: sentences of the paper that its numbers, figures or other sentences do not bear out.
+    """
+
+    ours: list[dict]
+    own: list[dict]
+    printed: list[dict]
+    texts: list[dict]
+
+
+def shares(rows: Iterable[Mapping[str, Any]]) -> Shares:
+    """Return the rows of a ledger by whose they are."""
+    found = Shares([], [], [], [])
+    for row in rows:
+        if row["evidence"] == OURS and row["note"] != NOT_RUN:
+            (found.own if row["paper_location"] == OWN else found.ours).append(row)
+        elif row["evidence"] == PAPER:
+            (found.texts if row["id"].startswith(AUDIT) else found.printed).append(row)
+    return found
+
+
 def require_build(build: Path) -> Path:
     """Return a profile's build folder; raises VaelibError where nothing was built."""
     if not build.is_dir():
@@ -192,13 +222,11 @@ def evaluate_sweeps(tables: Tables, profile: str) -> list[dict]:
 def format_claims(rows: Iterable[dict]) -> str:
     """Return the ledger as sentences of at most 120 columns: our runs, then where the paper's numbers disagree."""
     rows = list(rows)
-    ours = [row for row in rows if row["evidence"] == OURS]
-    texts = [row for row in rows if row["id"].startswith(AUDIT)]
-    audit = [row for row in rows if row["evidence"] == PAPER and row not in texts]
-    run = [row for row in ours if row["note"] != NOT_RUN]
+    found = shares(rows)
+    texts, audit, run = found.texts, found.printed, found.ours + found.own
     lines = ["Our runs: the margin by which a claim holds and its 95 % interval; below 0 speaks against it"]
     lines += _lines(run) if run else ["", "no setting of the paper has been run"]
-    absent = sorted({_setting(row) for row in ours if row["note"] == NOT_RUN})
+    absent = sorted({_setting(row) for row in rows if row["note"] == NOT_RUN})
     lines += ["", *_wrapped(f"not run, or in part: {', '.join(absent)}", 2)] if absent else []
     agree = sum(row["verdict"] == "supported" for row in audit)
     told = (

@@ -17,7 +17,7 @@ from PIL import Image
 from ..files import read_json, write_text
 from ..runs.profiles import protocol
 from ..text import number
-from .claims import NOT_RUN, OURS, PAPER, require_build
+from .claims import require_build, shares
 from .explorers.curves import curve_twin
 from .explorers.live import read_decoders
 from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
@@ -47,8 +47,8 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
     order = {(name, protocol(name).likelihood): place for place, name in enumerate(NAMES)}
     ranked = sorted((f for f in figures if f["headline"]), key=lambda f: order.get((f["dataset"], f["likelihood"]), 9))
     headline = next(iter([*ranked, *figures]), None)
-    ours = [row for row in claims if row["evidence"] == OURS]
-    run = [_claim(row) for row in ours if row["note"] != NOT_RUN]
+    found = shares(claims)
+    run = [_claim(row) for row in found.ours + found.own]
     added: dict[str, Any] = {}
     for study in studies().values():
         added |= study.page(build) if study.page else {}
@@ -62,10 +62,9 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
         figures=[figure for figure in figures if figure is not headline],
         judged=bool(claims),
         claims=run,
-        not_run=len(ours) - len(run),
-        audit=[_claim(row) for row in claims if row["evidence"] == PAPER and row["verdict"] != "supported"],
-        counts=Counter(row["verdict"] for row in run),
-        audit_counts=Counter(row["verdict"] for row in claims if row["evidence"] == PAPER),
+        not_run=len(claims) - sum(map(len, found)),
+        audit=[_claim(row) for row in found.printed + found.texts if row["verdict"] != "supported"],
+        counts={name: Counter(row["verdict"] for row in rows) for name, rows in found._asdict().items()},
         verdicts=VERDICTS,
         provenance=[
             (f"{entry} · {name}".replace("_", " "), ", ".join(map(str, fact)) if isinstance(fact, list) else str(fact))

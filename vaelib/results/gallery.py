@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..files import read_json
 from ..report.canvas import LABELS
-from ..report.claims import NOT_RUN, OURS, PAPER
+from ..report.claims import NOT_RUN, shares
 from ..report.escape import in_markdown
 from ..report.html import VERDICTS, place_of
 from ..report.publish import origin
@@ -58,16 +58,18 @@ def _numbers(three_gaps: pd.DataFrame) -> list[str]:
 
 
 def _verdicts(claims: list[dict]) -> str:
-    """Return how the ledger of a build came out: a sentence on our runs, one on the paper's own numbers."""
+    """Return how the ledger of a build came out: on our runs the paper's claims and our own, then the paper by itself."""
 
-    def counted(evidence: str) -> str:
-        verdicts = [row["verdict"] for row in claims if row["evidence"] == evidence and row["note"] != NOT_RUN]
+    def counted(rows: list[dict]) -> str:
+        verdicts = [row["verdict"] for row in rows]
         return listed([f"{verdicts.count(one)} {one.replace('_', ' ')}" for one in VERDICTS])
 
-    waiting = sum(row["note"] == NOT_RUN for row in claims)
+    found, waiting = shares(claims), sum(row["note"] == NOT_RUN for row in claims)
+    own = f" Of our own claims, which the paper does not make: {counted(found.own)}." if found.own else ""
     return (
-        f"Of the paper's claims in the [ledger](claims.json), our runs find {counted(OURS)}; {waiting} were not run here. "
-        f"The paper's own numbers find {counted(PAPER)}."
+        f"Of the paper's claims in the [ledger](claims.json), our runs find {counted(found.ours)}; {waiting} were not run "
+        f"here.{own} By the same rules the paper's own numbers find its claims {counted(found.printed)}; besides, "
+        f"{how_many(len(found.texts), 'sentence')} of its text disagree with its figures, tables or other sentences."
     )
 
 

@@ -17,14 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...report.canvas import GREY, STYLE, ReportFigure, blank, figure_legend
-from ...report.claims import AUDIT, NOT_RUN, OURS, PAPER
+from ...report.claims import OURS, shares
 from ...report.publish import footer_line, publish_alone
 from ...report.reference import NAMES
 from ...report.study import Figure
 
 CLAIMS = Figure(
     "claims",
-    "Every claim of the paper that these runs can judge (notebook 10): verdicts by section, and margins in "
+    "Every claim, the paper's and our own, that these runs can judge (notebook 10): verdicts by section, and margins in "
     "half-widths of their 95 % intervals; right of the grey band a claim is supported, left of it "
     "contradicted.",
 )
@@ -88,8 +88,8 @@ def _legend(fig: ReportFigure, more: Sequence[Line2D] = ()) -> None:
 
 def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFigure:
     """Return the verdicts by section of the paper: on our runs, and of the same rules on the paper's own numbers."""
-    ours = by_section(row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN)
-    papers = by_section(row for row in rows if row["evidence"] == PAPER and not row["id"].startswith(AUDIT))
+    found = shares(rows)
+    ours, papers = by_section(found.ours + found.own), by_section(found.printed)
     sections = sorted({*papers, *ours}, key=_place)
     tall = 0.24 * len(sections)
     with mpl.rc_context(fname=STYLE):
@@ -100,7 +100,7 @@ def counts_figure(rows: Sequence[Row], title: str, footer: str = "") -> ReportFi
         if not ours:
             boxes[0].text(0, len(sections) / 2, "nothing has been run yet", color=GREY, va="center")
         boxes[1].set_yticklabels([])
-        boxes[0].set_ylabel("section of the paper")
+        boxes[0].set_ylabel(f"section of the paper{', or ours' if found.own else ''}")
         _legend(fig)
     return fig
 
@@ -161,7 +161,7 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
 
 def draw_counts(rows: Sequence[Row], profile: str) -> ReportFigure:
     """Draw and save ``claims``: the verdicts by section, of every setting that was run."""
-    figure = counts_figure(rows, "The paper's claims, judged", _footer(rows, profile))
+    figure = counts_figure(rows, "The claims, judged", _footer(rows, profile))
     return publish_alone(figure, CLAIMS, profile, "claims")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ... import paths
-from ...report.claims import NOT_RUN, OURS, PAPER
+from ...report.claims import NOT_RUN, OURS, PAPER, shares
 from ...report.escape import in_markdown, nothing, styled
 from ...report.reference import setting
 from ...text import how_many, number
@@ -15,13 +15,14 @@ from .resolve import FIRST, Way, ways, write_ways
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return how many claims have which verdict, by setting, as a Markdown table; of the paper's own numbers below."""
-    run = [row for row in rows if row["evidence"] == OURS and row["note"] != NOT_RUN]
+    """Return how many claims have which verdict, as a Markdown table: by setting, then our own, then the paper's by its numbers."""
+    found = shares(rows)
     lines = ["| setting | supported | contradicted | not testable |", "| --- | --- | --- | --- |"]
     groups: dict[str, list[str]] = {}
-    for row in run:
-        groups.setdefault(setting(row["dataset"], row["likelihood"]), []).append(row["verdict"])
-    groups["the paper's own numbers"] = [row["verdict"] for row in rows if row["evidence"] == PAPER]
+    for several, whose in ((found.ours, ""), (found.own, ": claims of our own")):
+        for row in several:
+            groups.setdefault(setting(row["dataset"], row["likelihood"]) + whose, []).append(row["verdict"])
+    groups["the paper's own numbers"] = [row["verdict"] for row in found.printed]
     for name, found in groups.items():
         counts = (found.count(verdict) for verdict in ("supported", "contradicted", "not_testable"))
         lines.append(f"| {in_markdown(name)} | {' | '.join(map(str, counts))} |")

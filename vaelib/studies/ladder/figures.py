@@ -94,7 +94,7 @@ def _dots(ax: Axes, rows: pd.DataFrame, rungs: list[str], quantity: str) -> None
     low, high = rows[quantity].min(), rows[quantity].max()
     room = 0.16 * (high - low) or 1.0
     ax.set(xlim=(low - room, high + room), xlabel="nats per image")
-    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
