@@ -19,7 +19,8 @@
 # **You will see** what a VAE can learn from teachers that only remember, from teachers that smooth, and from a diffusion model,
 # on one ladder; then a diffusion model that begins to memorise while it trains, and what becomes of its student; then two that
 # share no training image, and what they agree on; and how much each single training image owes to its own presence. The paper has
-# none of these. All claims of this notebook were written, with the rules that judge them, before the runs.
+# none of these. All claims of this notebook were written, with the rules that judge them, before the profile's runs (one teacher
+# of 75 images had been searched for copies).
 #
 # The diffusion model samples by a denoiser $D(x; \sigma)$ that estimates the clean image. For a finite set of images
 # $y_1, \dots, y_N$ the best denoiser of all has a closed form, a mean of the training images with weights
@@ -117,8 +118,9 @@ pages.verdicts(claims.evaluate_sweeps({"memorisation": found["rows"]}, profile))
 # ## Two teachers that share no image
 #
 # A teacher that has learned the distribution, and not its images, does not depend on which images it saw. Kadkhodaie et al. (2024)
-# train two on disjoint halves of the data and let them sample from the same noise: with few images each makes its own image
-# (one that it knows), with many both make the same one. Each pair below is such a pair.
+# train two on disjoint halves of the data, from other first weights, and let them sample from the same noise: with few images each
+# makes its own image (one that it knows), with many both make the same one. Each pair below is such a pair. Look at the images
+# before the distances: two teachers that have learned *nothing* agree, too, since both only scale the noise.
 
 # %%
 split = halves(profile, dataset, likelihood, overrides)

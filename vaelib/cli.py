@@ -305,24 +305,27 @@ def claims(
     profile: ProfileOption = "laptop",
     resolve: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="run the cheapest way to decide this claim; its price is told first"),
+        typer.Option(
+            metavar="ID",
+            help="run the cheapest way to decide this claim, after its price; notebook 10 and claims.json have the IDs",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="processes for that; default one a core, or several a GPU; 0: none but this", min=0),
     ] = None,
 ) -> None:
-    """Judge the paper's claims by the tables made so far; print the ledger and write claims.json."""
+    """Judge all claims by the tables made so far, print the ledger, write claims.json; without tables, show what was shipped."""
     from .report.claims import format_claims, judge_build, require_build
+    from .report.study import study_named
+    from .results.shipped import judged, made
     from .runs import load_profile
 
     load_profile(profile)  # so that a misspelt name is told
     build = paths.build_root() / profile
     if resolve is None:
-        print(format_claims(judge_build(build, profile)))
+        print(format_claims(judged(profile)))
         return
-    from .report.study import study_named
-    from .results.shipped import made
     from .studies.claims.resolve import cheapest, plan_line
 
     way = cheapest(judge_build(require_build(build), profile), profile, resolve)

@@ -1,8 +1,8 @@
 """What a figure shows, in words and numbers, for those who do not see it: read off the figure that was drawn.
 
 A line is told by where it begins and ends, bars and points by their range, numbers that stand in the figure as they are.
-Names come from the legends: a series by its colour, its quantity by the kind of line. A number that belongs to a row has its name
-as its label.
+Names come from the legends: a series by its colour, its quantity by the kind of line. A line that no legend names, and a number
+that belongs to a row, have their names as labels.
 """
 
 import re
@@ -13,9 +13,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import same_color, to_hex
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from ..text import how_many, listed, number
 
@@ -52,8 +52,8 @@ def _shown(ax: Axes, handles: Sequence[Artist]) -> Iterator[str]:
     yield from dict.fromkeys(told[:MOST])
     if len(told) > MOST:
         yield f"and {len(told) - MOST} more lines"
-    bars = [one.get_height() for one in ax.patches if isinstance(one, Rectangle)] if ax.axison else []
-    if bars:
+    bars = [value for one in ax.containers if isinstance(one, BarContainer) for value in one.datavalues]
+    if ax.axison and bars:
         yield f"{how_many(len(bars), 'bar')}, {_range(bars)}"
     points = [y for one in ax.collections if isinstance(one, PathCollection) for y in one.get_offsets()[:, 1]]
     if ax.axison and np.isfinite(points).any():
@@ -73,6 +73,8 @@ def _line(line: Line2D, handles: Sequence[Artist]) -> str:
     styles = [one for one in handles if isinstance(one, Line2D) and one.get_linestyle() == line.get_linestyle()]
     kind = next((str(one.get_label()) for one in styles if to_hex(one.get_color()) == PLAIN), "")
     name = ", ".join(filter(None, (_named(line.get_color(), handles), kind)))
+    if not name and not str(line.get_label()).startswith("_"):  # as matplotlib's own do
+        name = str(line.get_label())
     if not name or not len(values):
         return ""
     first, last = number(values[0]), number(values[-1])

@@ -124,14 +124,14 @@ def _judge_ours(claim: Claim, tables: Tables, evidence_of: Callable[[str, str, s
         found = found._replace(verdict="not_testable", note=SMOKE)
     elif found.verdict == "not_testable":
         more = needed(case, evidence)
-    elif claim.quantity == "G_a" and unconverged > 0.05:
-        parts = [found.note, "over 5 % of q* unconverged: a lower bound"]
+    elif claim.quantity == "G_a" and unconverged >= 1:
+        parts = [found.note, f"up to {unconverged:.0f} q* of a run not converged: a lower bound"]
         found = found._replace(note="; ".join(filter(None, parts)))
     return _row(claim, OURS, profile, found, about) | {"needs": more and more.plain()}
 
 
 def _about(runs: pd.DataFrame | None, claim: Claim) -> dict:
-    """Return what the runs behind a claim were: seeds, n_train, source, keys, share of unconverged posteriors."""
+    """Return what the runs behind a claim were: seeds, n_train, source, keys, the most q* of a run that did not converge."""
     if runs is not None and len(runs):
         runs = of_setting(runs, claim.dataset, claim.likelihood)
     if runs is None or not len(runs):

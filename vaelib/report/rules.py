@@ -29,7 +29,7 @@ OTHERS = ("normal", "aug_tuned", "aug_naive")
 AUGMENTATIONS = ("aug_tuned", "aug_naive")
 
 Term = tuple[Hashable, ...]  # its last entry is the quantity's name
-SAME = 0.2
+SAME, CONSTANT = 0.2, "constant"
 # A run's standard deviation over seeds as a share of its value: the largest of our three-gaps runs with 3 seeds (ELBOs
 # 1 %, gaps 11 %). The paper's test ELBOs scatter by 0.23 % where k no longer matters (Fig. 4 right, k >= 10).
 ELBO_NOISE, GAP_NOISE, PAPER_ELBO_NOISE = 0.01, 0.1, 0.0025
@@ -39,7 +39,9 @@ SCATTER = "within the scatter of single runs"
 
 
 def noise_share(term: Term, elbo: float = ELBO_NOISE) -> float:
-    """Return a run's standard deviation over seeds as a share of its value."""
+    """Return a run's standard deviation over seeds as a share of its value; a :data:`CONSTANT` of a rule has none."""
+    if term[-1] == CONSTANT:
+        return 0.0
     return elbo if str(term[-1]).startswith("elbo") else GAP_NOISE
 
 

@@ -159,7 +159,7 @@ class Profile(Filled):
     denoising_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.03, 0.1, 0.3), min_length=1)
     consistency_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.001, 0.03, 1), min_length=1)
     kl_warmup_grid: tuple[Share, ...] = Field((0.1, 0.5, 1), min_length=1)
-    early_stopping_grid: tuple[Share, ...] = Field(
+    early_stopping_grid: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.02, 0.05, 0.1, 0.2, 0.5), min_length=1, description="share of the epochs; all of them cost less than one run"
     )
     refinement_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(

@@ -22,7 +22,7 @@ from ...report.needed import AT_MOST
 from ...report.study import Study, studies
 from ...runs.cost.price import Machine, this_machine
 from ...runs.engine import all_artifacts
-from ...runs.profiles import load_profile
+from ...runs.settings import Gaps
 from ...runs.stages.data import reading_once
 from ...runs.store import Store
 from ...text import how_many, number
@@ -135,13 +135,25 @@ def _ways(row: Mapping[str, Any], prices: Prices) -> list[Way]:
     pointing = plain._replace(verdict=need["verdict"], low=need["low"], high=need["high"])
     found = [_by_seeds(row, need, pointing, study, prices)]
     setting = SUBSETS.get(row["quantity"])
-    if setting and need["images"] and row["seeds"] == 1:
-        now = getattr(load_profile(prices.profile), setting) or 0
-        count = math.ceil(now * need["images"]) + 1
+    count = _larger(setting, need["images"], study, place, prices.profile) if setting and row["seeds"] == 1 else None
+    if count:
         overrides = {setting: count}
         more = pointing._replace(way=f"{count:,} test images", overrides=overrides, low=None, high=None)
         found.append(_priced(more, study, prices))
     return found
+
+
+def _larger(setting: str, times: float | None, study: Study, place: tuple[str, str], profile: str) -> int | None:
+    """Return how many test images ``times`` as many as a study's gaps take are; None where there are not so many."""
+    if times is None or study.runs is None:
+        return None
+    runs = all_artifacts(study.runs(profile, *place, {}).runs)
+    taken = [(getattr(one, setting), one.vae.data.n_test) for one in runs if isinstance(one, Gaps)]
+    if not taken or any(now is None for now, _ in taken):  # all test images are taken already
+        return None
+    now, most = max(taken)
+    count = math.ceil(now * times) + 1
+    return count if count <= most else None
 
 
 def _by_seeds(row: Mapping[str, Any], need: Mapping[str, Any], way: Way, study: Study, prices: Prices) -> Way:

@@ -6,16 +6,16 @@ samples; with more they come nearer, until both draw one image. A laptop's teach
 
 from ...report.entries import Entry, Part, Tables
 from ...report.reference import of_setting
-from ...report.rules import Case, Evidence, Quantity, needs, steps, value
+from ...report.rules import CONSTANT, Case, Evidence, Quantity, needs, steps, value
 
 HALF = 0.5
 
 
 def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
-    """Return ``("halves", x, "apart")`` and the constant ``("half",)``."""
+    """Return ``("halves", x, "apart")`` and the constant ``("half", CONSTANT)``."""
     rows = of_setting(tables[table], dataset, likelihood).itertuples()
     found = [(("halves", row.x, "apart"), row.seed, row.apart, row.apart_se) for row in rows]
-    return Evidence.of([*found, *((("half",), seed, HALF, 0.0) for seed in {one[1] for one in found})])
+    return Evidence.of([*found, *((("half", CONSTANT), seed, HALF, 0.0) for seed in {one[1] for one in found})])
 
 
 def apart(size: float) -> Quantity:
@@ -33,7 +33,7 @@ def come_nearer(found: Evidence) -> Case | str:
 
 def agree(found: Evidence) -> Case | str:
     """At the most images samples from one noise are less than half as far apart as samples from different noise."""
-    return needs(value("half") - apart(found.points("halves")[-1]))
+    return needs(value("half", CONSTANT) - apart(found.points("halves")[-1]))
 
 
 ENTRIES = [Entry(*line, settings=()) for line in (

@@ -1,7 +1,8 @@
-"""Two teachers of disjoint halves of the data, as data: the same settings, seeds and noise, and none of the same images.
+"""Two teachers of disjoint halves of the data, as data: other images, other first weights and draws, the same noise to sample from.
 
 If both have learned the distribution that their images come from, and not the images, they make the same image from the same
-noise; if they have learned their images by heart, they cannot (Kadkhodaie et al. 2024).
+noise; if they have learned their images by heart, they cannot (Kadkhodaie et al. 2024). Teachers that have learned nothing yet
+agree, too: both return noise scaled alike. So a small distance means something only of teachers whose samples are images.
 """
 
 from collections.abc import Mapping
@@ -24,14 +25,20 @@ def halves(
     Arguments and errors as for :func:`~vaelib.studies.three_gaps.runs.three_gaps`; a profile's section ``halves`` holds the budget.
     """
     chosen = likelihood_of(dataset, likelihood)
-    base, points = load_profile(profile, "halves", overrides), []
+    base, compared = load_profile(profile, "halves", overrides), {}
     for size in dict.fromkeys(base.halves_sizes):
         data, budget = prepared(dataset, base.changed({"n_train": 2 * size}))
         banks = [
-            bank_of(teacher_for(data, budget, share=0.5, rest=rest), data, budget, size=budget.halves_samples)
+            bank_of(
+                teacher_for(data, budget, share=0.5, rest=rest, seed=int(rest)),
+                data,
+                budget,
+                size=budget.halves_samples,
+            )
             for rest in (False, True)
         ]
-        points.append(Point(f"halves_{size}", float(size), EqualSeeds(data=data, first=banks[0], second=banks[1])))
-    found = planned(points, budget)
+        half = data.n_train // 2  # a small data set may have fewer than were asked for
+        compared[half] = Point(f"halves_{half}", float(half), EqualSeeds(data=data, first=banks[0], second=banks[1]))
+    found = planned(list(compared.values()), budget)
     data = found[0].subject.data
     return Experiment("halves", budget, data.name, chosen, found, halves_tables, also=found)

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from ... import files
 from ...runs.cost.work import PIXELS
@@ -35,16 +36,24 @@ class EqualSeeds(Artifact):
         return self
 
 
+def ratio_of_means(equal: Tensor, other: Tensor) -> tuple[float, float]:
+    """Return mean equal / mean other and its standard error, to first order; neighbouring pairs share an image."""
+    ratio = equal.mean() / other.mean()
+    part = (equal - ratio * other) / other.mean()
+    variance = (part.square().mean() + 2 * (part * part.roll(1)).mean()).clamp(min=0)
+    return float(ratio), float((variance / len(part)).sqrt())
+
+
 @makes(EqualSeeds, size=lambda run: 2 * SHOWN * PIXELS * run.data.channels, gpu=False)
 def make_equal_seeds(settings: EqualSeeds, context: Context) -> None:
-    """Write the row ``equal``, ``other``, ``apart`` = equal / mean other (each with its ``_se``), and the first pairs."""
+    """Write the row ``equal``, ``other``, ``apart`` = mean equal / mean other (each with its ``_se``), and the first pairs."""
     banks = [BankImages(context.store.require(bank)).images() for bank in (settings.first, settings.second)]
     first, second = map(pixels, banks)
-    equal = (first - second).norm(dim=1)
-    other = (first - second.roll(1, 0)).norm(dim=1)
+    equal, other = (first - second).norm(dim=1), (first - second.roll(1, 0)).norm(dim=1)
     row = {}
-    for name, values in {"equal": equal, "other": other, "apart": equal / other.mean()}.items():
+    for name, values in {"equal": equal, "other": other}.items():
         row[name], row[f"{name}_se"] = mean_and_error(values)
+    row["apart"], row["apart_se"] = ratio_of_means(equal, other)
     files.write_json(context.folder / "rows.json", [row])
     pairs = {name: bank[:SHOWN] for name, bank in zip(("first", "second"), banks, strict=True)}
     save_tensors(context.folder / TENSORS, pairs)

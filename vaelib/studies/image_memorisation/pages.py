@@ -61,13 +61,14 @@ def summary(tables: Mapping[str, pd.DataFrame]) -> Any:
     for method in known_methods(scores):
         own, values = table[table["method"] == method], scores[scores["method"] == method]["memorisation"]
         encoder = scores[scores["method"] == method]["memorisation_by_encoder"]
+        sides = own.groupby("image")[["inside", "outside"]].mean()  # repeats of one image are no images more
         lines[LABELS[method]] = {
             "mean M (nats)": with_error(values.mean(), values.sem()),
             "median": number(values.median()),
             "largest": number(values.max()),
             "M > 0": f"{(values > 0).mean():.1%}",
-            "mean log p(x), inside": with_error(own["inside"].mean(), own["inside"].sem()),
-            "outside": with_error(own["outside"].mean(), own["outside"].sem()),
+            "mean log p(x), inside": with_error(sides["inside"].mean(), sides["inside"].sem()),
+            "outside": with_error(sides["outside"].mean(), sides["outside"].sem()),
             "mean M by the encoder's bound": with_error(encoder.mean(), encoder.sem()),
             "Monte Carlo error, median": number(own["error"].median()),
         }

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ...errors import VaelibError
 from ...runs.experiments import Experiment, Point, likelihood_of, planned, prepared, vae_for
 from ...runs.profiles import load_profile
 from .stages import Fold, Remembered
@@ -32,6 +33,11 @@ def image_memorisation(
     asked = {"architecture": "fc"} | dict(overrides or {})
     part = dataset if dataset == "cifar10" else chosen
     data, budget = prepared(dataset, load_profile(profile, f"memorisation_{part}", asked))
+    if "dmaapx" in budget.memorisation_methods and (budget.teacher_from or budget.bank_from):
+        raise VaelibError(
+            "image_memorisation fits a teacher to each fold, and one that others made is the same for all of them: unset "
+            'teacher_from and bank_from, or set memorisation_methods to ["normal"]'
+        )
     last = {"evaluations": (budget.epochs,), "snapshots": (budget.epochs,)}
     points = []
     for repeat in range(budget.memorisation_repeats):

@@ -92,7 +92,7 @@ def make_remembered(settings: Remembered, context: Context) -> None:
     if kept is not None:
         found = kept[0]
     batches = context.split(settings.data, "train").split(AT_ONCE)
-    for number, x in list(enumerate(batches))[len(found["log_p"]) // AT_ONCE :]:
+    for number, x in list(enumerate(batches))[-(-len(found["log_p"]) // AT_ONCE) :]:
         seed = rng.derive(settings.seed, "remembered", number)
         best = gaps.optimize_posterior(vae, x, seed=seed, max_steps=settings.steps, starts=settings.starts)
         log_p = gaps.iwae(vae, x, k=settings.draws, q=Posterior(best.mu, WIDEN * best.sigma), seed=seed)

@@ -32,12 +32,14 @@ def memory_is_normal(found: Evidence) -> Case | str:
 
 def noise_helps(found: Evidence) -> Case | str:
     """At some bandwidth a kernel density has a higher test ELBO than normal training."""
-    return Case([[elbo(one) - elbo("normal")] for one in rungs(found, "kernel_")])
+    kernels = rungs(found, "kernel_")
+    return Case([[elbo(one) - elbo("normal")] for one in kernels]) if kernels else "needs a value in ladder_bandwidths"
 
 
 def patches_beat_noise(found: Evidence) -> Case | str:
     """The denoiser of patches has a higher test ELBO than every kernel density and every average."""
-    return needs(*(elbo("patches") - elbo(one) for one in rungs(found, "kernel_", "ended_")))
+    others = rungs(found, "kernel_", "ended_")
+    return needs(*(elbo("patches") - elbo(one) for one in others)) if others else "needs a value in ladder_bandwidths"
 
 
 def network_beats_closed_forms(found: Evidence) -> Case | str:
@@ -67,7 +69,7 @@ ENTRIES = [Entry(*line, settings=()) for line in (
      patches_beat_noise),
     ("ladder-network", "A network beats every teacher in closed form: DMaaPx is more than smoothing", "ours", "test ELBO",
      "ladder", network_beats_closed_forms),
-    ("ladder-better", "A better network is a better teacher", "ours", "test ELBO", "ladder", better_network),
-    ("ladder-real", "As many real images beat every teacher", "ours", "test ELBO", "ladder", real_is_best),
+    ("ladder-better", "A network of twice the width is a better teacher", "ours", "test ELBO", "ladder", better_network),
+    ("ladder-real", "Held-out real images beat every teacher", "ours", "test ELBO", "ladder", real_is_best),
 )]  # fmt: skip
 PART = Part(ENTRIES, _ours)

@@ -14,5 +14,6 @@ STUDY = Study(
     figures=(FIG_LADDER,),
     tables=("ladder",),
     claims=PART,
+    seeds="seeds",
     applies=in_grey,
 )

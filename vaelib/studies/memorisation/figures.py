@@ -1,5 +1,6 @@
 """The figure of teachers that begin to memorise, from its table, and its numbers for a notebook."""
 
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -48,7 +49,7 @@ def _sizes(rows: pd.DataFrame) -> list[int]:
 
 def _draw(ax: Axes, rows: pd.DataFrame, x: str, y: str, levels: bool) -> None:
     """Draw y over x for each N, and normal training as a level."""
-    for size, (colour, marker) in zip(_sizes(rows), LOOKS, strict=False):
+    for size, (colour, marker) in zip(_sizes(rows), cycle(LOOKS), strict=False):
         draw_line(ax, rows[rows["series"] == f"dmaapx_{size}"], x, y, color=colour, marker=marker, ms=5)
         if levels:
             draw_level(ax, rows[rows["series"] == f"normal_{size}"], y, "--", colour, lw=1.3)
@@ -64,7 +65,7 @@ def memorisation_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
 
     Raises ValueError for a table that is empty or holds several settings.
     """
-    looks = zip(_sizes(one_setting(rows)), LOOKS, strict=False)
+    looks = zip(_sizes(one_setting(rows)), cycle(LOOKS), strict=False)
     handles = [Line2D([], [], color=c, lw=3, marker=m, ms=7, label=f"N = {size:,}") for size, (c, m) in looks]
     with mpl.rc_context(fname=STYLE):
         fig, pairs = canvas(4, handles, across=2, axes_width=3.6, **frame)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, planned, prepared, teacher_for, vae_for
 from ...runs.profiles import Profile, load_profile
+from ...runs.settings import Data
 from .stages import Copies
 from .tables import memorisation_tables
 
@@ -38,9 +39,13 @@ def memorisation(
     """
     chosen = likelihood_of(dataset, likelihood)
     base = load_profile(profile, "snapshots", overrides)
-    points, also = [], []
-    for size in dict.fromkeys(base.memorisation_sizes):
-        some, more, budget = _of_size(size, dataset, chosen, base)
+    points, also, known = [], [], set()
+    for wanted in dict.fromkeys(base.memorisation_sizes):
+        data, budget = prepared(dataset, base.changed({"n_train": wanted}))
+        if data.n_train in known:  # a small data set has fewer than were asked for
+            continue
+        known.add(data.n_train)
+        some, more = _of_size(data, chosen, budget)
         points, also = points + some, also + more
     found = planned(points, budget)
     data, files = found[0].subject.data, {"rows": "memorisation", "curves": "sweep_curves"}
@@ -48,9 +53,9 @@ def memorisation(
     return Experiment("memorisation", budget, data.name, chosen, found, memorisation_tables, files, also)
 
 
-def _of_size(size: int, dataset: str, likelihood: str, base: Profile) -> tuple[list[Point], list[Point], Profile]:
-    """Return the VAEs of one N, the searches for copies, and the budget."""
-    data, budget = prepared(dataset, base.changed({"n_train": size}))
+def _of_size(data: Data, likelihood: str, budget: Profile) -> tuple[list[Point], list[Point]]:
+    """Return the VAEs of one N, and the searches for copies."""
+    size = data.n_train
     seen = rounded(budget.memorisation_seen, budget.teacher_batch_size)
     times = {"images": seen[-1], "snapshots": tuple(seen[:-1]), "lr_decay": 0, "ema_halflife": 10 * seen[-1]}
     teacher = teacher_for(data, budget, **times)
@@ -63,4 +68,4 @@ def _of_size(size: int, dataset: str, likelihood: str, base: Profile) -> tuple[l
         for seed in range(budget.seeds):
             vae = vae_for(data, budget, likelihood, "dmaapx", seed, bank=bank)
             points.append(Point(f"dmaapx_{size}", float(images), vae))
-    return points, also, budget
+    return points, also

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from ...errors import VaelibError
-from ...report.canvas import ELBO_LABEL, GREY, STYLE, ReportFigure, canvas, nats
+from ...report.canvas import ELBO_LABEL, STYLE, ReportFigure, canvas, nats
 from ...report.publish import framed, provenance_line, publish, title
 from ...report.reference import digitised
 from ...report.study import Figure
@@ -33,6 +33,7 @@ RAW = {
     ("cifar10", "mol"): ("raw_cifar_fig6", "mz1"),
 }
 SHIFTS = (0, 1)  # of the paper's x: epochs done, or counted from 0
+PAPERS = "#777777"  # another grey than that of a legend's kinds of lines
 PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#A6611A", "#5B2A86", "#B8860B")
 
 
@@ -94,17 +95,18 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, **frame) -> Repo
     colours = dict(zip([n for n in curves["series"].unique() if n != DEFAULT], PALETTE, strict=False)) | {
         DEFAULT: "black"
     }
-    handles = [Line2D([], [], color=GREY, lw=5, alpha=0.4, label="the paper's raw curve")]
+    handles = [Line2D([], [], color=PAPERS, lw=5, alpha=0.4, label="the paper's raw curve")]
     with mpl.rc_context(fname=STYLE):
         fig, [(ax, _), (bars, _)] = canvas(2, handles, axes_width=4.0, **frame)
         epochs = int(curves["effective_epoch"].max())
         shift = min(SHIFTS, key=lambda one: found[f"shift_{one}"].min())
         near = paper[paper["x"] + shift <= epochs]
         for quantity, style in (("elbo_test", "-"), ("elbo_train", "--")):
-            ax.plot(near["x"] + shift, near[quantity], style, color=GREY, lw=5, alpha=0.4)
+            ax.plot(near["x"] + shift, near[quantity], style, color=PAPERS, lw=5, alpha=0.4)
             for name, curve in curves[curves["quantity"] == quantity].groupby("series", sort=False):
                 width = 2.2 if name == DEFAULT else 1.1
-                ax.plot(curve["effective_epoch"], curve["value"], style, color=colours[name], lw=width)
+                label = f"{name}, {quantity.removeprefix('elbo_')}"
+                ax.plot(curve["effective_epoch"], curve["value"], style, color=colours[name], lw=width, label=label)
         low, high = (
             near[["elbo_train", "elbo_test"]].to_numpy().min(),
             near[["elbo_train", "elbo_test"]].to_numpy().max(),

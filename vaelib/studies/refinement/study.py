@@ -13,5 +13,6 @@ STUDY = Study(
     figures=(REFINEMENT,),
     tables=("refinement",),
     claims=PART,
+    seeds="seeds",
     after=("three_gaps",),
 )

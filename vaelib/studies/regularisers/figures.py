@@ -90,7 +90,8 @@ def _points(ax: Axes, rows: pd.DataFrame, quantity: str, methods: Sequence[str],
         ax.errorbar(mean, place, xerr=error, fmt=look["marker"], color=look["color"], ms=5.5, capsize=2.5, lw=1.4)
         place_of = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 8, "color": look["color"]}
         ax.text(1.03, place, number(mean), **place_of).set_label(names[method])
-    low, high = padded(np.concatenate([found["mean"] - found["error"], found["mean"] + found["error"]]))
+    around = found["error"].fillna(0.0)  # a single seed beside several has none
+    low, high = padded(np.concatenate([found["mean"] - around, found["mean"] + around]))
     ax.set(xlim=(low, high), ylim=(len(methods) - 0.4, -0.6), xlabel=PANELS[quantity])
     ax.xaxis.set_major_locator(MaxNLocator(3))
     if quantity != "robustness_gap":
@@ -107,11 +108,15 @@ def _tuning(ax: Axes, tuning: pd.DataFrame, remedy: str) -> None:
         own, look = tuning[tuning["method"] == method], _look(method)
         rows = own[own["remedy"] == remedy].sort_values("strength")
         x, y = rows["strength"].to_numpy(), rows["elbo_validation"].to_numpy()
-        if own["remedy"].eq("").any():
-            ax.axhline(own[own["remedy"] == ""]["elbo_validation"].iloc[0], color=look["color"], ls=":", lw=1.3)
+        if rows.empty:
+            continue
+        plain = own[own["remedy"].fillna("") == ""]["elbo_validation"]  # a table on disk has nothing for no remedy
+        if len(plain):
+            ax.axhline(plain.iloc[0], color=look["color"], ls=":", lw=1.3)
         ax.plot(x, y, "-", ms=5, **look)
         best = int(np.argmax(y))
         ax.plot(x[best], y[best], "o", ms=10, mfc="none", mec=look["color"], mew=1.3, clip_on=False)
+    x = np.unique(tuning[tuning["remedy"] == remedy]["strength"])
     ax.set_xscale("log")
     ax.set_xlim(x[0] / 1.5, x[-1] * 1.5)
     ax.set_xticks(x, [f"{one:g}" for one in x], fontsize=7.5)

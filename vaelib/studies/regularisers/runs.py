@@ -110,4 +110,6 @@ def regularisers(
             points.append(Point(name, math.nan, Tuned(candidates=candidates, protocol=protocol, seed=seed)))
     files = {"tuning": "regulariser_tuning"}
     shown = planned(points, budget)
-    return Experiment("regularisers", budget, data.name, chosen, shown, regulariser_tables, files, also)
+    return Experiment(
+        "regularisers", budget, data.name, chosen, shown, regulariser_tables, files, planned(also, budget)
+    )

@@ -19,6 +19,7 @@ STUDY = Study(
     figures=(REGULARISERS,),
     tables=("regularisers", "regulariser_tuning"),
     claims=PART,
+    seeds="seeds",
     applies=on_the_small_network,
     after=("three_gaps",),
 )
