@@ -1,7 +1,7 @@
 # The table of contents: `make help`. Which notebook is run when: notebooks/run.mk.
 #
 #   make                                                 environment, data, headline result, report
-#   make all                                             every figure of FashionMNIST, the sweeps included (about an hour)
+#   make all                                             every figure of FashionMNIST, the sweeps included (hours: make plan)
 #   make all DATASET=binary_mnist                        every figure that the paper has for another data set
 #   make all LIKELIHOOD=mol PROFILE=gpu                  another likelihood, another budget
 #   make all DATASET=images.npz SET="n_train=40 k=2"     images of your own, single settings
@@ -122,5 +122,5 @@ gpu-check: setup  ## prove on a GPU, in eight minutes, that it computes what a C
 gpu-check-bundle: setup  ## list what a machine without a network must be brought for that
 	@"$$PYTHON" -m tests.gpu --bundle
 
-clean:    ## delete results, keep downloaded data and the environment
+clean:    ## delete what was made here, trained runs too; results/, data and the environment stay
 	@rm -rf "$$VAELIB_BUILD"/{smoke,laptop,overnight,gpu,paper,store,src,logs,api,site,screenshots}

@@ -16,8 +16,8 @@
 # %% [markdown]
 # # 0. Watch a VAE overfit, and measure it
 #
-# **You will see**, in about two minutes: whether a variational autoencoder that fits its training images ever better
-# leaves the test images behind; the three gaps of Sec. 2 that measure this; and what more data would do about it. That is the
+# **You will see**, in about two minutes: whether a variational autoencoder that fits its training images better and better
+# becomes worse on test images; the three gaps of Sec. 2 that measure this; and what more data would do about it. That is the
 # question of the paper: *can synthetic data stand in for the data we do not have?* (Notebook 03 answers it.)
 
 # %% tags=["parameters"]

@@ -24,7 +24,7 @@
 # | --- | --- |
 # | RHA (Zhang et al. 2022) | freezes the decoder at half time; the encoder goes on, on real images and the decoder's samples |
 # | Aug.Mollify (Tran et al. 2023) | adds noise to the training images that falls to nothing until half time |
-# | early stopping | keeps the weights of the epoch at which the test ELBO was highest |
+# | early stopping, an oracle | takes the highest test ELBO of the curve; notebook 11 stops by validation images instead |
 #
 # All are judged by the ELBO on $\mathcal{D}_\text{test}$ and by the generalization gap $G_\text{g}$, Eq. (3): the ELBO on
 # $\mathcal{D}_\text{train}$ minus the ELBO on $\mathcal{D}_\text{test}$. Both are in nats per image.

@@ -35,7 +35,7 @@ class OfStudies(typer.core.TyperCommand):
 
         names = ", ".join(study.name for study in studies().values() if study.runs)
         for parameter in self.params:
-            if parameter.name == "experiment":
+            if parameter.name == "study":
                 parameter.help = f"{names}{parameter.help}"
         super().format_help(ctx, formatter)
 
@@ -44,7 +44,7 @@ app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_
 notebook = typer.Typer(no_args_is_help=True, help="Run the notebooks headlessly; keep each .ipynb equal to its .py.")
 app.add_typer(notebook, name="notebook")
 
-ExperimentArgument = Annotated[str, typer.Argument(help="")]
+StudyArgument = Annotated[str, typer.Argument(help="")]
 ProfileOption = Annotated[str, typer.Option(help="smoke, laptop, overnight, gpu or paper: how much is computed")]
 DatasetOption = Annotated[
     str,
@@ -127,7 +127,7 @@ def fetch(
 
 @app.command(cls=OfStudies)
 def plan(
-    experiment: Annotated[str | None, typer.Argument(help="; default: all of the data set")] = None,
+    study: Annotated[str | None, typer.Argument(help="; default: all of the data set")] = None,
     profile: ProfileOption = "laptop",
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
@@ -149,7 +149,7 @@ def plan(
     from .runs.cost.price import hardware as known_hardware
     from .runs.cost.price import measured, this_machine
 
-    only = study_named(experiment) if experiment else None
+    only = study_named(study) if study else None
     _tag(profile, dataset, likelihood, overrides)  # mistakes are told before this machine is timed
     chosen = [only] if only else [study for study in wanted(dataset, likelihood) if study.runs]
     if hardware is None and not quick and measured() is None:
@@ -167,7 +167,7 @@ def plan(
 
 @app.command(cls=OfStudies)
 def run(
-    experiment: ExperimentArgument = "three_gaps",
+    study: StudyArgument = "three_gaps",
     profile: ProfileOption = "laptop",
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
@@ -178,32 +178,32 @@ def run(
     scheduler: Annotated[str | None, typer.Option(help="tcp://host:port of a running Dask scheduler")] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Make every run of an experiment and write its tables; what is there already is kept."""
+    """Make every run of a study and write its tables; what is there already is kept."""
     from .results.shipped import made
     from .runs import tables_folder
     from .runs.stages import pick_device
 
     if scheduler is None:
         pick_device(device)  # told before data is fetched
-    chosen = _experiment(experiment, profile, dataset, likelihood, overrides)
-    title = f"{experiment} {chosen.dataset}"
+    chosen = _experiment(study, profile, dataset, likelihood, overrides)
+    title = f"{study} {chosen.dataset}"
     made(chosen, workers=workers, scheduler=scheduler, device=device, title=title)
     print(f"{title}: {len(chosen.runs)} runs are in; tables are in {paths.shown(tables_folder(profile))}")
 
 
 @app.command(cls=OfStudies)
 def teacher(
-    experiment: ExperimentArgument = "three_gaps",
+    study: StudyArgument = "three_gaps",
     profile: ProfileOption = "laptop",
     dataset: DatasetOption = "fashion_mnist",
     overrides: SetOption = None,
 ) -> None:
-    """Train the teachers of an experiment, under torchrun with all of its processes."""
+    """Train the teachers of a study, under torchrun with all of its processes."""
     import os
 
     from .runs.ddp import train_teachers
 
-    count = train_teachers(_experiment(experiment, profile, dataset, "default", overrides).runs)
+    count = train_teachers(_experiment(study, profile, dataset, "default", overrides).runs)
     if os.environ.get("RANK", "0") == "0":
         print(f"{count} teachers are in the store")
 

@@ -89,8 +89,9 @@ def gallery(build: Path, profile: str) -> str:
     commits = sorted({one for record in made.values() if record.get("commit") for one in record["commit"].split("; ")})
     parts = [
         f"# What came out: profile `{profile}`",
-        f"Computed by commit {listed(commits) or 'unknown'}, copied by `vaelib pack`; `make show` opens it as a report "
-        "with sliders. ELBOs, G_g and G_a are in nats per image, G_r is a difference of MS-SSIM.",
+        f"Runs computed by commit {listed(commits) or 'unknown'}, copied by `vaelib pack`; figures may be drawn by a later "
+        "one, named below each. `make show` opens all of it as a report with sliders. ELBOs, G_g and G_a are in nats per image, "
+        "G_r is a difference of MS-SSIM.",
     ]
     table, ledger = build / "tables" / "three_gaps.csv", build / "claims.json"
     parts += _numbers(read_table(table)) if table.exists() else []
