@@ -4,7 +4,6 @@ import ast
 import json
 import math
 import re
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,7 @@ def test_the_bundle_lists_what_its_parts_import(capsys, build_folder):
         Path(program.importlib.import_module(name).__file__) for name in program.USED if name.startswith("vaelib.")
     ]
     files += [*program.with_gpu_tests(), program.ROOT / "tests/conftest.py"]
-    owners = metadata.packages_distributions()
+    owners = program.owners()
     for path in files:
         found = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {one.name for node in found if isinstance(node, ast.Import) for one in node.names}

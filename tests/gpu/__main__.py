@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,12 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
 
 
+@cache
+def owners() -> Mapping[str, list[str]]:
+    """Return the distributions of every top-level module; reading all of their lists takes seconds."""
+    return metadata.packages_distributions()
+
+
 def _with_needs(names: list[str]) -> set[str]:
     """Return distributions and all that they require, without extras."""
     found: set[str] = set()
@@ -193,10 +200,8 @@ def bundle() -> None:
         importlib.import_module(name)
     from diffusers import UNet2DModel  # noqa: F401 - it imports the rest of what it needs
 
-    owners = metadata.packages_distributions()
-
     def of(modules: Iterable[str]) -> set[str]:
-        return {_normal(one) for name in modules for one in owners.get(name.partition(".")[0], [])}
+        return {_normal(one) for name in modules for one in owners().get(name.partition(".")[0], [])}
 
     # Loaded, and asked for: packages load what they happen to find, too.
     asked = _with_needs(["vaelib", *of(name for name in USED if not name.startswith("vaelib"))])
