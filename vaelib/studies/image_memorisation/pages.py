@@ -48,9 +48,8 @@ def draw_memorisation(experiment: Experiment, tables: Mapping[str, pd.DataFrame]
         f"IWAE, k = {profile.memorisation_draws}",
         "below an image: M in nats",
     )
-    shown = memorisation_figure(
-        tables["image_memorisation"], torch.from_numpy(images).float() / 255, **framed(experiment, footer)
-    )
+    frame = framed(experiment, footer, about=f"What is remembered of single images: {title(experiment)}")
+    shown = memorisation_figure(tables["image_memorisation"], torch.from_numpy(images).float() / 255, **frame)
     return publish(shown, MEMORY, experiment)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ...report.canvas import LABELS, ReportFigure, known_methods
 from ...report.escape import styled
-from ...report.publish import framed, provenance_line, publish
+from ...report.publish import framed, provenance_line, publish, title
 from ...report.study import Figure
 from ...runs import Experiment
 from ...text import with_error
@@ -33,7 +33,8 @@ def draw_plane(experiment: Experiment, table: pd.DataFrame) -> ReportFigure:
     footer = provenance_line(
         table, profile=experiment.profile.name, shown="a mark each", alone="a mark a method and kind of images"
     )
-    return publish(plane_figure(table, **framed(experiment, footer)), PLANE, experiment)
+    frame = framed(experiment, footer, about=f"Rate and distortion: {title(experiment)}")
+    return publish(plane_figure(table, **frame), PLANE, experiment)
 
 
 def split_table(table: pd.DataFrame) -> Any:
