@@ -238,6 +238,30 @@ def test_on_a_telephone_the_headline_opens_at_full_size_and_the_page_stays_in_pl
     page.close()
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
+def test_a_page_looks_the_same_without_the_styles_that_it_does_not_use(browser, tmp_path, monkeypatch, width, scheme):
+    """A notebook's text and outputs, rendered with JupyterLab's whole sheets and with what is left of them."""
+    v4 = nbformat.v4
+    text = "# A title\n\nText with $x^2$, `code`, a [link](a.html):\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
+    outputs = [v4.new_output("stream", text="seen\n"), v4.new_output("stream", name="stderr", text="warned\n")]
+    table = {"text/html": pd.DataFrame({"a": [1.5]}).to_html()}
+    outputs.append(v4.new_output("execute_result", table, execution_count=1))
+    code = v4.new_code_cell("x = 1  # a comment\nprint('seen')", execution_count=1, outputs=outputs)
+    nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell(text), code]), tmp_path / "a.ipynb")
+    slim = to_html(tmp_path / "a.ipynb", tmp_path / "slim.html")
+    monkeypatch.setattr("vaelib.site.rendering.slim", lambda page: page)
+    whole = to_html(tmp_path / "a.ipynb", tmp_path / "whole.html")
+    assert len(slim.read_bytes()) < len(whole.read_bytes()) - 200_000
+    assert "Copyright (c) Jupyter Development Team" in slim.read_text()
+    page = browser.new_page(viewport={"width": width, "height": 700}, color_scheme=scheme)
+    seen = []
+    for path in (slim, whole):
+        page.goto(path.as_uri())
+        seen.append(page.screenshot(full_page=True))
+    page.close()
+    assert seen[0] == seen[1]
+
+
 @pytest.fixture
 def tour(tmp_path):
     """Return a folder with notebook 00 and its pair at smoke size, and the environment to serve it in."""

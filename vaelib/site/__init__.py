@@ -4,6 +4,7 @@
 | --- | --- |
 | :mod:`~vaelib.site.markdown` | Markdown as HTML, its equations as MathML |
 | :mod:`~vaelib.site.rendering` | an executed notebook as one page |
+| :mod:`~vaelib.site.styles` | a page's style sheets without what it does not use |
 | :mod:`~vaelib.site.api` | the API reference |
 | :mod:`~vaelib.site.build` | ``build/site``: all of these, the report and the API reference behind one index |
 """

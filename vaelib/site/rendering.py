@@ -14,6 +14,7 @@ from traitlets.config import Config
 
 from ..files import write_text
 from .markdown import to_html as markdown_to_html
+from .styles import slim
 
 NAMED = re.compile(r"(?<!`)\b[Nn]otebook (\d\d)\b(?!`)")
 
@@ -47,5 +48,5 @@ def to_html(executed: Path, out: Path, links: Mapping[str, str] | None = None) -
     exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
     exporter.log.setLevel(logging.ERROR)  # else a warning about alternative texts for each figure
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": Path(executed).stem}})
-    write_text(Path(out), body)
+    write_text(Path(out), slim(body))
     return Path(out)
