@@ -150,7 +150,10 @@ def test_a_run_that_eats_its_machine_is_stopped_and_named(tmp_path, monkeypatch)
     monkeypatch.setattr(system, "MEMORY_LIMIT", 3 * 2**29)
     store, glutton = Store(tmp_path), Odd(name="glutton", deaths=9)
     monkeypatch.setattr(engine, "STARTING", 0.0)
-    with pytest.raises(VaelibError, match=r"died twice, most likely for want of memory \(1\.5 GiB for this worker\)"):
+    with pytest.raises(
+        VaelibError,
+        match=r"died twice, most likely for want of memory unless its log says more \(1\.5 GiB for this worker\)",
+    ):
         runs.run([glutton, Odd(name="fine")], store=store)
     assert store.has(Odd(name="fine"))
 
@@ -176,6 +179,7 @@ def test_workers_share_the_memory_that_is_there(monkeypatch, gib, asked, expecte
         ("cuda", [80, 24], 16, 6),
         ("cuda:1", [80, 24], 16, 3),
         ("auto", [6], 16, 1),
+        ("auto", [141], 32, 8),
         ("cpu", [80], 16, 16),
     ],
 )
@@ -207,6 +211,24 @@ def test_what_needs_no_gpu_holds_up_no_worker_of_one(monkeypatch, tmp_path):
     for one in todo:
         shutil.rmtree(store.folder(one))
     assert places("cpu") == {"0 on cpu", "fine"}
+
+
+def test_a_process_whose_device_is_lost_ends_and_another_tries_once_more(monkeypatch, tmp_path):
+    """Whatever it was given next would fail, too; nor does giving memory back hide what went wrong."""
+    lost, log = worker.BROKEN("an illegal memory access was encountered"), tmp_path / "a.log"
+
+    def work():
+        raise lost
+
+    def leaves(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr("os._exit", leaves)
+    with pytest.raises(SystemExit):
+        worker.attempt(log, "call", work)
+    assert "illegal memory access" in log.read_text()
+    with pytest.raises(worker.BROKEN):  # in the caller's own process there is no other
+        worker.attempt(log, "", work)
 
 
 def test_the_environment_may_say_how_many_workers(monkeypatch):

@@ -4,6 +4,7 @@ Three stand-ins, since PyTorch's fake CUDA has no backward pass where there is n
 counted; a forward pass on fake CUDA, where every copy between devices is seen; meta tensors, which have no values to be asked for.
 """
 
+import contextlib
 from functools import partial
 from types import SimpleNamespace
 
@@ -23,7 +24,9 @@ from vaelib.runs import Bank, Store, Teacher, load_profile, resolve_data, run
 from vaelib.runs.experiments import teacher_for
 from vaelib.runs.stages import diffusion
 from vaelib.training import TrainingDistribution, VAEState, train_vae
+from vaelib.training import vae as training
 from vaelib.training.diffusion import train_denoiser
+from vaelib.training.regularise import Regulariser
 
 ATEN = torch.ops.aten
 # The most operations a step are what it takes with PyTorch 2.14 and three to spare, in float32.
@@ -130,6 +133,130 @@ def test_a_teachers_loss_copies_nothing_between_devices():
         with Watched() as watched:
             edm_loss(denoiser, y, noise_levels(draws), torch.randn_like(y)).mean()
     assert watched.waits == []
+
+
+def test_a_shuffled_pool_sends_its_order_without_waiting():
+    """Over two passes of 50 images: neither the order of a pass nor a batch is waited for."""
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            pool = torch.zeros(50, 1, 32, 32, dtype=torch.uint8)
+        stream = TrainingDistribution(pool, 50)
+        with Watched() as watched:
+            for step in range(12):
+                stream.batch(step, 8)
+    assert watched.waits == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_autocast_rounds_no_image_of_the_consistency_regulariser(monkeypatch, channels):
+    """Its transform is of float32 images; a GPU's autocast would not even take its halves together."""
+    seen = []
+    regulariser = Regulariser(consistency=0.1, transform=NAIVE)
+    apply = type(regulariser.transform).apply
+
+    def watched(self, x, generator):
+        seen.append(apply(self, x, generator))
+        return seen[-1]
+
+    monkeypatch.setattr(type(regulariser.transform), "apply", watched)
+    vae, x = FullyConnectedVAE(hidden=8, d_z=2, channels=channels), images(8, channels).float() / 255
+    for amp in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            regulariser.objective(vae, x, torch.zeros(8, 2), 0, 0.0)
+    plain, cast = seen
+    assert cast.dtype == torch.float32
+    assert torch.equal(plain, cast)
+
+
+def test_probabilities_are_scored_under_a_gpus_autocast():
+    """CUDA's autocast refuses the cross entropy of probabilities, which `Bernoulli("probabilities")` asks for outside of it."""
+    likelihood = Bernoulli("probabilities")
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            p, x = torch.rand(4, 1, 8, 8, dtype=torch.bfloat16), torch.rand(4, 1, 8, 8)
+        enabled = torch.is_autocast_enabled("cuda")
+        torch.set_autocast_enabled("cuda", True)  # `torch.autocast` itself would switch it off without a GPU
+        try:
+            with pytest.raises(RuntimeError, match="unsafe to autocast"):
+                torch.nn.functional.binary_cross_entropy(p, x)
+            assert likelihood.log_prob(p, x).shape == (4,)
+        finally:
+            torch.set_autocast_enabled("cuda", enabled)
+
+
+class Stubs:
+    """What of torch.cuda the capture of a step asks for, noting the streams; ``fails``: the capture finds a wait."""
+
+    def __init__(self, monkeypatch, fails=False):
+        self.warmed, self.captured, self.current, stubs = [], [], "default", self
+
+        class Stream:
+            def __init__(self):
+                self.number = object()
+
+            def wait_stream(self, other):
+                pass
+
+        class Graph:
+            def replay(self):
+                raise AssertionError("no GPU is here")
+
+        @contextlib.contextmanager
+        def stream(one):
+            before, stubs.current = stubs.current, one
+            try:
+                yield
+            finally:
+                stubs.current = before
+
+        @contextlib.contextmanager
+        def graph(graph, stream=None, capture_error_mode=""):
+            stubs.captured.append(stream)
+            stubs.current = stream  # as where the end of an invalid capture raises
+            if fails:
+                raise RuntimeError("operation not permitted when stream is capturing")
+            yield
+
+        default = Stream()
+        self.current = default
+        for name, one in {
+            "Stream": Stream, "CUDAGraph": Graph, "stream": stream, "graph": graph,
+            "device": lambda device: contextlib.nullcontext(), "current_stream": lambda device=None: stubs.current,
+        }.items():  # fmt: skip
+            monkeypatch.setattr(torch.cuda, name, one)
+        self.default = default
+
+
+def test_a_step_is_captured_on_the_stream_it_was_warmed_up_on_and_leaves_no_trace(monkeypatch):
+    stubs, vae = Stubs(monkeypatch), FullyConnectedVAE(hidden=8, d_z=2)
+    state = VAEState(vae)
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    ran_on = []
+
+    def objective(x, eps):
+        ran_on.append(stubs.current)
+        return vae(x, eps).mean()
+
+    training._Captured(state, objective, torch.rand(4, 1, 32, 32), torch.zeros(4, 2))
+    assert len(ran_on) == 4  # three times to warm up, once captured
+    assert ran_on == [stubs.captured[0]] * 4
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.tensors().items())
+    assert stubs.current is stubs.default
+
+
+def test_a_step_that_cannot_be_captured_runs_uncaptured_with_the_same_numbers(monkeypatch, capsys):
+    pool = TrainingDistribution(images(16), 16)
+
+    def trained():
+        torch.manual_seed(0)
+        state = VAEState(FullyConnectedVAE(hidden=8, d_z=2))
+        return [epoch.elbo for epoch in train_vae(state, pool, epochs=2, batch_size=8, amp=False)]
+
+    expected = trained()
+    Stubs(monkeypatch, fails=True)
+    monkeypatch.setattr(training, "CAPTURED_ON", ("cpu",))
+    assert trained() == expected
+    assert capsys.readouterr().out.count("this VAE's step runs uncaptured, which changes its speed alone") == 1
 
 
 @pytest.mark.parametrize("method", [NAIVE, TUNED_CIFAR])

@@ -73,9 +73,10 @@ def compile_in_place(module: nn.Module, trial: Callable[[], object], backend: st
         trial: calls the module as it will be called.
         backend: PyTorch's compiler by name, or a function.
     """
+    device = device_of(module)
     module.compile(backend=backend)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             trial()
     except (
         Exception

@@ -116,15 +116,12 @@ def killed_worker(device: str, quick: bool) -> Iterator[tuple[str, Found]]:
         )
         killed, end = 0, time.monotonic() + 180
         while not killed and started.poll() is None and time.monotonic() < end:
-            for child in psutil.Process(started.pid).children(recursive=True):
-                try:  # a worker that has begun a VAE: its lock names it
-                    begun = next(Path(folder).glob("store/vae/*.work"), None)
-                    if begun and "spawn_main" in " ".join(child.cmdline()) and child.num_threads() > 1:
-                        child.kill()
+            for lock in Path(folder).glob("store/vae/*.lock"):  # of a worker that has begun a VAE
+                with contextlib.suppress(OSError, psutil.Error):
+                    holder = re.search(r"^pid=(\d+)$", lock.read_text(), re.MULTILINE)
+                    if holder and int(holder[1]) != started.pid and not killed:
+                        psutil.Process(int(holder[1])).kill()
                         killed += 1
-                        break
-                except psutil.Error:
-                    continue
             time.sleep(0.2)
         said, _ = started.communicate(timeout=180)
         yield (

@@ -40,6 +40,11 @@ class Likelihood(Protocol):
 OUTPUTS = ("logits", "probabilities")
 
 
+def _wide(values: Tensor) -> Tensor:
+    """Return values in single precision or better."""
+    return values if values.dtype.itemsize >= 4 else values.float()
+
+
 class Bernoulli:
     """Independent Bernoulli pixels; greys in [0, 1] score their expected log-likelihood.
 
@@ -68,8 +73,10 @@ class Bernoulli:
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return log p(x|z), shape (B,), nats per image."""
-        entropy = F.binary_cross_entropy_with_logits if self.logits else F.binary_cross_entropy
-        return -entropy(params, x, reduction="none").flatten(1).sum(1)
+        if self.logits:
+            return -F.binary_cross_entropy_with_logits(params, x, reduction="none").flatten(1).sum(1)
+        with torch.autocast(params.device.type, enabled=False):  # under which CUDA refuses this function
+            return -F.binary_cross_entropy(_wide(params), _wide(x), reduction="none").flatten(1).sum(1)
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw binary images, shape of ``params``."""

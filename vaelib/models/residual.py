@@ -47,7 +47,10 @@ VARIANTS = {
 
 
 class Conv32(nn.Conv2d):
-    """A convolution in float32 whatever autocast says, for the layers beside the latents (see :class:`Linear32`)."""
+    """A convolution in float32 whatever autocast says, for the layers beside the latents (see :class:`Linear32`).
+
+    While a VAE is trained on a GPU, PyTorch's own setting lets it multiply as TF32; what is measured never does.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of ``x``, float32."""

@@ -9,6 +9,7 @@ store. What comes out has the key that ``vaelib run`` looks for.
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import torch
 from torch import distributed
@@ -32,7 +33,8 @@ def _group() -> Iterator[tuple[int, int, torch.device]]:
     device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}" if gpu else "cpu")
     if gpu:
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if gpu else "gloo")
+    # The others wait while the first one prepares data, or for a lock, far longer than the ten minutes that nccl would.
+    distributed.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(days=1))
     try:
         yield distributed.get_rank(), distributed.get_world_size(), device
     finally:

@@ -280,7 +280,8 @@ class VAERun(Artifact):
         bounded = self.network.likelihood == "gaussian" and self.network.mean == "sigmoid"  # it was linear
         augmented = self.method.startswith("aug_")  # resampling, borders and translations are EDM's now
         few = self.batch_size > self.data.n_train  # some epochs took no step
-        return 1 + bounded + augmented + few
+        consistent = self.regularisation.consistency > 0  # its transformed images were rounded to bfloat16
+        return 1 + bounded + augmented + few + consistent
 
     @model_validator(mode="after")
     def _has_its_images(self) -> "VAERun":

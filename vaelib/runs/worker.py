@@ -21,6 +21,7 @@ from .stages import make, make_shard
 from .store import Store
 
 TOPIC = "vaelib-progress"
+BROKEN = getattr(torch, "AcceleratorError", ())  # PyTorch 2.8 and later
 
 
 def _own_device(device: str) -> str:
@@ -57,7 +58,10 @@ def make_task(artifact: Artifact, shard: int | None, store: Store, device: str, 
     log, name, work = store.log(artifact), artifact.key, partial(make, artifact)
     if shard is not None:
         log, name, work = log.with_suffix(f".{shard}.log"), f"{name}/{shard}", partial(make_shard, artifact, shard)
-    attempt(log, call, partial(work, store, _own_device(device), _teller(name, artifact.kind)))
+    device = _own_device(device)
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)  # or what asks for no device in particular would use the first one's memory
+    attempt(log, call, partial(work, store, device, _teller(name, artifact.kind)))
 
 
 def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
@@ -73,7 +77,7 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
         from distributed import get_worker
 
         raise VaelibError(
-            "its worker process died twice, most likely for want of memory "
+            "its worker process died twice, most likely for want of memory unless its log says more "
             f"({get_worker().memory_manager.memory_limit / 2**30:.1f} GiB for this worker): give fewer --workers, so that each has "
             f"more; its log is {log}"
         )
@@ -84,12 +88,19 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
         except VaelibError:
             log.unlink(missing_ok=True)  # its text says it all
             raise
+        except BROKEN:  # of the device, which this process cannot use any more
+            _append(log, traceback.format_exc())
+            if call:
+                os._exit(1)  # Dask starts another, which tries once more
+            raise
         except Exception as error:
             _append(log, traceback.format_exc())
             if not again:
                 raise VaelibError(f"{type(error).__name__}: {error}; its log is {log}") from error
         finally:
-            if torch.cuda.is_initialized():  # others may have the memory that this process would keep for the next time
+            if (
+                torch.cuda.is_initialized() and torch.cuda.memory_reserved()
+            ):  # others may have what this process would keep
                 gc.collect()
                 torch.cuda.empty_cache()
     log.unlink(missing_ok=True)

@@ -126,7 +126,7 @@ class TrainingDistribution(Stream):
         if number not in self._orders:
             order = torch.randperm(len(self.pool), generator=rng.generator(self.seed, "shuffle", number))
             self._orders = {k: v for k, v in self._orders.items() if k == number - 1}
-            self._orders[number] = order if self._ahead is not None else order.to(self.device)
+            self._orders[number] = order if self._ahead is not None else rng.sent(order, self.device)
         return self._orders[number]
 
 

@@ -86,7 +86,8 @@ class Regulariser:
             q, elbo = self._elbo(vae, x, eps, beta, step, "")
             if not self.consistency:
                 return elbo.mean()
-            other = self.transform.apply(x, rng.generator(self.seed, "consistency", step))
+            with torch.autocast(x.device.type, enabled=False):  # whose products would round the images to bfloat16
+                other = self.transform.apply(x, rng.generator(self.seed, "consistency", step))
             fresh = rng.normal(tuple(eps.shape), self.seed, "consistency-posterior", step, eps.device)
             q_other, elbo_other = self._elbo(vae, other, fresh, beta, step, "-transformed")
         return (elbo + elbo_other - self.consistency * kl_between(q_other, q)).mean() / 2

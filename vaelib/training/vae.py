@@ -28,7 +28,7 @@ from .distributions import Stream
 from .regularise import Regulariser
 
 CAPTURED_ON = ("cuda",)  # kinds of devices on which a step is captured once and then replayed
-NOISE_AT_ONCE = 2**24  # bytes that are sent to a GPU at once, about
+NOISE_AT_ONCE, STEPS_AT_ONCE = 2**24, 64  # the most bytes, and steps, whose noise is sent to a GPU at once
 
 
 class Epoch(NamedTuple):
@@ -146,6 +146,9 @@ class _Captured:
 
     A graph works on the same memory at each replay, so batches and noise are copied to where it looks for them. What is
     captured must have run before; these steps are undone. Other threads may go on asking the GPU for memory meanwhile.
+
+    Raises:
+        RuntimeError: something in the step asks the GPU for a value, which cannot be captured; nothing of the state has changed.
     """
 
     def __init__(self, state: VAEState, objective: Callable[[Tensor, Tensor], Tensor], x: Tensor, eps: Tensor):
@@ -157,17 +160,21 @@ class _Captured:
             state.ascend(elbo, None)
             return elbo.detach()
 
-        with torch.cuda.device(x.device):
+        # The inner block gives this thread its stream back, whatever happens during the capture.
+        with torch.cuda.device(x.device), torch.cuda.stream(torch.cuda.current_stream(x.device)):
             beside = torch.cuda.Stream()
-            beside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(beside):
-                for _ in range(3):
-                    step()
-            torch.cuda.current_stream().wait_stream(beside)
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-                self.elbo = step()
-        for name, tensor in state.tensors().items():
-            tensor.copy_(before[name])
+            try:
+                beside.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(beside):
+                    for _ in range(3):
+                        step()
+                torch.cuda.current_stream().wait_stream(beside)
+                # On the stream that was warmed up: PyTorch's own for captures belongs to the first device that captured.
+                with torch.cuda.graph(self.graph, stream=beside, capture_error_mode="thread_local"):
+                    self.elbo = step()
+            finally:
+                for name, tensor in state.tensors().items():
+                    tensor.copy_(before[name])
 
     def __call__(self, x: Tensor, eps: Tensor, rate: float) -> Tensor:
         """Take the step; return the batch's mean ELBO, which the next step overwrites."""
@@ -178,9 +185,23 @@ class _Captured:
         return self.elbo
 
 
+def _captured(
+    state: VAEState, objective: Callable[[Tensor, Tensor], Tensor], x: Tensor, eps: Tensor
+) -> _Captured | None:
+    """Return the captured step, or None with a line that says why there is none."""
+    try:
+        return _Captured(state, objective, x, eps)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        print(f"this VAE's step runs uncaptured, which changes its speed alone ({reason[:200]})", flush=True)
+        return None
+
+
 def _noise(steps: range, shape: tuple[int, int], seed: int, device: torch.device) -> Iterator[Tensor]:
     """Yield the posterior's noise of each step; a GPU is sent that of many steps at once."""
-    at_once = max(NOISE_AT_ONCE // (4 * math.prod(shape)), 1) if device.type == "cuda" else 1
+    at_once = min(max(NOISE_AT_ONCE // (4 * math.prod(shape)), 1), STEPS_AT_ONCE) if device.type == "cuda" else 1
     for first in range(0, len(steps), at_once):
         draws = [rng.normal(shape, seed, "posterior", step) for step in steps[first : first + at_once]]
         yield from rng.sent(torch.stack(draws), device) if device.type == "cuda" else draws
@@ -226,7 +247,8 @@ def train_vae(
     _keep_memory()
     vae, device = state.vae, next(state.vae.parameters()).device
     batch_size = min(batch_size, distribution.n_train)
-    captured: _Captured | None = None
+    # What a regulariser adds has noise and weights that change with the step.
+    capture, captured = device.type in CAPTURED_ON and regulariser is None, None
 
     last = max(distribution.steps(epochs, batch_size), 1)
 
@@ -246,8 +268,10 @@ def train_vae(
             x = distribution.batch(step, batch_size)
             if step == steps[0]:
                 check_form(x, vae, name="batch")
-            if device.type in CAPTURED_ON and regulariser is None:  # whose noise and weights change with the step
-                captured = captured or _Captured(state, objective, x, eps)
+            if capture and captured is None:
+                captured = _captured(state, objective, x, eps)
+                capture = captured is not None
+            if captured is not None:
                 total += captured(x, eps, rate)
                 continue
             mean_elbo = objective(x, eps, step)
