@@ -22,7 +22,7 @@ FLOORS = [
     {"training", "gaps"},
     {"tasks", "scoring"},
     {"runs"},
-    {"report", "planning", "subject", "doctor"},
+    {"notebooks", "report", "planning", "subject", "doctor"},
     {"studies"},
     {"results"},
     {"site"},

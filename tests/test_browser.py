@@ -24,12 +24,12 @@ import torch
 from PIL import Image
 
 from vaelib.models import FullyConnectedVAE
+from vaelib.notebooks.execution import run as run_notebook
+from vaelib.notebooks.pairs import sync
 from vaelib.report.claims import judge_build
 from vaelib.report.explorers.curves import CurveLists, curve_twin, heaviest, settled
 from vaelib.report.explorers.static import attack_twin
 from vaelib.report.html import write_report
-from vaelib.report.notebooks import run as run_notebook
-from vaelib.report.pairs import sync
 from vaelib.report.publish import publish_alone
 from vaelib.site.rendering import to_html
 from vaelib.studies.three_gaps.figures import three_gaps_figure

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from vaelib import __version__
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report import notebooks
+from vaelib.notebooks import execution
 from vaelib.report.study import studies
 
 
@@ -89,7 +89,7 @@ def test_ctrl_c_says_how_to_go_on(vaelib, tmp_path, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(notebooks, "run", stopped)
+    monkeypatch.setattr(execution, "run", stopped)
     done = vaelib("notebook", "run", "00_tour", "--out", str(tmp_path / "out.ipynb"))
     assert done.exit_code == 130
     assert done.stderr == "stopped; the same command goes on from there\n"

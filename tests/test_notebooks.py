@@ -15,8 +15,8 @@ from tests.notebook_rules import lint
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.errors import VaelibError
-from vaelib.report.notebooks import read_parameters, run
-from vaelib.report.pairs import clean_text, copies, sync
+from vaelib.notebooks.execution import read_parameters, run
+from vaelib.notebooks.pairs import clean_text, copies, sync
 from vaelib.site.rendering import to_html
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -348,7 +348,7 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 @pytest.mark.parametrize("busy", ["", BUSY], ids=["idle", "with workers"])
 def test_an_interrupted_notebook_ends_without_a_word_of_its_cells(tmp_path, busy):
     source = notebook(tmp_path, f"# %%\n{busy}import pathlib, time\npathlib.Path('started').touch()\ntime.sleep(60)\n")
-    code = f"from vaelib.report.notebooks import run; run({str(source)!r}, {str(tmp_path / 'out.ipynb')!r}, {{}})"
+    code = f"from vaelib.notebooks.execution import run; run({str(source)!r}, {str(tmp_path / 'out.ipynb')!r}, {{}})"
     process = subprocess.Popen(
         [sys.executable, "-c", f"import sys; sys.tracebacklimit = 0; {code}"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

@@ -20,11 +20,11 @@ from vaelib.cli import app
 from vaelib.errors import VaelibError
 from vaelib.files import read_json, write_json
 from vaelib.images import as_float
+from vaelib.notebooks.execution import read_parameters
+from vaelib.notebooks.pairs import sources
 from vaelib.report import pages
 from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
-from vaelib.report.notebooks import read_parameters
-from vaelib.report.pairs import sources
 from vaelib.report.publish import framed
 from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.results import shipped

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vaelib.report import notebooks
+from vaelib.notebooks import execution
 from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
 from vaelib.site.rendering import to_html
@@ -38,7 +38,7 @@ def downloads() -> Path:
 def test_notebook_runs_and_shows_a_picture(source, shared_build, monkeypatch):
     monkeypatch.setenv("VAELIB_BUILD", str(shared_build))
     out = shared_build / "smoke/notebooks" / f"{source.stem}.ipynb"
-    notebooks.run(source, out, PARAMETERS, timeout=300)
+    execution.run(source, out, PARAMETERS, timeout=300)
     done = nbformat.read(out, 4)
     outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -419,13 +419,13 @@ def notebook_run(
     html: Annotated[Path | None, typer.Option(help="also render it here")] = None,
 ) -> None:
     """Execute a notebook with parameters; its output lands only if every cell ran."""
-    from .report import notebooks, pairs
+    from .notebooks import execution, pairs
 
     sources = {source.stem: source for source in pairs.sources()}
     if name not in sources:
         raise VaelibError(f"there is no notebook {name}; choose one of {', '.join(sources)}{hint(name, sources)}")
-    parameters = notebooks.read_parameters(sources[name], parameter or [], overrides or [])
-    done = notebooks.run(sources[name], out.resolve(), parameters)
+    parameters = execution.read_parameters(sources[name], parameter or [], overrides or [])
+    done = execution.run(sources[name], out.resolve(), parameters)
     if html:
         from .site.rendering import to_html
 
@@ -436,7 +436,7 @@ def notebook_run(
 @notebook.command("sync")
 def notebook_sync() -> None:
     """Write every .ipynb from its .py (always in this direction); an edit in the .ipynb alone is kept beside it."""
-    from .report import pairs
+    from .notebooks import pairs
 
     changed = pairs.sync()
     print("\n".join(f"wrote {name}" for name in changed) or "all pairs are in step")
@@ -445,7 +445,7 @@ def notebook_sync() -> None:
 @notebook.command("copy")
 def notebook_copy() -> None:
     """Put copies of the notebooks into build/lab, where they can be run and saved; edited copies stay as they are."""
-    from .report import pairs
+    from .notebooks import pairs
 
     folder = paths.build_root() / "lab"
     for name in pairs.copies(folder):
@@ -455,7 +455,7 @@ def notebook_copy() -> None:
 @notebook.command("check")
 def notebook_check() -> None:
     """Fail if a pair is out of step."""
-    from .report import pairs
+    from .notebooks import pairs
 
     if wrong := pairs.sync(check=True):
         raise VaelibError("; ".join(f"{name} is out of step with its .py" for name in wrong) + ": run `make sync`")

@@ -161,7 +161,7 @@ def several(device: str, quick: bool) -> Iterator[dict[str, Any]]:
 
 
 USED = (  # modules that load what it needs, and others' packages that these modules import
-    "vaelib.cli", "vaelib.runs.worker", "vaelib.report.notebooks", "vaelib.studies.three_gaps.pages", "vaelib.models.denoiser",
+    "vaelib.cli", "vaelib.runs.worker", "vaelib.notebooks.execution", "vaelib.studies.three_gaps.pages", "vaelib.models.denoiser",
     "diffusers", "distributed", "filelock", "ipykernel.kernelapp", "jupytext", "matplotlib.pyplot", "nbclient", "nbformat",
     "pandas", "papermill", "psutil", "pytest", "scipy.special", "typer", "yaml",
 )  # fmt: skip

@@ -7,7 +7,6 @@
 | :mod:`~vaelib.report.publish` | a figure on its way to disk, with the record beside it (``publish``) |
 | :mod:`~vaelib.report.reference` | the paper's digitised curves (``paper_curves``) |
 | :mod:`~vaelib.report.claims` | verdicts by rules written before numbers: :mod:`.rules`, :mod:`.entries` |
-| :mod:`~vaelib.report.notebooks` | strict execution (``run``); :mod:`.pairs` keeps ``.ipynb`` in step |
 | :mod:`~vaelib.report.explorers` | sliders in JupyterLab (``widgets``) and without a kernel (``static``) |
 
 Nothing is imported here: matplotlib, pandas and papermill load only where they are used.
