@@ -87,7 +87,7 @@ def test_the_checkers_list_is_that_of_the_studies():
 
 def test_the_citation_has_what_its_format_asks_for():
     cited = yaml.safe_load((paths.project_root() / "CITATION.cff").read_text())
-    assert {"cff-version", "message", "title", "authors", "version", "date-released", "license"} <= set(cited)
+    assert {"cff-version", "message", "title", "authors", "version", "license"} <= set(cited)
     assert cited["version"] == __version__
     paper = cited["preferred-citation"]
     assert [author["family-names"] for author in paper["authors"]] == ["Xiao", "Zenn", "Bamler"]
