@@ -242,6 +242,13 @@ def test_a_failed_run_leaves_no_target_but_its_part(tmp_path, capsys):
 
 
 @kernel
+def test_a_kernel_ends_without_a_word_of_the_tasks_that_it_leaves(tmp_path):
+    """What asyncio tells of them reaches the terminal beside the log; the notebook's own names stay as they are."""
+    text = "import logging\nassert logging.getLogger('asyncio').level == logging.CRITICAL\n"
+    source = notebook(tmp_path, f"# %%\nassert '__import__' not in dir() and 'logging' not in dir()\n{text}")
+    assert run(source, tmp_path / "out.ipynb", {}).exists()
+
+
 def test_a_quiet_exit_is_no_success(tmp_path):
     source = notebook(tmp_path, "# %%\nimport sys\nsys.exit(0)\n\n# %%\nprint(1)\n")
     with pytest.raises(VaelibError, match=r"stopped early|failed"):

@@ -67,6 +67,8 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     # Else the kernel sends on what its workers print, which the log has already, and tells of the interrupt by which it is
     # asked to end after the last cell as of an error.
     quiet = ["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=CRITICAL"]
+    # And asyncio tells, at length, of the task that ipykernel leaves behind when it ends.
+    quiet.append("--IPKernelApp.exec_lines=__import__('logging').getLogger('asyncio').setLevel('CRITICAL')")
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it tells of a kernel that died, as the error below does
     try:
         with environment_kept():
