@@ -3,6 +3,7 @@
 Whatever evaluates a module does so inside :func:`evaluating`, which gives every mode back.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -76,7 +77,8 @@ def compile_in_place(module: nn.Module, trial: Callable[[], object], backend: st
     device = device_of(module)
     module.compile(backend=backend)
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a compiler that would be faster elsewhere
             trial()
     except (
         Exception
