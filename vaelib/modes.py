@@ -80,14 +80,18 @@ def compile_in_place(module: nn.Module, trial: Callable[[], object], backend: st
         with torch.random.fork_rng([device] if device.type == "cuda" else []), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a compiler that would be faster elsewhere
             trial()
-    except (
-        Exception
-    ) as error:  # no C compiler, no Triton, a network that it cannot follow: each has an exception of its own
+    # No C compiler, no Triton, a network that it cannot follow: each has an exception of its own.
+    except Exception as error:
         module._compiled_call_impl = None
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"the network is not compiled, which changes its speed alone ({reason[:200]})", flush=True)
+        tell_slower("the network is not compiled", error)
         return False
     return True
+
+
+def tell_slower(what: str, error: Exception) -> None:
+    """Say in one line that something goes another way, which is slower and gives the same, and why."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    print(f"{what}, which changes its speed alone ({reason[:200]})", flush=True)
 
 
 def ordinary(tensor: Tensor) -> Tensor:

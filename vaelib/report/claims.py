@@ -21,14 +21,13 @@ from ..errors import VaelibError
 from ..files import write_json
 from ..runs.tables import read_table, tables_folder
 from ..text import number
-from .entries import Part, Tables
+from .entries import OWN, Part, Tables
 from .needed import needed
 from .reference import SETTING, SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
-OWN = "ours"  # stands in place of a section where a claim is not the paper's
 SMOKE = "smoke: no claim"
 
 

@@ -23,6 +23,9 @@ class Finding(NamedTuple):
 Tables = Mapping[str, pd.DataFrame]
 
 
+OWN = "ours"  # stands in place of a section where a claim is not the paper's
+
+
 class Entry(NamedTuple):
     """One sentence of the paper, the table that tells, and the rule that judges it."""
 

@@ -23,10 +23,8 @@ KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-NEED, CUDA_NEED = (
-    2 * 2**30,
-    6 * 2**30,
-)  # bytes that a worker of the laptop's budget stays below; one with CUDA's libraries
+NEED = 2 * 2**30  # bytes that a worker of the laptop's budget stays below
+CUDA_NEED = 6 * 2**30  # the same for one that has loaded CUDA's libraries
 GPU_NEED, GPU_MOST = 8 * 2**30, 8  # bytes of a card for each of its workers, and the most of these
 GPU, CORE = "gpu", "core"  # what a task asks of its worker; the one without a GPU is called CORE
 DASHBOARD_AFTER = 5.0  # seconds after which somebody may want to look
@@ -125,14 +123,13 @@ def share_out(workers: int | None, device: str = "auto") -> tuple[int, int]:
     from distributed import system
 
     memory = system.MEMORY_LIMIT
-    count = workers or workers_wanted()
+    count, gpus = workers or workers_wanted(), gpus_for(device)
     if count is None:
-        gpus = gpus_for(device)
         count = max(1, min(cores(), memory // (CUDA_NEED if gpus else NEED)))
         if gpus:
             least = min(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
             count = len(gpus) * max(1, min(workers_a_card(least), count // len(gpus)))
-    return count, memory // (count + bool(gpus_for(device)))  # with GPUs there is one more (:func:`client_of`)
+    return count, memory // (count + bool(gpus))  # with GPUs there is one more (:func:`client_of`)
 
 
 def workers_a_card(memory: int) -> int:

@@ -22,7 +22,7 @@ from ..errors import NonFiniteLoss, VaelibError
 from ..images import check_form
 from ..models.vae import VAE
 from ..models.weights import matched
-from ..modes import check_learning, device_of
+from ..modes import check_learning, device_of, tell_slower
 from ..precision import bf16_pays
 from .distributions import Stream
 from .regularise import Regulariser
@@ -194,8 +194,7 @@ def _captured(
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        print(f"this VAE's step runs uncaptured, which changes its speed alone ({reason[:200]})", flush=True)
+        tell_slower("this VAE's step runs uncaptured", error)
         return None
 
 

@@ -8,13 +8,12 @@ training; KL warm-up to break the fifth, since its end is normal training; and o
 
 import math
 
-from ...report.entries import Entry, Part, Tables
+from ...report.entries import OWN, Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import SAME, Case, Evidence, larger, needs, smaller, value
 from .runs import ON_DMAAPX, REMEDIES
 
 QUANTITIES = ("elbo_train", "elbo_test", "generalization_gap", "amortization_gap", "robustness_gap")
-OURS = "ours"
 
 
 def measured(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
@@ -34,7 +33,7 @@ def adds_little(evidence: Evidence) -> Case | str:
     return needs(SAME * gain - (value(ON_DMAAPX, "elbo_test") - dmaapx), premise=[gain])
 
 
-ENTRIES = [Entry(name, sentence, OURS, quantity, "regularisers", rule, ()) for name, sentence, quantity, rule in (
+ENTRIES = [Entry(name, sentence, OWN, quantity, "regularisers", rule, ()) for name, sentence, quantity, rule in (
     ("cheap-elbo", "DMaaPx has a higher test ELBO than every tuned cheap regulariser", "test ELBO",
      lambda _: needs(*larger("elbo_test", "dmaapx", *REMEDIES))),
     ("cheap-g", "DMaaPx has a smaller generalization gap than every tuned cheap regulariser", "G_g",
