@@ -67,6 +67,17 @@ def teacher_work(teacher: Teacher) -> Work:
     work=teacher_work,
     size=lambda teacher: 4 * teacher_parameters(teacher) * (1 + len(teacher.snapshots)),
 )
+def compile_to_train(denoiser: EDMDenoiser, y: Tensor) -> bool:
+    """Compile a network for passes of as many images as ``y`` has, forward and backward; say whether that worked."""
+
+    def step() -> None:
+        edm_loss(denoiser, y, y[:, 0, 0, 0] + 1, y).mean().backward()
+
+    done = compile_in_place(denoiser.network, step)
+    denoiser.zero_grad(set_to_none=True)
+    return done
+
+
 def make_teacher(settings: Teacher, context: Context) -> None:
     """Train the denoiser; keep the moving average of its weights."""
     denoiser = build_teacher(settings).to(context.device)
@@ -77,14 +88,8 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         losses = saved[1]["losses"]
     if compiles(settings, context):
         batch = min(settings.microbatch or settings.batch_size, settings.batch_size)
-        y = torch.zeros(batch, settings.channels, SIDE, SIDE, device=context.device)
         denoiser.amp = settings.amp
-
-        def step() -> None:
-            edm_loss(denoiser, y, y[:, 0, 0, 0] + 1, y).mean().backward()
-
-        compile_in_place(denoiser.network, step)
-        denoiser.zero_grad(set_to_none=True)
+        compile_to_train(denoiser, torch.zeros(batch, settings.channels, SIDE, SIDE, device=context.device))
     loop = train_denoiser(
         denoiser,
         _training_images(settings, context),

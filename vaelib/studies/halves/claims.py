@@ -4,7 +4,7 @@ Expected, from Kadkhodaie et al. (2024): with few images the teachers' samples f
 samples; with more they come nearer, until both draw one image. A laptop's teachers see too few images for the last.
 """
 
-from ...report.entries import Entry, Part, Tables
+from ...report.entries import OWN, Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import CONSTANT, Case, Evidence, Quantity, needs, steps, value
 
@@ -38,8 +38,8 @@ def agree(found: Evidence) -> Case | str:
 
 ENTRIES = [Entry(*line, settings=()) for line in (
     ("halves-nearer", "The more images, the nearer are samples that two teachers of disjoint halves draw from one noise",
-     "ours", "distance ratio", "halves", come_nearer),
-    ("halves-agree", "With the most images, they are less than half as far apart as any two samples", "ours",
+     OWN, "distance ratio", "halves", come_nearer),
+    ("halves-agree", "With the most images, they are less than half as far apart as any two samples", OWN,
      "distance ratio", "halves", agree),
 )]  # fmt: skip
 PART = Part(ENTRIES, _ours)

@@ -12,7 +12,7 @@ import math
 
 import pandas as pd
 
-from ...report.entries import Entry, Part, Tables
+from ...report.entries import OWN, Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import Case, Evidence, needs, value
 from .tables import rank_correlation
@@ -67,14 +67,14 @@ def by_encoder(evidence: Evidence) -> Case:
 
 
 ENTRIES = [Entry(*line, ()) for line in (
-    ("memory-normal", "Normal training memorises its training images", "ours", "mean M", "memorisation_folds", remembers),
-    ("memory-less", "DMaaPx memorises less than a tenth of what normal training memorises", "ours", "mean M",
+    ("memory-normal", "Normal training memorises its training images", OWN, "mean M", "memorisation_folds", remembers),
+    ("memory-less", "DMaaPx memorises less than a tenth of what normal training memorises", OWN, "mean M",
      "memorisation_folds", less),
-    ("memory-leak", "Something of single training images comes through the teacher into DMaaPx's VAE", "ours", "mean M",
+    ("memory-leak", "Something of single training images comes through the teacher into DMaaPx's VAE", OWN, "mean M",
      "memorisation_folds", leaks),
-    ("memory-alike", "Images that normal training memorises more are those that DMaaPx memorises more", "ours",
+    ("memory-alike", "Images that normal training memorises more are those that DMaaPx memorises more", OWN,
      "rank correlation of M", "memorisation_folds", alike),
-    ("memory-encoder", "A part of what looks like memory of normal training is its encoder's own overfitting", "ours",
+    ("memory-encoder", "A part of what looks like memory of normal training is its encoder's own overfitting", OWN,
      "mean M", "memorisation_folds", by_encoder),
 )]  # fmt: skip
 PART = Part(ENTRIES, measured)

@@ -5,7 +5,7 @@ augmentation would; new combinations of known patches help more; a network that 
 closed form of them, and a better network more than a worse one; real images, which alone hold what is new, most.
 """
 
-from ...report.entries import Entry, Part, Tables
+from ...report.entries import OWN, Entry, Part, Tables
 from ...report.rules import Case, Evidence, Quantity, needs, same, value
 from ..memorisation.claims import evidence
 
@@ -61,15 +61,15 @@ def real_is_best(found: Evidence) -> Case | str:
 
 
 ENTRIES = [Entry(*line, settings=()) for line in (
-    ("ladder-memory", "A teacher that only remembers gives normal training back", "ours", "test ELBO", "ladder",
+    ("ladder-memory", "A teacher that only remembers gives normal training back", OWN, "test ELBO", "ladder",
      memory_is_normal),
-    ("ladder-noise", "A kernel density of the training images beats the training images", "ours", "test ELBO", "ladder",
+    ("ladder-noise", "A kernel density of the training images beats the training images", OWN, "test ELBO", "ladder",
      noise_helps),
-    ("ladder-patches", "New combinations of known patches beat noise and averages", "ours", "test ELBO", "ladder",
+    ("ladder-patches", "New combinations of known patches beat noise and averages", OWN, "test ELBO", "ladder",
      patches_beat_noise),
-    ("ladder-network", "A network beats every teacher in closed form: DMaaPx is more than smoothing", "ours", "test ELBO",
+    ("ladder-network", "A network beats every teacher in closed form: DMaaPx is more than smoothing", OWN, "test ELBO",
      "ladder", network_beats_closed_forms),
-    ("ladder-better", "A network of twice the width is a better teacher", "ours", "test ELBO", "ladder", better_network),
-    ("ladder-real", "Held-out real images beat every teacher", "ours", "test ELBO", "ladder", real_is_best),
+    ("ladder-better", "A network of twice the width is a better teacher", OWN, "test ELBO", "ladder", better_network),
+    ("ladder-real", "Held-out real images beat every teacher", OWN, "test ELBO", "ladder", real_is_best),
 )]  # fmt: skip
 PART = Part(ENTRIES, _ours)

@@ -15,7 +15,7 @@ from functools import reduce
 
 import pandas as pd
 
-from ...report.entries import Entry, Part, Tables
+from ...report.entries import OWN, Entry, Part, Tables
 from ...report.rules import Case, Evidence, Quantity, needs, same, steps, value
 from ..sweeps.claims import sweep_evidence
 
@@ -129,17 +129,17 @@ def best_before(found: Evidence) -> Case | str:
 
 
 ENTRIES = [Entry(*line, settings=()) for line in (
-    ("mem-begins", "The longer a teacher trains, the more of its samples are copies of training images", "ours",
+    ("mem-begins", "The longer a teacher trains, the more of its samples are copies of training images", OWN,
      "share of copies", "memorisation", copies_begin),
-    ("mem-later", "After as many images, the teacher of fewer training images copies more", "ours", "share of copies",
+    ("mem-later", "After as many images, the teacher of fewer training images copies more", OWN, "share of copies",
      "memorisation", later_with_more),
-    ("mem-proportion", "The time to memorise grows in proportion to N: equal passes, equal shares of copies", "ours",
+    ("mem-proportion", "The time to memorise grows in proportion to N: equal passes, equal shares of copies", OWN,
      "share of copies", "memorisation", in_proportion),
-    ("mem-normal", "Past the time of memorising DMaaPx turns into normal training", "ours", "test ELBO", "memorisation",
+    ("mem-normal", "Past the time of memorising DMaaPx turns into normal training", OWN, "test ELBO", "memorisation",
      becomes_normal),
-    ("mem-gap", "As the teacher begins to copy, the student's generalization gap comes back", "ours", "G_g",
+    ("mem-gap", "As the teacher begins to copy, the student's generalization gap comes back", OWN, "G_g",
      "memorisation", gap_comes_back),
-    ("mem-best", "The teacher's best snapshot for a student lies before the time of memorising", "ours", "test ELBO",
+    ("mem-best", "The teacher's best snapshot for a student lies before the time of memorising", OWN, "test ELBO",
      "memorisation", best_before),
 )]  # fmt: skip
 PART = Part(ENTRIES, _ours)

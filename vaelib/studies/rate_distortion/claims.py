@@ -8,7 +8,7 @@ costs rate; one whose images are ten times as many cannot. And all 16 latents sh
 
 import pandas as pd
 
-from ...report.entries import Entry, Part, Tables
+from ...report.entries import OWN, Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import Case, Evidence, Quantity, needs, value
 
@@ -74,14 +74,14 @@ def as_active(evidence: Evidence) -> Case:
 
 
 ENTRIES = [Entry(*line, ()) for line in (
-    ("rd-gap", "DMaaPx's generalization gap is nearly all in the distortion", "ours", "distortion's part of G_g",
+    ("rd-gap", "DMaaPx's generalization gap is nearly all in the distortion", OWN, "distortion's part of G_g",
      "rate_distortion", gap_in_distortion("dmaapx")),
-    ("rd-gap-normal", "Normal training's generalization gap is nearly all in the distortion", "ours",
+    ("rd-gap-normal", "Normal training's generalization gap is nearly all in the distortion", OWN,
      "distortion's part of G_g", "rate_distortion", gap_in_distortion("normal")),
-    ("rd-rate", "DMaaPx spends fewer nats of rate on test images than normal training", "ours", "rate", "rate_distortion",
+    ("rd-rate", "DMaaPx spends fewer nats of rate on test images than normal training", OWN, "rate", "rate_distortion",
      less_rate),
-    ("rd-gain", "What DMaaPx adds to the test ELBO is nearly all distortion that it saves", "ours", "distortion",
+    ("rd-gain", "What DMaaPx adds to the test ELBO is nearly all distortion that it saves", OWN, "distortion",
      "rate_distortion", gain_in_distortion),
-    ("rd-active", "DMaaPx uses as many latents as normal training", "ours", "active units", "rate_distortion", as_active),
+    ("rd-active", "DMaaPx uses as many latents as normal training", OWN, "active units", "rate_distortion", as_active),
 )]  # fmt: skip
 PART = Part(ENTRIES, measured)

@@ -6,11 +6,9 @@ change no order, that normal training does not reach DMaaPx's encoder within 50 
 that DMaaPx, whose encoder is nearer to the top, is sooner there.
 """
 
-from ...report.entries import Entry, Part, Tables
+from ...report.entries import OWN, Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import AUGMENTATIONS, OTHERS, Case, Evidence, Quantity, Rule, needs, value
-
-OURS = "ours"
 
 
 def measured(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
@@ -39,7 +37,7 @@ def at(steps: int, *positive: Quantity) -> Rule:
     return rule
 
 
-ENTRIES = [Entry(name, sentence, OURS, quantity, "refinement", rule, ()) for name, sentence, quantity, rule in (
+ENTRIES = [Entry(name, sentence, OWN, quantity, "refinement", rule, ()) for name, sentence, quantity, rule in (
     ("refine-first", "After 10 steps an image DMaaPx still has the highest test ELBO of the four", "test ELBO",
      at(10, *(elbo("dmaapx", 10) - elbo(other, 10) for other in OTHERS))),
     ("refine-normal", "50 steps an image do not lift normal training to DMaaPx's test ELBO without any", "test ELBO",
