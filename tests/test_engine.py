@@ -5,7 +5,7 @@ import shutil
 import signal
 import time
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import ClassVar, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -17,6 +17,8 @@ from vaelib.runs import Store, cluster, engine, run, worker
 from vaelib.runs.kinds import Kind, _kinds, makes
 from vaelib.runs.settings import Artifact
 from vaelib.runs.stages.context import pick_device
+
+from .defaults import kinds
 
 
 class Odd(Artifact):
@@ -266,3 +268,10 @@ def test_the_dashboard_is_named_once_and_only_for_a_long_run(monkeypatch, capsys
         with cluster.dashboard(client):
             time.sleep(0.2)
         assert capsys.readouterr().out == said
+
+
+def test_what_makes_an_artifact_takes_its_settings():
+    """A function that slips in below a decorator would be taken for the maker."""
+    for settings in set(kinds()) & set(_kinds):
+        takes = next(iter(get_type_hints(_kinds[settings].make).values()))
+        assert settings in (takes, *get_args(takes))

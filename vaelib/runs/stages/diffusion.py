@@ -56,17 +56,6 @@ def _training_images(settings: Teacher, context: Context) -> Tensor:
     return images[torch.from_numpy(chosen).to(images.device)]
 
 
-def teacher_work(teacher: Teacher) -> Work:
-    passes = math.ceil(teacher.batch_size / (teacher.microbatch or teacher.batch_size))
-    kernels = PASSES * passes * teacher.images / teacher.batch_size * KERNELS[teacher.network]
-    return Work(training=6 * teacher_macs(teacher) * teacher.images, kernels=kernels)
-
-
-@makes(
-    Teacher,
-    work=teacher_work,
-    size=lambda teacher: 4 * teacher_parameters(teacher) * (1 + len(teacher.snapshots)),
-)
 def compile_to_train(denoiser: EDMDenoiser, y: Tensor) -> bool:
     """Compile a network for passes of as many images as ``y`` has, forward and backward; say whether that worked."""
 
@@ -78,6 +67,17 @@ def compile_to_train(denoiser: EDMDenoiser, y: Tensor) -> bool:
     return done
 
 
+def teacher_work(teacher: Teacher) -> Work:
+    passes = math.ceil(teacher.batch_size / (teacher.microbatch or teacher.batch_size))
+    kernels = PASSES * passes * teacher.images / teacher.batch_size * KERNELS[teacher.network]
+    return Work(training=6 * teacher_macs(teacher) * teacher.images, kernels=kernels)
+
+
+@makes(
+    Teacher,
+    work=teacher_work,
+    size=lambda teacher: 4 * teacher_parameters(teacher) * (1 + len(teacher.snapshots)),
+)
 def make_teacher(settings: Teacher, context: Context) -> None:
     """Train the denoiser; keep the moving average of its weights."""
     denoiser = build_teacher(settings).to(context.device)
