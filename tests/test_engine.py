@@ -215,6 +215,15 @@ def test_what_needs_no_gpu_holds_up_no_worker_of_one(monkeypatch, tmp_path):
     assert places("cpu") == {"0 on cpu", "fine"}
 
 
+def test_the_longest_chain_of_runs_begins_first(monkeypatch, tmp_path):
+    """A worker that is free takes the first run that it is sent, and the night's teacher is not the first in the list."""
+    store, todo = Store(tmp_path), [Odd(name=str(number)) for number in range(4)]
+    monkeypatch.setattr(engine, "path_lengths", lambda todo: {one.key: float(one.name) for one in todo})
+    run(todo, store=store, workers=1)
+    made = sorted(todo, key=lambda one: (store.folder(one) / "a.txt").stat().st_mtime_ns)
+    assert [one.name for one in made] == ["3", "2", "1", "0"]
+
+
 def test_a_process_whose_device_is_lost_ends_and_another_tries_once_more(monkeypatch, tmp_path):
     """Whatever it was given next would fail, too; nor does giving memory back hide what went wrong."""
     lost, log = worker.BROKEN("an illegal memory access was encountered"), tmp_path / "a.log"

@@ -123,7 +123,8 @@ def _run_on(
     with GraphProgress(todo, title, len(client.ncores()) or 1, _keys(todo)) as shown, dashboard(client):
         client.subscribe_topic(TOPIC, lambda event: shown.tell(*event[1]))
         path = path_lengths(todo)
-        for artifact in todo:
+        # A free worker begins what it is sent first, whatever is sent after it. Nothing's path is longer than its upstream's.
+        for artifact in sorted(todo, key=lambda one: -path[one.key]):
             after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
             place = place_for(kind_of(artifact).gpu, scheduler, device)
             options = {"priority": path[artifact.key], "pure": False} | place
