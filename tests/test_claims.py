@@ -372,6 +372,13 @@ def test_one_alternative_is_enough_but_pays_for_the_choice():
     assert judge(Case([[a("x") - a("y")], [a("y") - a("x")]]), just).verdict == "not_testable"
 
 
+def test_an_alternative_that_holds_is_enough_though_another_lies_higher_on_average():
+    wide, narrow = value("wide", "elbo"), value("narrow", "elbo")
+    both = Evidence({("wide", "elbo"): {0: 0.0, 1: 10.0, 2: 20.0}, ("narrow", "elbo"): {0: 4.9, 1: 5.0, 2: 5.1}})
+    found = judge(Case([[wide], [narrow]]), both)
+    assert (found.verdict, found.margin) == ("supported", pytest.approx(5.0))
+
+
 def test_a_step_against_a_trend_contradicts_it_only_when_it_is_clear():
     trend = a("z") - a("x")
     for middle, verdict in ((-1500.0, "supported"), (-2020.0, "supported"), (-2600.0, "contradicted")):

@@ -104,6 +104,9 @@ def test_each_fold_of_dmaapx_has_a_teacher_that_never_saw_it(toy):
         assert point.vae.bank.size == load_profile("smoke", "memorisation").k * fold.n_train
         assert experiment.data not in point.vae.upstream()
     assert len({point.vae.bank.teacher.key for point in taught}) == 3
+    again = {"n_train": 40, "n_test": 20, "memorisation_folds": 3, "memorisation_repeats": 2}
+    repeated = [point.vae for point in image_memorisation("smoke", toy, "gaussian", again).points if point.vae.bank]
+    assert [(vae.seed, vae.bank.teacher.seed) for vae in repeated] == [(0, 0)] * 3 + [(1, 1)] * 3
     alone = image_memorisation(
         "smoke",
         toy,

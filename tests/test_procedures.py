@@ -13,6 +13,10 @@ from vaelib.data import NAIVE
 from vaelib.errors import NonFiniteLoss, VaelibError
 from vaelib.models import VAE, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, elbo
 from vaelib.models.linear import LinearGaussianVAE
+from vaelib.runs import Store, run
+from vaelib.runs.settings import VAERun
+from vaelib.runs.stages import resolve_data, training_distribution
+from vaelib.runs.stages.context import Context
 from vaelib.training import (
     MixedDistribution,
     Mollified,
@@ -173,6 +177,15 @@ def test_the_noise_falls_from_one_to_zero():
     assert 0 < levels[499] < 1e-3
     # σ(v) = (1 + tanh(v/2)) / 2, so for s = 0 the level at u is 1 - tanh(u e / 2τ) / tanh(e / 2τ).
     assert schedule.level(0.25) == pytest.approx(1 - math.tanh(1.5 / 1.4) / math.tanh(3 / 1.4), abs=1e-12)
+
+
+def test_each_seed_of_a_mollified_run_has_noise_of_its_own(toy, tmp_path):
+    data, store = resolve_data(toy, 20, 10), Store(tmp_path)
+    run([data], store=store, workers=0)
+    runs = [VAERun(data=data, mollify="sigmoid", seed=seed) for seed in range(3)]
+    context = Context(store, tmp_path, torch.device("cpu"), print)
+    assert [training_distribution(one, context).seed for one in runs] == [0, 1, 2]
+    assert [one.version - VAERun(data=data, seed=one.seed).version for one in runs] == [0, 1, 1]
 
 
 def test_the_share_sets_when_the_noise_ends():

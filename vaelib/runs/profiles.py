@@ -149,7 +149,7 @@ class Profile(Filled):
     bracket_steps: int = Field(1_000, ge=1, description="of a climb towards q* in a bracket, at most")
     # gaps
     amortization_images: int | None = Field(None, ge=2)
-    attack_images: int | None = Field(None, ge=1)
+    attack_images: int | None = Field(None, ge=2)
     attack_steps: int | None = Field(None, ge=1)
     attack_radius: float | None = Field(None, gt=0)
     # cheap alternatives: what each regulariser is tried with, tuned by validation images

@@ -281,7 +281,8 @@ class VAERun(Artifact):
         augmented = self.method.startswith("aug_")  # resampling, borders and translations are EDM's now
         few = self.batch_size > self.data.n_train  # some epochs took no step
         consistent = self.regularisation.consistency > 0  # its transformed images were rounded to bfloat16
-        return 1 + bounded + augmented + few + consistent
+        noisy = self.mollify != "none" and self.seed > 0  # all seeds had the noise of seed 0
+        return 1 + bounded + augmented + few + consistent + noisy
 
     @model_validator(mode="after")
     def _has_its_images(self) -> "VAERun":
@@ -333,7 +334,7 @@ class Gaps(Artifact):
     amortization_steps: int = Field(1000, ge=1, description="at most")
     amortization_lr: float = Field(0.1, gt=0)
     amortization_starts: int = Field(1, ge=1, description="climbs an image: one from the encoder's output")
-    attack_images: int = Field(50, ge=1, description="n_r")
+    attack_images: int = Field(50, ge=2, description="n_r; one has no standard error")
     attack_restarts: int = Field(10, ge=1, description="n_a")
     attack_steps: int = Field(50, ge=1)
     attack_radius: float = Field(0.1, gt=0, description="δ")

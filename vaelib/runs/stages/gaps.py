@@ -40,8 +40,6 @@ def over_all(values: Tensor, chosen: Tensor, known: Tensor) -> tuple[float, floa
     if n >= FEWEST_REGRESSED and x.square().sum() > 0:
         slope = float(x @ y / x.square().sum())
     mean = float(values.mean() + slope * (known.mean() - known[chosen].mean()))
-    if n < 2:
-        return mean, 0.0
     return mean, float((y - slope * x).square().sum() / (n - 1) / n + slope**2 * known.var() / len(known)) ** 0.5
 
 

@@ -81,7 +81,8 @@ def training_distribution(settings: VAERun, context: Context) -> Stream:
             distribution = MixedDistribution(distribution, synthetic(), settings.real_share)
     if settings.mollify == "none":
         return distribution
-    return Mollified(distribution, Mollify(), epochs=settings.epochs, clip=settings.network.likelihood == "mol")
+    clip = settings.network.likelihood == "mol"
+    return Mollified(distribution, Mollify(), epochs=settings.epochs, seed=settings.seed, clip=clip)
 
 
 def regulariser_of(settings: VAERun) -> Regulariser | None:
@@ -110,9 +111,9 @@ def evaluation_sets(settings: VAERun, distribution: Stream, context: Context) ->
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Return the mean over images and its standard error."""
+    """Return the mean over images, two or more, and its standard error."""
     values = values.double()
-    return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
+    return float(values.mean()), float(values.std() / len(values) ** 0.5)
 
 
 def score(vae: VAE, sets: dict[str, Tensor | str], epoch: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import VaelibError
-from ...runs.experiments import Experiment, Point, likelihood_of, planned, prepared, vae_for
+from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, planned, prepared, teacher_for, vae_for
 from ...runs.profiles import load_profile
 from .stages import Fold, Remembered
 from .tables import memorisation_tables
@@ -44,7 +44,8 @@ def image_memorisation(
         for fold in range(budget.memorisation_folds):
             part = Fold.of(data, budget.memorisation_folds, fold, repeat)
             for method in budget.memorisation_methods:
-                vae = vae_for(part, budget, chosen, method, repeat, **last)
+                bank = bank_of(teacher_for(part, budget, seed=repeat), part, budget) if method == "dmaapx" else None
+                vae = vae_for(part, budget, chosen, method, repeat, bank=bank, **last)
                 run = Remembered(data=data, vae=vae, draws=budget.memorisation_draws, steps=budget.amortization_steps)
                 points.append(Point(method, math.nan, run.model_copy(update={"seed": repeat})))
     return Experiment("image_memorisation", budget, data.name, chosen, planned(points, budget), memorisation_tables)

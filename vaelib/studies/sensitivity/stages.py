@@ -134,7 +134,7 @@ def _strengths(values: Tensor, name: str, restarts: int) -> dict[str, float]:
 def make_attack_strength(settings: AttackStrength, context: Context) -> None:
     """Write a row a gradient, radius, number of steps and of restarts, as ``attack_strength.csv`` has them."""
     test, labels = (context.split(settings.vae.data, name) for name in ("test", "test_labels"))
-    chosen = stratified(labels, min(settings.images, settings.attack_images))
+    chosen = stratified(labels, min(settings.images, settings.attack_images), settings.seed)
     vae, x = measured_vae(settings, context), as_float(test[chosen.to(test.device)])
 
     def rows(course: tuple[str, float, tuple[int, ...]]) -> Iterator[dict[str, Any]]:

@@ -71,7 +71,7 @@ def make_many_paths(settings: ManyPaths, context: Context) -> None:
         for row in zip(*(column.tolist() for column in columns.values()), strict=True):
             yield dict(zip(columns, row, strict=True))
 
-    context.measure(different_pairs(labels, settings.pairs).split(AT_ONCE), rows)
+    context.measure(different_pairs(labels, settings.pairs, settings.seed).split(AT_ONCE), rows)
 
 
 @makes(
@@ -82,7 +82,7 @@ def make_many_paths(settings: ManyPaths, context: Context) -> None:
 def make_one_path(settings: OnePath, context: Context) -> None:
     """Write the path's :class:`~vaelib.tasks.interpolation.Interpolation`, and the two images by number."""
     test, labels = (context.split(settings.vae.data, name) for name in ("test", "test_labels"))
-    pair = list(settings.pair or different_pairs(labels, 1)[0].tolist())
+    pair = list(settings.pair or different_pairs(labels, 1, settings.seed)[0].tolist())
     vae = load_vae(settings.vae, context.store, device=context.device)
     path = interpolate(vae, *test[pair], alphas=settings.alphas, samples=settings.samples, seed=settings.seed)
     save_tensors(context.folder / TENSORS, path._asdict() | {"pair": torch.tensor(pair)})
