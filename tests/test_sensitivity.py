@@ -99,6 +99,17 @@ def test_what_changes_training_is_trained_again_where_it_applies(toy):
         sensitivity("smoke", toy, overrides=TINY | {"training_variants": ["sigma"]})
 
 
+def test_other_diffusion_models_have_other_seeds_and_touch_dmaapx_alone(toy, tmp_path):
+    names = {"training_variants": ["second_teacher", "third_teacher"]}
+    panel = sensitivity("smoke", toy, overrides=TINY | names)
+    base = {point.vae.key for point in panel.points[:3]}
+    again = [point for point in panel.points if point.vae.key not in base]
+    assert [(p.series, p.vae.seed, p.vae.bank.teacher.seed) for p in again] == [("dmaapx", 0, 1), ("dmaapx", 0, 2)]
+    np.savez(tmp_path / "made.npz", images=np.zeros((100, 32, 32, 1), np.uint8))
+    given = sensitivity("smoke", toy, overrides=TINY | names | {"bank_from": str(tmp_path / "made.npz")})
+    assert "others trained" in left_out(given)["diffusion model: a third seed"]
+
+
 def test_the_vaes_that_are_shown_are_those_of_the_three_gaps(toy, monkeypatch):
     """What is trained again stands behind the same series; it is never attacked or drawn in place of the first VAE."""
     panel = sensitivity("smoke", toy, overrides=TINY | {"training_variants": ["augment_probability"]})

@@ -39,7 +39,15 @@ def protocol(dataset: str) -> Protocol:
 Share = Annotated[float, Field(gt=0, le=1)]
 Channels, Latents = Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=64)]
 TrainingVariant = Literal[
-    "mean", "augment_probability", "residual_variant", "skip", "rgb", "rgb_zhang", "binarize_bank"
+    "mean",
+    "augment_probability",
+    "residual_variant",
+    "skip",
+    "rgb",
+    "rgb_zhang",
+    "binarize_bank",
+    "second_teacher",
+    "third_teacher",
 ]
 # The grids that the paper ran (read off Figs. 7 and 8).
 MZ_GRID = (1, *range(2, 33, 2), *range(36, 65, 4))
@@ -55,7 +63,7 @@ FILLS: tuple[tuple[type[Settings], str, str], ...] = (
     (Network, "", "latents hidden sigma mean mixtures rgb nc mz variant skip"),
     (VAERun, "", "epochs batch_size lr lr_decay amp augment_probability"),
     (RHA, "rha_", "source real_share"),
-    (Teacher, "teacher_", "width images batch_size microbatch lr lr_rampup lr_decay ema_halflife dropout"),
+    (Teacher, "teacher_", "width images batch_size microbatch lr lr_rampup lr_decay ema_halflife dropout seed"),
     (Teacher, "", "amp"),
     (Bank, "", "sampler shard_size amp"),
     (Bank, "sampler_", "steps sigma_min sigma_max batch_size"),

@@ -56,6 +56,9 @@ TRAINING: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "rgb": ("mixture: per channel", {"rgb": "per_channel"}, ()),
     "rgb_zhang": ("mixture: Zhang et al. 2022", {"rgb": "zhang2022"}, ()),
     "binarize_bank": ("samples: not binarised again", {"binarize_bank": False}, ("dmaapx",)),
+    # All seeds of a VAE share one teacher, so their scatter does not hold what another teacher would change.
+    "second_teacher": ("diffusion model: another seed", {"teacher_seed": 1}, ("dmaapx",)),
+    "third_teacher": ("diffusion model: a third seed", {"teacher_seed": 2}, ("dmaapx",)),
 }  # () is all methods
 
 
@@ -85,6 +88,10 @@ def _does_not_apply(name: str, experiment: Experiment) -> str:
         return "only for a Gaussian likelihood"
     if name in ("rgb", "rgb_zhang") and (network.likelihood != "mol" or experiment.data.channels == 1):
         return "only for a mixture of logistics on colour images"
+    if name in ("second_teacher", "third_teacher") and (
+        experiment.profile.teacher_from or experiment.profile.bank_from
+    ):
+        return "the diffusion model is one that others trained"
     if name == "binarize_bank":
         binary = experiment.dataset in PROTOCOLS and PROTOCOLS[experiment.dataset].binarize
         return "" if binary else "the images here are not binary"
