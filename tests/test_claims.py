@@ -573,6 +573,10 @@ def test_margins_are_drawn_in_half_widths_so_that_one_is_the_verdicts_line():
         if row["verdict"] != "not_testable":
             assert (x > 1) == (row["verdict"] == "supported")
     assert claim_figures.scaled({"our_value": 3.0, "interval": (3.0, 3.0)}) == claim_figures.FAR
+    rows = [row | {"seeds": 1} if row is shown[0] else row for row in rows]
+    (ax,) = claim_figures.margins_figure(rows, "fashion_mnist", "").axes
+    points = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() == "white" for line in points] == [True] + [False] * (len(shown) - 1)
 
 
 def test_counts_add_up_by_section_and_in_the_table():

@@ -26,7 +26,7 @@ CLAIMS = Figure(
     "claims",
     "Every claim, the paper's and our own, that these runs can judge (notebook 10): verdicts by section, and margins in "
     "half-widths of their 95 % intervals; right of the grey band a claim is supported, left of it "
-    "contradicted.",
+    "contradicted. A hollow point rests on one seed.",
 )
 
 Row = Mapping[str, Any]
@@ -121,7 +121,8 @@ def scaled(row: Row) -> float:
 def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = "") -> ReportFigure | None:
     """Return every measured claim of a data set as a point with its interval; None where nothing was measured.
 
-    The triangle at the left is the paper's own number: up, it bears the claim out; down, it does not; none, none printed.
+    The triangle at the left is the paper's own number: up, it bears the claim out; down, it does not; none, none printed. A
+    hollow point rests on one seed, and its interval on an allowance for what another would change.
     """
     shown = measured(row for row in rows if row["dataset"] == dataset)
     if not shown:
@@ -142,7 +143,7 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
             x, colour = scaled(row), VERDICTS[row["verdict"]]
             dark = GREY if row["verdict"] == "not_testable" else colour
             ax.plot([x - 1, x + 1], [place, place], color=dark, lw=1.6, solid_capstyle="butt")
-            ax.plot(x, place, "o", color=dark, ms=4)
+            ax.plot(x, place, "o", color=dark, mfc="white" if row["seeds"] == 1 else dark, ms=4)
             if row["paper_value"]:
                 mark = "^" if row["paper_value"] > 0 else "v"
                 ax.plot(-FAR * 1.5, place, mark, color=GREY, ms=4, clip_on=False)
@@ -154,8 +155,11 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
         ax.set_yticks(places, names, fontsize=7.5, linespacing=1.1)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("margin, in half-widths of its 95 % interval")
-        marks = {"^": "the paper's number agrees", "v": "disagrees"}
-        _legend(fig, [Line2D([], [], color=GREY, marker=mark, ls="", label=text) for mark, text in marks.items()])
+        marks = {"^": "the paper's number agrees", "v": "disagrees", "o": "one seed"}
+        _legend(fig, [
+            Line2D([], [], color=GREY, marker=mark, mfc="white" if mark == "o" else GREY, ls="", label=text)
+            for mark, text in marks.items()
+        ])  # fmt: skip
     return fig
 
 
