@@ -67,9 +67,10 @@ def test_all_differences_have_to_be_told_to_support_and_one_to_contradict():
     alone = seeds_needed(1.0, 3.0)
     assert (both.verdict, both.seeds) == ("supported", alone)
     assert both.low < both.seeds < both.high
-    found = evidence(a=(1.0, 1.0), b=(-1.0, 3.0), c=(-1.0, 1.0))
+    found = evidence(a=(1.0, 1.0), b=(-2.0, 6.0), c=(-1.0, 1.0))
     against = needed(needs(value("a"), value("b"), value("c")), found)
     assert (against.verdict, against.seeds) == ("contradicted", seeds_needed(1.0, 1.0))
+    assert against.margin == pytest.approx(-1.0)  # c's, whose seeds these are; the ledger shows b's, the farthest below
 
 
 def test_alternatives_premises_and_what_must_never_be():

@@ -30,12 +30,14 @@ class Needed(NamedTuple):
 
     Attributes:
         verdict: the one to which the measured margins point.
+        margin: the measured difference that takes the most seeds; the ledger's is the one that lies worst in its interval.
         seeds: in all, for the measured spread; None: more than :data:`AT_MOST`.
         low, high: the same for the ends of the spread's 95 % interval; None: not known, or more than :data:`AT_MOST`.
         images: of one seed alone, how many times as many test images would decide; None: no number of images would.
     """
 
     verdict: str
+    margin: float
     seeds: int | None
     low: int | None = None
     high: int | None = None
@@ -87,7 +89,7 @@ def _of_one(quantity: Quantity, evidence: Evidence, comparisons: int) -> Needed 
         room = (margin / stdtrit(freedom, 1 - 0.025 / comparisons)) ** 2 - noise
         images = float(over_images / room) if room > 0 and math.isfinite(over_images) else None
     ends = spread_ends(spread, freedom) if math.isfinite(freedom) else ()
-    return Needed(verdict, *(seeds_needed(margin, one, comparisons) for one in (spread, *ends)), images=images)
+    return Needed(verdict, margin, *(seeds_needed(margin, one, comparisons) for one in (spread, *ends)), images=images)
 
 
 def _joined(verdict: str, parts: Iterable[Needed]) -> Needed:
@@ -97,7 +99,8 @@ def _joined(verdict: str, parts: Iterable[Needed]) -> Needed:
     def most(values: list[Any]) -> Any:
         return None if any(value is None for value in values) else max(values)
 
-    return Needed(verdict, *(most([getattr(one, name) for one in kept]) for name in Needed._fields[1:]))
+    margin = max(kept, key=_order).margin
+    return Needed(verdict, margin, *(most([getattr(one, name) for one in kept]) for name in Needed._fields[2:]))
 
 
 def needed(case: Case | str, evidence: Evidence) -> Needed | None:

@@ -80,6 +80,7 @@ def _line(found: Sequence[Way], place: str) -> dict[str, str]:
         else f"{way.id.partition('/')[0]}: {way.claim}",
         "setting": place,
         "what": way.way,
+        "margin": "–" if way.margin is None else number(way.margin),
         "points to": way.verdict or "–",
         "note": way.note,
     }

@@ -30,7 +30,7 @@ from ...text import how_many, number
 # Of one seed's claims, what a larger subset of the test images takes: the profile's setting of each gap.
 SUBSETS = {"G_a": "amortization_images", "G_r": "attack_images"}
 FILE, FIRST = "what_it_takes.csv", "a first run"
-COLUMNS = ["id", "claim", "way", "verdict", "low", "high", "minutes", "minutes_low", "minutes_high", "note"]
+COLUMNS = ["id", "claim", "way", "verdict", "margin", "low", "high", "minutes", "minutes_low", "minutes_high", "note"]
 
 
 class Way(NamedTuple):
@@ -42,6 +42,7 @@ class Way(NamedTuple):
         dataset, likelihood, overrides: with which it runs.
         way: in words, for a table.
         verdict: to which the measured margins point; empty before the first run.
+        margin: the difference that takes the most seeds, as measured.
         low, high: the numbers of seeds for the ends of the spread's 95 % interval.
         seconds: of what is left of it, on this machine; None: no price is known.
         seconds_low, seconds_high: the same for ``low`` and ``high``.
@@ -56,6 +57,7 @@ class Way(NamedTuple):
     overrides: Mapping[str, Any] = {}
     way: str = ""
     verdict: str = ""
+    margin: float | None = None
     low: int | None = None
     high: int | None = None
     seconds: float | None = None
@@ -132,7 +134,7 @@ def _ways(row: Mapping[str, Any], prices: Prices) -> list[Way]:
     if not need:
         why = row["note"] or "what is known of it tells no number"
         return [plain._replace(way="–", note=f"no number of seeds: {why}")]
-    pointing = plain._replace(verdict=need["verdict"], low=need["low"], high=need["high"])
+    pointing = plain._replace(**{name: need[name] for name in ("verdict", "margin", "low", "high")})
     found = [_by_seeds(row, need, pointing, study, prices)]
     setting = SUBSETS.get(row["quantity"])
     count = _larger(setting, need["images"], study, place, prices.profile) if setting and row["seeds"] == 1 else None
