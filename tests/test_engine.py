@@ -226,7 +226,7 @@ def test_the_longest_chain_of_runs_begins_first(monkeypatch, tmp_path):
 
 def test_a_process_whose_device_is_lost_ends_and_another_tries_once_more(monkeypatch, tmp_path):
     """Whatever it was given next would fail, too; nor does giving memory back hide what went wrong."""
-    lost, log = worker.BROKEN("an illegal memory access was encountered"), tmp_path / "a.log"
+    lost, log = torch.AcceleratorError("an illegal memory access was encountered"), tmp_path / "a.log"
 
     def work():
         raise lost
@@ -238,7 +238,7 @@ def test_a_process_whose_device_is_lost_ends_and_another_tries_once_more(monkeyp
     with pytest.raises(SystemExit):
         worker.attempt(log, "call", work)
     assert "illegal memory access" in log.read_text()
-    with pytest.raises(worker.BROKEN):  # in the caller's own process there is no other
+    with pytest.raises(torch.AcceleratorError):  # in the caller's own process there is no other
         worker.attempt(log, "", work)
 
 

@@ -332,6 +332,12 @@ def test_the_gpu_profiles_teacher_leaves_room_on_a_card_of_24_gb(monkeypatch, to
     assert sum(kept.values()) * chosen.microbatch + 5 * 4 * parameters < 9e9
 
 
+@pytest.fixture
+def nothing_compiled():
+    """Make PyTorch forget what it has compiled: older versions take a compiler for a dead one that lay at the same address."""
+    torch._dynamo.reset()
+
+
 class Backend:
     """A compiler that counts what it is given, and leaves it as it is."""
 
@@ -343,7 +349,7 @@ class Backend:
         return graph.forward
 
 
-def test_a_network_is_compiled_once_for_all_teachers_and_keeps_names_and_numbers():
+def test_a_network_is_compiled_once_for_all_teachers_and_keeps_names_and_numbers(nothing_compiled):
     backend, plain = Backend(), learnt(teacher())
     expected, _ = denoised(plain)
     x = torch.zeros(4, 1, 32, 32)
@@ -359,7 +365,7 @@ def test_a_network_is_compiled_once_for_all_teachers_and_keeps_names_and_numbers
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_where_no_compiler_is_a_line_says_so_and_the_network_works(capsys):
+def test_where_no_compiler_is_a_line_says_so_and_the_network_works(nothing_compiled, capsys):
     def broken(graph, examples):
         raise RuntimeError("no C compiler found")
 
@@ -377,7 +383,7 @@ def test_of_teachers_edms_are_compiled_on_a_gpu():
     assert chosen == [("edm", "cuda")]
 
 
-def test_a_compiled_teacher_and_its_bank_are_made_as_others_are(monkeypatch, toy, tmp_path):
+def test_a_compiled_teacher_and_its_bank_are_made_as_others_are(nothing_compiled, monkeypatch, toy, tmp_path):
     """With a compiler that changes nothing, the bits are those of a network that was not compiled."""
     data, backend = resolve_data(toy, n_train=40, n_test=16), Backend()
     small = {"network": "small", "width": 16, "images": 40, "batch_size": 20, "microbatch": 10}

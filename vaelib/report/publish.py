@@ -95,7 +95,8 @@ def provenance_line(
         else ", ".join(map(str, seeds))
     )
     sources = "; ".join(dict.fromkeys(gaps["source"].astype(str)))
-    images = f"{int(gaps['n_train'].max()):,} training and {int(gaps['n_test'].max()):,} test images"
+    sizes = ", ".join(f"{int(size):,}" for size in sorted(set(gaps["n_train"])))
+    images = f"{sizes} training and {int(gaps['n_test'].max()):,} test images"
     return footer_line(
         profile, sources, images, f"seeds {run} ({shown})" if len(seeds) > 1 else f"seed {run} ({alone})"
     )

@@ -21,7 +21,6 @@ from .stages import make, make_shard
 from .store import Store
 
 TOPIC = "vaelib-progress"
-BROKEN = getattr(torch, "AcceleratorError", ())  # PyTorch 2.8 and later
 
 
 def _own_device(device: str) -> str:
@@ -88,7 +87,7 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
         except VaelibError:
             log.unlink(missing_ok=True)  # its text says it all
             raise
-        except BROKEN:  # of the device, which this process cannot use any more
+        except torch.AcceleratorError:  # of the device, which this process cannot use any more
             _append(log, traceback.format_exc())
             if call:
                 os._exit(1)  # Dask starts another, which tries once more

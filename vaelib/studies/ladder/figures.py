@@ -90,6 +90,7 @@ def _dots(ax: Axes, rows: pd.DataFrame, rungs: list[str], quantity: str) -> None
         ax.hlines(y, own.min(), own.max(), color=colour_of(rung), lw=1.4)
         ax.plot(own.mean(), y, "o", color=colour_of(rung), ms=6)
         look = {"ha": "center", "va": "bottom", "fontsize": 7.5, "color": colour_of(rung), "label": name_of(rung)}
+        look |= {"bbox": {"fc": "white", "ec": "none", "pad": 0.6}}  # the line goes behind the number
         ax.annotate(number(own.mean()), (own.mean(), y), (0, 4.5), textcoords="offset points", **look)
     low, high = rows[quantity].min(), rows[quantity].max()
     room = 0.16 * (high - low) or 1.0

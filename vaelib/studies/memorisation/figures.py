@@ -7,7 +7,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
 from ...report.canvas import (
     ELBO_LABEL,
@@ -53,9 +53,10 @@ def _draw(ax: Axes, rows: pd.DataFrame, x: str, y: str, levels: bool) -> None:
         draw_line(ax, rows[rows["series"] == f"dmaapx_{size}"], x, y, color=colour, marker=marker, ms=5)
         if levels:
             draw_level(ax, rows[rows["series"] == f"normal_{size}"], y, "--", colour, lw=1.3)
+    snapshots = sorted(set(rows[x].dropna().round()))
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(numticks=5))
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(snapshots[::2] if len(snapshots) > 4 else snapshots)
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.set_xlabel("images seen by the teacher" if x == "x" else "passes over its training images")
 
@@ -72,7 +73,7 @@ def memorisation_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
         axes = [ax for ax, _ in pairs]
         for ax, x in zip(axes, ("x", "teacher_epochs"), strict=False):
             _draw(ax, rows, x, "copies", levels=False)
-            ax.set(ylim=(-0.03, 1.03), ylabel="share of samples")
+            ax.set(ylim=(-0.03, 1.03), ylabel="share that are copies")
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         for ax, y in zip(axes[2:], ("elbo_test", "generalization_gap"), strict=True):
             _draw(ax, rows, "teacher_epochs", y, levels=True)
