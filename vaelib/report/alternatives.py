@@ -38,7 +38,7 @@ def words(figure: Figure) -> str:
     named = dict.fromkeys(text.get_text() for one in legends for text in one.get_texts())
     series = [name for name in named if not any(name in one for one in said)]
     said.append(f"series: {', '.join(series)}" if series else "")
-    plain = re.sub(r"\\rm ?|[$\\{}]", "", "; ".join(filter(None, map(str.strip, said)))).replace("\n", " ")
+    plain = re.sub(r"\\rm ?|\\,|[$\\{}]", "", "; ".join(filter(None, map(str.strip, said)))).replace("\n", " ")
     return f"Figure: {plain or 'pictures'}"
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..tasks.interpolation import Interpolation
 from .canvas import STYLE, ReportFigure
 
-LINE_LABEL = r"$\log q_\phi(z_\alpha\,|\,\tilde{x}_\alpha)$ (nats)"
+LINE_LABEL = r"$\log q_\phi(z_\alpha\,|\,\tilde {x}_\alpha)$ (nats)"
 
 
 def image_rows(rows: Mapping[str, torch.Tensor], title: str = "") -> ReportFigure:
