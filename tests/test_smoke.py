@@ -68,7 +68,9 @@ def test_the_files_that_others_read(shared_build, monkeypatch):
     for name in (*ground_truth, *(f"{figure}_fashion_mnist" for figure in drawn.split())):
         low, high = Image.open(build / "figures" / f"{name}.png").convert("L").getextrema()
         assert low < 100 < high == 255, f"{name} is blank"
-        assert json.loads((build / "figures" / f"{name}.json").read_text())["alt"].startswith("Figure: ")
+        alternative = json.loads((build / "figures" / f"{name}.json").read_text())["alt"]
+        assert alternative.startswith("Figure: ")
+        assert not re.search(r"[$\\{}]|,\||\|,", alternative), "what is left of TeX reads badly aloud"
         assert "<svg" in (build / "figures" / f"{name}.svg").read_text()[:2000]
     rows = judge_build(build, "smoke")
     assert {row["verdict"] for row in rows if row["evidence"] == "our runs"} == {"not_testable"}
