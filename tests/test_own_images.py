@@ -14,6 +14,7 @@ import torch
 
 from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
+from vaelib.report.study import study_named
 
 RNG = np.random.default_rng(0)
 
@@ -90,6 +91,26 @@ def test_an_npz_that_is_none(tmp_path):
         (tmp_path / "mine.npz").write_bytes(content)
         with pytest.raises(VaelibError, match=r"mine\.npz: expected an \.npz"):
             load_dataset(str(tmp_path / "mine.npz"))
+
+
+@pytest.mark.parametrize("profile", ["smoke", "paper"])
+@pytest.mark.parametrize(
+    ("n", "study", "words"),
+    [
+        (5, "three_gaps", "n_train = 4 and n_test = 1 must both be at least 2; give 8 images or more"),
+        (7, "teacher_sheet", "n_train = 6 and n_test = 1 must both be at least 2"),
+        (9, "teacher_sheet", "n_test = 2 and .* too few for precision and recall; raise n_test to at least 8"),
+        (8, "three_gaps", ""),
+        (38, "teacher_sheet", ""),
+    ],
+)
+def test_too_few_images_for_a_study_are_refused_in_a_line(tmp_path, profile, n, study, words):
+    np.savez(tmp_path / "mine.npz", images=RNG.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+    if not words:
+        assert study_named(study).runs(profile, str(tmp_path / "mine.npz")).runs
+        return
+    with pytest.raises(VaelibError, match=words):
+        study_named(study).runs(profile, str(tmp_path / "mine.npz"))
 
 
 def write_images(folder: Path, arrays: np.ndarray) -> None:
