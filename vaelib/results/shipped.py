@@ -216,13 +216,12 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
     profile, shipped, tables = experiment.profile.name, paths.results_folder(experiment.profile.name), {}
     name = experiment.entry
     about = _record(shipped).get(name, {})
-    place = {"experiment": experiment.name} | experiment.setting
     known = studies()[experiment.name].tables if experiment.name in studies() else ()
     names = {name: name for name in known} | {file: table for table, file in experiment.files.items()}
     for file, table in names.items():
         path = shipped / f"tables/{file}.csv"
-        rows = read_table(path) if path.exists() else pd.DataFrame(columns=[*place])
-        own = [rows[column] == value for column, value in place.items() if column in rows]
+        rows = read_table(path) if path.exists() else pd.DataFrame(columns=[*experiment.place])
+        own = [rows[column] == value for column, value in experiment.place.items() if column in rows]
         tables[table] = rows[pd.concat(own, axis=1).all(axis=1)].reset_index(drop=True)
     found = {key for rows in tables.values() for key in rows.get("key", ())}
     if not about or not {point.run.key for point in experiment.points} <= found:
@@ -231,8 +230,9 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
             "and it is computed"
         )
     for table, rows in tables.items():
-        if len(rows):
-            merge_table(tables_folder(profile) / f"{experiment.files.get(table, table)}.csv", rows)
+        path = tables_folder(profile) / f"{experiment.files.get(table, table)}.csv"
+        if len(rows) or path.exists():
+            merge_table(path, rows, experiment.place)
     build = tables_folder(profile).parent
     source = shipped.relative_to(paths.project_root()).as_posix()
     write_json(build / "build.json", _record(build) | {name: about | {TAKEN: source}})

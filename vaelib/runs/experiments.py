@@ -71,6 +71,11 @@ class Experiment(NamedTuple):
         return {"dataset": self.dataset, "likelihood": self.likelihood}
 
     @property
+    def place(self) -> dict[str, str]:
+        """Return the columns that tell its rows from others in a table that several experiments share."""
+        return {"experiment": self.name} | self.setting
+
+    @property
     def entry(self) -> str:
         """Return what ``build.json`` calls it."""
         return entry_of(**self.setting, experiment=self.name)
