@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,10 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
         shipped.pack("smoke")
     with pytest.raises(pytest.fail.Exception, match="it was trained"):
         shipped.made(plain)
+    held = []
+    monkeypatch.setattr("vaelib.runs.tables.Lock", lambda path: held.append(path.name) or nullcontext())
+    shipped.made(asked)
+    assert "build.json.lock" in held  # others may write their records meanwhile
     other = three_gaps("smoke", toy, overrides=sizes | {"use_results": True, "epochs": 3})
     with pytest.raises(VaelibError, match="leave use_results out"):
         shipped.made(other)

@@ -23,7 +23,7 @@ from ..report.claims import judge_build, require_build
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
-from ..runs.tables import IDENTITY, merge_table, read_table, replaced, tables_folder, write_tables
+from ..runs.tables import IDENTITY, merge_table, note_build, read_table, replaced, tables_folder, write_tables
 from .gallery import gallery
 
 KEPT = (
@@ -233,8 +233,7 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
         path = tables_folder(profile) / f"{experiment.files.get(table, table)}.csv"
         if len(rows) or path.exists():
             merge_table(path, rows, experiment.place)
-    build = tables_folder(profile).parent
     source = shipped.relative_to(paths.project_root()).as_posix()
-    write_json(build / "build.json", _record(build) | {name: about | {TAKEN: source}})
+    note_build(experiment, about | {TAKEN: source})
     print(f"nothing was computed: these numbers come with the project, {source}, made at commit {about['commit']}")
     return tables

@@ -179,7 +179,6 @@ def commits_of(experiment: Experiment) -> list[str]:
 
 def record_build(experiment: Experiment, store: Store) -> None:
     """Note in ``build/<profile>/build.json`` where this experiment's numbers come from; the report shows it."""
-    path = tables_folder(experiment.profile.name).parent / "build.json"
     manifests = [store.manifest(one) for one in all_artifacts(experiment.runs)]
     seconds = sum(manifest["seconds"] for manifest in manifests)
     code = manifests[-1]["code"] | environment_of(manifests)
@@ -192,9 +191,15 @@ def record_build(experiment: Experiment, store: Store) -> None:
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
     }
+    note_build(experiment, record | code)
+
+
+def note_build(experiment: Experiment, record: Mapping[str, Any]) -> None:
+    """Put an experiment's record into its build's ``build.json`` beside the others, of which other processes may write some."""
+    path = tables_folder(experiment.profile.name).parent / "build.json"
     with Lock(path.with_name(f"{path.name}.lock")):
         content = files.read_json(path) if path.exists() else {}
-        files.write_json(path, content | {experiment.entry: record | code})
+        files.write_json(path, content | {experiment.entry: dict(record)})
 
 
 def environment_of(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
