@@ -20,6 +20,7 @@ from .. import paths
 from ..errors import VaelibError
 from ..files import read_json, write_json
 from ..report.claims import judge_build, require_build
+from ..report.reference import of_setting
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
@@ -202,9 +203,24 @@ def made(experiment: Experiment, title: str = "runs", **options: Any) -> dict[st
     ``options`` are those of :func:`vaelib.runs.run`. Returns the experiment's own rows by the tables' names.
     """
     if experiment.profile.use_results:
-        return take(experiment)
-    run(experiment.runs, title=title, **options)
-    return write_tables(experiment)
+        tables = take(experiment)
+    else:
+        run(experiment.runs, title=title, **options)
+        tables = write_tables(experiment)
+    _derive_again(experiment)
+    return tables
+
+
+def _derive_again(experiment: Experiment) -> None:
+    """Compute anew what notebooks have computed over an experiment's seeds, or a report would show that of the seeds before."""
+    study, folder = studies().get(experiment.name), tables_folder(experiment.profile.name)
+    for name, source, compute in study.derived if study else ():
+        path = folder / f"{name}.csv"
+        if path.exists():
+            rows = of_setting(compute(read_table(folder / f"{source}.csv")), **experiment.setting)
+            # The paper's numbers stand beside runs of all of its images, whatever the curves are of.
+            others = rows["n_train"].notna() & (rows["n_train"] != experiment.data.n_train)
+            merge_table(path, rows[~others], experiment.place)
 
 
 def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
