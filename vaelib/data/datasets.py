@@ -156,7 +156,7 @@ def load_dataset(
     auto | full | mnist-5k, cifar10: auto | original | lossless_4k | jpeg; ``roots`` folders searched (the last is the
     cache that downloads go to); ``strict`` refuses a folder with an image that cannot be read (else it is left out, and
     printed and said in ``source``; more than half are always refused).
-    Raises VaelibError: unknown name or source, n too large, damaged or missing files.
+    Raises VaelibError: unknown name or source, n too large, files that are damaged, missing or not readable.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/mine.npz"
@@ -168,7 +168,13 @@ def load_dataset(
         roots = paths.data_roots()
         if len(roots) > 1 and not roots[0].is_dir():
             raise VaelibError(f"VAELIB_DATA = {roots[0]} is no folder; correct it or unset it")
-    raw = _read(name, source, roots, download, strict)
+    try:
+        raw = _read(name, source, roots, download, strict)
+    except OSError as error:
+        where = "" if error.filename is None else f" {error.filename}"
+        raise VaelibError(
+            f"dataset = {name}: cannot read{where} ({error.strerror or error}); make it readable and run again"
+        ) from error
     if at_most:
         n_train, n_test = (n and min(n, len(there)) for n, there in ((n_train, raw.train), (n_test, raw.test)))
     own_images = name not in DATASETS
