@@ -153,7 +153,10 @@ def read_table(path: Path) -> pd.DataFrame:
         VaelibError: absent, or no CSV.
     """
     if not path.exists():
-        raise VaelibError(f"{path} is not there; make it with `make headline` or `vaelib run three_gaps`")
+        raise VaelibError(
+            f"{path} is not there; `vaelib studies` lists the studies and their notebooks, and `vaelib run STUDY` writes the "
+            "tables of one"
+        )
     try:
         content = path.read_bytes()
         if not content.endswith(b"\n"):
