@@ -337,6 +337,7 @@ def cifar(tmp_path, monkeypatch) -> Path:
 def test_cifar_is_unpacked_into_the_cache_only(tmp_path, cifar):
     data = load_dataset("cifar10", roots=[cifar, tmp_path / "cache"], download=False)
     assert (data.train.shape, data.test.shape, data.exact) == ((50, 3, 32, 32), (10, 3, 32, 32), True)
+    assert data.source == sources.CIFAR_EXACT
     assert [path.name for path in cifar.iterdir()] == [sources.CIFAR_TAR]
     batch = tmp_path / "cache" / sources.CIFAR_FOLDER / "data_batch_1"
     rows = pickle.loads(batch.read_bytes())[b"data"]
