@@ -38,7 +38,7 @@ from vaelib.studies.ground_truth import claims as ground_truth_claims
 from vaelib.studies.sweeps import claims as sweep_ledger
 from vaelib.studies.sweeps.paper import SWEEPS
 from vaelib.studies.three_gaps.paper import paper_gaps, paper_values, table_07
-from vaelib.text import number, with_error
+from vaelib.text import as_given, number, with_error
 
 FASHION = ("fashion_mnist", "gaussian")
 SWEEP_CLAIMS = [*sweep_ledger.ENTRIES, *sweep_ledger.SIZE_ENTRIES]
@@ -227,6 +227,7 @@ def test_numbers_read_well():
         "1,413", "100", "28.5", "0.78", "−0.017", "–", "–"
     ]  # fmt: skip
     assert number(3.0, signed=True) == "+3.00"
+    assert [as_given(x) for x in (5, 12.5, 100.0, 1_234_567, 0.1 + 0.2)] == ["5", "12.5", "100", "1,234,567", "0.3"]
     assert [number(x) for x in (0.0004, -0.00096, 3e-9, -0.0)] == ["0.0004", "−0.001", "3e−09", "0.00"]
 
 

@@ -87,6 +87,11 @@ def test_a_plan_of_images_of_ones_own_is_json(vaelib, toy):
     assert json.loads(done.stdout)["dataset"].startswith("toy-")
 
 
+def test_a_count_of_no_hardware_is_refused(vaelib):
+    with pytest.raises(VaelibError, match="--count 8 counts what --hardware names; give both, or neither"):
+        raise vaelib("plan", "--quick", "--count", "8").exception
+
+
 def test_ctrl_c_says_how_to_go_on(vaelib, tmp_path, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt

@@ -174,6 +174,8 @@ def test_a_damaged_table_is_named(tmp_path, content):
         merge_table(path, pd.DataFrame({"dataset": ["a"], "likelihood": ["mol"], "value": [1]}))
     assert path.read_bytes() == content
     path.unlink()
+    with pytest.raises(VaelibError, match=r"three_gaps\.csv is not there; `vaelib studies` lists"):
+        read_table(path)
     merge_table(path, pd.DataFrame({"dataset": ["a"], "likelihood": ["mol"], "value": [1]}))
     assert list(read_table(path)["value"]) == [1]
 

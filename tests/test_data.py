@@ -99,6 +99,21 @@ def test_damaged_idx_is_refused_by_name(tmp_path, content, words):
     assert "delete this file" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "file"),
+    [
+        ("fashion_mnist", "FashionMNIST/raw", "train-images-idx3-ubyte"),
+        ("cifar10", sources.CIFAR_FOLDER, "data_batch_1"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_one_line(tmp_path, name, folder, file):
+    """A folder in a file's place stands in for one without the right to read it, which root always has."""
+    for one in (*sources.IDX_MD5["FashionMNIST"], *sources.CIFAR_MD5):
+        (tmp_path / folder / one).mkdir(parents=True)
+    with pytest.raises(VaelibError, match=rf"{name}: cannot read .*{file} \(Is a directory\); make it readable"):
+        load_dataset(name, roots=[tmp_path], download=False)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_published_files_are_exact_and_padded(tmp_path, published, zipped):
     put(tmp_path, published, "FashionMNIST", zipped)
@@ -322,6 +337,7 @@ def cifar(tmp_path, monkeypatch) -> Path:
 def test_cifar_is_unpacked_into_the_cache_only(tmp_path, cifar):
     data = load_dataset("cifar10", roots=[cifar, tmp_path / "cache"], download=False)
     assert (data.train.shape, data.test.shape, data.exact) == ((50, 3, 32, 32), (10, 3, 32, 32), True)
+    assert data.source == sources.CIFAR_EXACT
     assert [path.name for path in cifar.iterdir()] == [sources.CIFAR_TAR]
     batch = tmp_path / "cache" / sources.CIFAR_FOLDER / "data_batch_1"
     rows = pickle.loads(batch.read_bytes())[b"data"]

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from tests.test_report import boxes
 from vaelib import tasks
 from vaelib.data.corruptions import CORRUPTIONS, available, corrupt
+from vaelib.data.sources import CIFAR_EXACT
 from vaelib.errors import VaelibError
 from vaelib.gaps import stratified
 from vaelib.models import FullyConnectedVAE
@@ -42,7 +43,7 @@ from vaelib.studies.downstream import figures as task_plots
 from vaelib.studies.downstream import pages as task_figures
 from vaelib.studies.downstream import stages as stage
 from vaelib.studies.downstream.paper import TASKS, paper_changes, paper_table_11, table_11
-from vaelib.studies.downstream.runs import downstream
+from vaelib.studies.downstream.runs import corrupted_for, downstream
 from vaelib.studies.downstream.stages import Corrupted, Downstream, Pictures
 from vaelib.studies.downstream.tables import downstream_tables
 from vaelib.studies.three_gaps.runs import three_gaps
@@ -158,6 +159,19 @@ def test_pictures_are_those_of_a_direct_call(made):
     assert torch.equal(found["x"], x)
     assert all(torch.equal(found[kind], tasks.reconstruct(vae, x, kind)) for kind in ("sample", "mean"))
     assert torch.equal(found["prior"], generate(vae, 2))
+
+
+def test_published_corruptions_are_those_of_the_original_data_set_alone(made, monkeypatch):
+    """The label that tells it may be reworded: it stands in one place (tests/test_data.py holds the data set to it)."""
+    monkeypatch.setattr("vaelib.studies.downstream.runs.published", lambda root: True)
+    cases = (
+        ("cifar10", CIFAR_EXACT, True),
+        ("cifar10", "CIFAR-10 JPEG copy (lossy)", False),
+        ("mine", CIFAR_EXACT, False),
+    )
+    for name, label, official in cases:
+        data = made.data.model_copy(update={"name": name, "label": label, "n_test": 60})
+        assert corrupted_for(data, load_profile("smoke")).official is official
 
 
 def test_published_images_are_taken_in_the_order_of_the_test_set(made, monkeypatch):

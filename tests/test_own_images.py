@@ -14,6 +14,7 @@ import torch
 
 from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
+from vaelib.report.study import study_named
 
 RNG = np.random.default_rng(0)
 
@@ -32,12 +33,30 @@ def test_npz_round_trip(tmp_path, shape, channels):
     assert sorted(torch.cat(sums).tolist()) == sorted(images.reshape(20, -1).sum(1).tolist())
 
 
+def test_images_sorted_by_class_come_in_a_seeded_order(tmp_path):
+    """The first n of a data set are taken for a sample of it, also where all images are taken."""
+    level = np.arange(200, dtype=np.uint8)
+    images, labels = np.broadcast_to(level[:, None, None], (200, 8, 8)), level // 100
+    np.savez(tmp_path / "mine.npz", train=images, y_train=labels, test=images, y_test=labels)
+    name = str(tmp_path / "mine.npz")
+    data = load_dataset(name, n_train=1_000, at_most=True)
+    for part, found in ((data.train, data.train_labels), (data.test, data.test_labels)):
+        shown = part[:, 0, 16, 16]
+        assert sorted(shown.tolist()) == level.tolist()
+        assert torch.equal(found, shown.long() // 100)
+        assert 30 < found[:100].sum() < 70
+    assert not torch.equal(data.train, data.test)  # the two are drawn apart
+    assert torch.equal(data.train, load_dataset(name).train)
+    assert not torch.equal(data.train, load_dataset(name, seed=1).train)
+
+
 def test_npz_with_its_own_split(tmp_path):
     train, test = (RNG.choice(np.array([0, 255], np.uint8), (n, 28, 28)) for n in (6, 3))
     np.savez(tmp_path / "mine.npz", train=train, test=test, test_labels=np.array([4, 5, 6]))
     data = load_dataset(str(tmp_path / "mine.npz"))
-    assert np.array_equal(data.train[:, 0, 2:30, 2:30], train)
-    assert data.test_labels.tolist() == [4, 5, 6]
+    inner = data.train[:, 0, 2:30, 2:30].numpy()
+    assert sorted(image.tobytes() for image in inner) == sorted(image.tobytes() for image in train)
+    assert sorted(data.test_labels.tolist()) == [4, 5, 6]
     assert set(data.train.unique().tolist()) == {0, 255}
 
 
@@ -72,6 +91,26 @@ def test_an_npz_that_is_none(tmp_path):
         (tmp_path / "mine.npz").write_bytes(content)
         with pytest.raises(VaelibError, match=r"mine\.npz: expected an \.npz"):
             load_dataset(str(tmp_path / "mine.npz"))
+
+
+@pytest.mark.parametrize("profile", ["smoke", "paper"])
+@pytest.mark.parametrize(
+    ("n", "study", "words"),
+    [
+        (5, "three_gaps", "n_train = 4 and n_test = 1 must both be at least 2; give 8 images or more"),
+        (7, "teacher_sheet", "n_train = 6 and n_test = 1 must both be at least 2"),
+        (9, "teacher_sheet", "n_test = 2 and .* too few for precision and recall; raise n_test to at least 8"),
+        (8, "three_gaps", ""),
+        (38, "teacher_sheet", ""),
+    ],
+)
+def test_too_few_images_for_a_study_are_refused_in_a_line(tmp_path, profile, n, study, words):
+    np.savez(tmp_path / "mine.npz", images=RNG.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+    if not words:
+        assert study_named(study).runs(profile, str(tmp_path / "mine.npz")).runs
+        return
+    with pytest.raises(VaelibError, match=words):
+        study_named(study).runs(profile, str(tmp_path / "mine.npz"))
 
 
 def write_images(folder: Path, arrays: np.ndarray) -> None:
@@ -141,7 +180,7 @@ def test_splits_are_read_under_the_names_in_use(tmp_path, names):
     values += [RNG.integers(0, 256, (3, 8, 8), dtype=np.uint8), np.array([4, 5, 5])]
     np.savez(tmp_path / "mine.npz", **dict(zip(names, values, strict=True)))
     data = load_dataset(str(tmp_path / "mine.npz"))
-    assert (data.train_labels.tolist(), data.test_labels.tolist()) == (list(range(6)), [4, 5, 5])
+    assert labels(data) == (list(range(6)), [4, 5, 5])
     assert ("val as the test set" in data.source) == (names[2] not in ("test", "x_test"))
 
 
@@ -160,6 +199,10 @@ def test_an_array_that_nothing_reads_is_named(tmp_path, others, words):
     np.savez(tmp_path / "mine.npz", images=np.zeros((9, 28, 28), np.uint8), **others)
     with pytest.raises(VaelibError, match=words):
         load_dataset(str(tmp_path / "mine.npz"))
+
+
+def labels(data) -> tuple[list[int], list[int]]:
+    return sorted(data.train_labels.tolist()), sorted(data.test_labels.tolist())
 
 
 def test_labels_without_a_split_are_none_of_a_split(tmp_path):
@@ -223,7 +266,7 @@ def test_the_split_that_is_there_is_taken(tmp_path, train, test):
     make_tree(tmp_path / "d", f"{train}/a/1.png", f"{train}/b/2.png", f"{test}/a/3.png", f"{test}/b/4.png")
     data = load_dataset(str(tmp_path / "d"))
     assert levels(data) == ([1, 2], [3, 4])
-    assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 1], [0, 1])
+    assert labels(data) == ([0, 1], [0, 1])
     assert data.source == ("d" if test == "Test" else f"d, {test} as the test set")
 
 
@@ -265,7 +308,7 @@ def test_a_folder_around_the_class_folders_is_looked_through(tmp_path, around):
 def test_a_folder_around_train_and_test_is_looked_through(tmp_path):
     make_tree(tmp_path, *(f"set/{split}/{name}/1.png" for split in ("train", "test") for name in ("a", "b")))
     data = load_dataset(str(tmp_path))
-    assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 1], [0, 1])
+    assert labels(data) == ([0, 1], [0, 1])
 
 
 @pytest.mark.parametrize(

@@ -430,6 +430,21 @@ def test_an_unknown_setting_on_the_command_line_is_one_line(tmp_path):
 # --- tables -------------------------------------------------------------------------------------------------------
 
 
+def test_what_an_experiment_no_longer_measures_leaves_its_tables(toy, monkeypatch):
+    monkeypatch.setattr("vaelib.runs.tables.record_build", lambda *_: None)
+    chosen = three_gaps("smoke", toy, overrides=TINY)
+    own, other = chosen.setting | {"value": 1}, chosen.setting | {"likelihood": "mol", "value": 2}
+    folder = runs.tables_folder("smoke")
+    merge_table(folder / "alone.csv", pd.DataFrame([own, other]))
+    merge_table(folder / "shared.csv", pd.DataFrame([own | {"experiment": "three_gaps"}, own | {"experiment": "rha"}]))
+    for nothing in (pd.DataFrame(), pd.DataFrame(columns=["experiment", "dataset", "likelihood", "value"])):
+        runs.write_tables(chosen._replace(tables=lambda *_, rows=nothing: dict.fromkeys(("alone", "shared"), rows)))
+        assert pd.read_csv(folder / "alone.csv").to_dict("records") == [other]
+        assert pd.read_csv(folder / "shared.csv")["experiment"].tolist() == ["rha"]
+    runs.write_tables(chosen._replace(tables=lambda *_: {"absent": pd.DataFrame()}))
+    assert not (folder / "absent.csv").exists()
+
+
 def test_one_build_never_erases_anothers_rows(tmp_path):
     path = tmp_path / "three_gaps.csv"
     one = pd.DataFrame({"dataset": ["a", "a"], "likelihood": ["mol", "mol"], "value": [1, 2]})

@@ -18,6 +18,7 @@ from vaelib.runs.cost.price import cost
 from vaelib.runs.stages import make
 from vaelib.samplers.bank import shard_path
 from vaelib.studies.sample_quality import figures as sheet_plots
+from vaelib.studies.sample_quality import pages as sheet_pages
 from vaelib.studies.sample_quality.claims import paper_c2st
 from vaelib.studies.sample_quality.runs import teacher_sheet
 from vaelib.studies.sample_quality.stages import C2ST, SampleElbo
@@ -299,6 +300,11 @@ def test_figures_draw_what_the_tables_hold_and_no_text_overlaps(made):
     strip = dict.fromkeys(sheet_plots.STRIP, images[:12])
     numbers = {name: np.linspace(3, 4, 12) for name in sheet_plots.STRIP[1:]}
     check_boxes(sheet_plots.samples_figure(images, images, strip, numbers, **frame))
+
+
+def test_teachers_of_shares_that_are_not_whole_have_a_row_each():
+    page = sheet_pages.c2st_summary({"c2st": c2st_rows({10.2: 0.9, 10.4: 0.8, 50: 0.7}).assign(p_value=0.5)}).to_html()
+    assert [f"teacher of {x} % of D_train" in page for x in ("10.2", "10.4", "50")] == [True] * 3
 
 
 def verdicts(accuracy: dict[float, float], seeds: int = 3) -> dict[str, str]:

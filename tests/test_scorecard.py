@@ -470,6 +470,12 @@ def test_a_function_of_ones_own_is_scored_by_text(command, tmp_path):
     assert (card.protocol.restarts, card.protocol.attack_steps) == (2, 3)
 
 
+def test_options_that_would_change_nothing_are_refused(command, toy):
+    error = command("mine_of_test:whole", "--dataset", toy, "--n-train", "40").exception
+    assert isinstance(error, VaelibError)
+    assert "comes with its own images, so --dataset, --n-train would change nothing; leave that out" in str(error)
+
+
 def test_a_vae_alone_is_scored_on_a_data_set(command, toy):
     done = command("mine_of_test:padded", "--dataset", toy, "--n-train", "40")
     assert done.exit_code == 0, done.exception

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -242,9 +243,38 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
         shipped.pack("smoke")
     with pytest.raises(pytest.fail.Exception, match="it was trained"):
         shipped.made(plain)
+    held = []
+    monkeypatch.setattr("vaelib.runs.tables.Lock", lambda path: held.append(path.name) or nullcontext())
+    shipped.made(asked)
+    assert "build.json.lock" in held  # others may write their records meanwhile
     other = three_gaps("smoke", toy, overrides=sizes | {"use_results": True, "epochs": 3})
     with pytest.raises(VaelibError, match="leave use_results out"):
         shipped.made(other)
+
+
+def test_what_is_computed_over_seeds_follows_the_tables(toy, monkeypatch):
+    """Else a report would show Table 7 of the seeds before beside a ledger of the new ones."""
+    chosen = three_gaps("smoke", toy, overrides={"n_train": 20, "n_test": 10, "epochs": 2, "seeds": 1})
+    folder = paths.build_root() / "smoke/tables"
+    folder.mkdir(parents=True)
+
+    def finish(experiment):
+        gaps, curves = (table.assign(**experiment.setting) for table in tables(experiment.profile.seeds))
+        gaps = gaps.assign(n_train=experiment.data.n_train)
+        gaps.to_csv(folder / "three_gaps.csv", index=False)
+        curves.to_csv(folder / "curves.csv", index=False)
+        return {"three_gaps": gaps, "curves": curves}
+
+    monkeypatch.setattr(shipped, "run", lambda *_, **__: None)
+    monkeypatch.setattr(shipped, "write_tables", finish)
+    shipped.made(chosen)
+    assert not (folder / "table_07.csv").exists()  # the notebook's to begin
+    pages.write_derived(chosen, "table_07")
+    pd.DataFrame([chosen.setting | {"n_train": 60_000}]).to_csv(folder / "numbers.csv", index=False)
+    shipped.made(chosen._replace(profile=chosen.profile.changed({"seeds": 3})))
+    means = read_table(folder / "table_07.csv").query("dataset == @chosen.dataset")
+    assert set(means["seeds"]) == {3}
+    assert read_table(folder / "numbers.csv").empty  # of all of the paper's images, which these are not
 
 
 def test_the_two_networks_of_the_tour_are_taken_where_they_were_shipped(toy, tmp_path, monkeypatch):

@@ -146,4 +146,5 @@ def test_a_folder_of_something_else_stays_and_a_site_that_is_too_large_is_refuse
     with pytest.raises(VaelibError, match=r"the site takes \d+ MB, over 0"):
         write_site("laptop", tmp_path / "site")
     assert not (tmp_path / "site").exists()
+    assert not (tmp_path / ".site.part").exists()
     assert paths.build_root() == tmp_path / "build"

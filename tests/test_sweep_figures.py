@@ -434,6 +434,19 @@ def test_tables_put_the_papers_value_beside_ours_at_the_same_point():
     assert [sweep_figures.compared_sweep(rows_of(name)).to_html()[:6] for name in SWEEPS] == ["<style"] * len(SWEEPS)
 
 
+def test_values_of_a_grid_that_are_not_whole_keep_their_decimals():
+    """Settings allow 12.5 %, which is no 12 %."""
+    table = {("normal", math.nan, 32, 1): (-1.0, -4.0)}
+    table |= {("dmaapx", x, 32, 1): (-2.0, -3.0 + x / 50) for x in (2.5, 12.5, 33.3, 100)}
+    rows = rows_of("teacher_fractions", table=table)
+    ticks = sweeps.teacher_figure(rows, title_note="FashionMNIST").axes[0].get_xticklabels()
+    assert [tick.get_text() for tick in ticks] == ["2.5", "12.5", "33.3", "100"]
+    page = sweep_figures.compared_sweep(rows).to_html()
+    assert all(f">{x}</td>" in page for x in ("2.5", "12.5", "33.3", "100"))
+    ticks = draw("limited_k").axes[0].get_xticklabels()
+    assert [tick.get_text() for tick in ticks] == ["1", "2", "5", "10", "20"]
+
+
 # --- the paper's tables -------------------------------------------------------------------------------------------------
 
 

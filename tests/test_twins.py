@@ -193,6 +193,14 @@ def test_a_figure_knows_its_setting_runs_time_and_notebook(build, name, likeliho
     assert source.href == f"notebooks/03_three_gaps.fashion_mnist{ending}.html"
 
 
+def test_a_notebook_whose_default_likelihood_was_named_is_found(build):
+    """`make LIKELIHOOD=gaussian` names it in the file, for it makes other notebooks than `make` does."""
+    shown = json.loads((build / "figures/fig11_fashion_mnist.json").read_text())
+    page = build / "notebooks/03_three_gaps.fashion_mnist.html"
+    page.rename(page.with_stem("03_three_gaps.fashion_mnist-gaussian"))
+    assert source_of(build, shown, {}).href == "notebooks/03_three_gaps.fashion_mnist-gaussian.html"
+
+
 def test_a_figure_without_a_table_still_finds_its_notebook(build):
     shown = json.loads((build / "figures/fig11_fashion_mnist.json").read_text())
     shown |= {"study": "tour", "table": "", "runs": [], "command": "", "commit": ""}

@@ -133,7 +133,7 @@ def plan(
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
     hardware: Annotated[str | None, typer.Option(help="a100, h100 or rtx2080ti in place of this machine")] = None,
-    count: Annotated[int, typer.Option(help="how many of them", min=1)] = 1,
+    count: Annotated[int | None, typer.Option(help="how many of them; default 1", min=1)] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="do not calibrate: take the reference machine's rates")
     ] = False,
@@ -149,12 +149,14 @@ def plan(
     from .runs.cost.price import hardware as known_hardware
     from .runs.cost.price import measured, this_machine
 
+    if count and not hardware:
+        raise VaelibError(f"--count {count} counts what --hardware names; give both, or neither for this machine")
     only = study_named(study) if study else None
     _tag(profile, dataset, likelihood, overrides)  # mistakes are told before this machine is timed
     chosen = [only] if only else [study for study in wanted(dataset, likelihood) if study.runs]
     if hardware is None and not quick and measured() is None:
         calibrate()
-    machine = known_hardware(hardware, count) if hardware else this_machine(quick)
+    machine = known_hardware(hardware, count or 1) if hardware else this_machine(quick)
     functions, titles = (
         {study.name: value(study) for study in chosen} for value in (lambda one: one.runs, lambda one: one.paper)
     )
@@ -241,6 +243,7 @@ def verify() -> None:
 
 @app.command()
 def scorecard(
+    ctx: typer.Context,
     whose: Annotated[
         str,
         typer.Argument(
@@ -281,6 +284,14 @@ def scorecard(
             )
         print(f"images: {data.source}; {len(data.train):,} training and {len(data.test):,} test images")
         subject = subject._replace(images=(data.train, data.test, data.test_labels))
+    elif named := [
+        name for name in ("dataset", "n_train", "n_test") if ctx.get_parameter_source(name).name != "DEFAULT"
+    ]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+        raise VaelibError(
+            f"{whose} comes with its own images, so {options} would change nothing; leave that out, or give a function that "
+            "returns the VAE alone"
+        )
     card = measure(
         subject.vae.to(place),
         *subject.images,

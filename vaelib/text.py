@@ -17,6 +17,11 @@ def number(value: float | None, signed: bool = False, digits: int | None = None)
     return f"{value:{'+' if signed else ''}z{form}}".replace("-", "\N{MINUS SIGN}")
 
 
+def as_given(value: float) -> str:
+    """Return a setting's number, whole or not, as somebody gave it: 1,000 or 12.5."""
+    return f"{value:,.10g}"
+
+
 def with_error(
     value: float | None, error: float | None, signed: bool = False, digits: int | None = None, unit: str = ""
 ) -> str:

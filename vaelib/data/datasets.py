@@ -72,10 +72,14 @@ def binarise(images: np.ndarray) -> np.ndarray:
     return np.where(images >= 128, np.uint8(255), np.uint8(0))
 
 
-def subset(labels: np.ndarray, n: int | None, seed: int, setting: str) -> np.ndarray:
-    """Return the indices of a seeded, stratified subset of ``n`` (all of them, or None: in the file's order)."""
-    if n is None or n == len(labels):
-        return np.arange(len(labels))
+def subset(labels: np.ndarray, n: int | None, seed: int, setting: str, sorted_by_class: bool = False) -> np.ndarray:
+    """Return the indices of a seeded, stratified subset of ``n``; all of them, or None: in the file's order.
+
+    Where the file may be ``sorted_by_class``, all of them are shuffled as well, for the first n of them are taken for a sample.
+    """
+    n = len(labels) if n is None else n
+    if n == len(labels) and not sorted_by_class:
+        return np.arange(n)
     if not 1 <= n <= len(labels):
         raise VaelibError(f"{setting} = {n:,} must lie between 1 and the {len(labels):,} images there are; lower it")
     return stratified(labels, n, seed, "subset", ("n_train", "n_test").index(setting))
@@ -144,13 +148,15 @@ def load_dataset(
 ) -> ImageData:
     """Return a data set, fetched if need be: train and test are disjoint, subsets stratified and nested per class.
 
+    One's own images come in a seeded order, because a folder is read class by class.
+
     Arguments: ``name`` one of :func:`dataset_names`, or the path of an ImageFolder or an .npz; ``n_train``,
     ``n_test`` sizes (None: all); ``held_out`` how many training images beside ``train`` to give; ``at_most`` take all
     where a size is beyond what there is, which else is an error; ``seed`` of the subsets; ``source`` binary_mnist:
     auto | full | mnist-5k, cifar10: auto | original | lossless_4k | jpeg; ``roots`` folders searched (the last is the
     cache that downloads go to); ``strict`` refuses a folder with an image that cannot be read (else it is left out, and
     printed and said in ``source``; more than half are always refused).
-    Raises VaelibError: unknown name or source, n too large, damaged or missing files.
+    Raises VaelibError: unknown name or source, n too large, files that are damaged, missing or not readable.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/mine.npz"
@@ -162,10 +168,20 @@ def load_dataset(
         roots = paths.data_roots()
         if len(roots) > 1 and not roots[0].is_dir():
             raise VaelibError(f"VAELIB_DATA = {roots[0]} is no folder; correct it or unset it")
-    raw = _read(name, source, roots, download, strict)
+    try:
+        raw = _read(name, source, roots, download, strict)
+    except OSError as error:
+        where = "" if error.filename is None else f" {error.filename}"
+        raise VaelibError(
+            f"dataset = {name}: cannot read{where} ({error.strerror or error}); make it readable and run again"
+        ) from error
     if at_most:
         n_train, n_test = (n and min(n, len(there)) for n, there in ((n_train, raw.train), (n_test, raw.test)))
-    pick = subset(raw.train_labels, n_train, seed, "n_train"), subset(raw.test_labels, n_test, seed, "n_test")
+    own_images = name not in DATASETS
+    pick = (
+        subset(raw.train_labels, n_train, seed, "n_train", own_images),
+        subset(raw.test_labels, n_test, seed, "n_test", own_images),
+    )
     beside = _beside(raw.train_labels, pick[0], held_out, seed)
     chosen = ((raw.train, pick[0]), (raw.test, pick[1]), (raw.train, beside))
     train, test, others = (pad(images[index]) for images, index in chosen)

@@ -40,6 +40,7 @@ IDX_MD5 = {
 }
 CIFAR_FOLDER, CIFAR_TAR = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 CIFAR_TAR_MD5 = "c58f30108f718f92721af3b95e74349a"
+CIFAR_EXACT = "CIFAR-10, bit-exact"  # by this label it is known that CIFAR-10-C goes with a data set
 CIFAR_MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -214,7 +215,7 @@ def _cifar_original(roots: list[Path]) -> Raw | None:
         folder = _unpack_cifar(archive, roots[-1])
     *train, (test, test_labels) = (_read_batch(folder / name, md5) for name, md5 in CIFAR_MD5.items())
     images, labels = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
-    return Raw(images, labels, test, test_labels, "CIFAR-10, bit-exact", True)
+    return Raw(images, labels, test, test_labels, CIFAR_EXACT, True)
 
 
 def _cifar_lossless(roots: list[Path]) -> Raw | None:

@@ -20,6 +20,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import BboxBase
 
+from ..text import as_given
 from .alternatives import PLAIN, words
 from .reference import SETTING
 
@@ -276,7 +277,7 @@ def spread_ticks(ax: Axes, values: Sequence[float], room: float = 0.09) -> None:
         if all(abs(places[i] - places[j]) >= room * (high - low) for j in kept):
             kept.append(i)
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticks([values[i] for i in sorted(kept)], [f"{values[i]:,.0f}" for i in sorted(kept)])
+    ax.set_xticks([values[i] for i in sorted(kept)], [as_given(values[i]) for i in sorted(kept)])
 
 
 def nats(ax: Axes) -> None:

@@ -42,7 +42,7 @@ def rendered(build: Path, notebook: str, dataset: str, likelihood: str) -> str:
     found = sorted(build.glob(f"notebooks/{notebook}.*.html"))  # of nobody's data set: any rendering shows it
     if dataset:
         stem, default = Path(dataset).stem, likelihood == protocol(dataset).likelihood
-        tags = (stem,) if default else (f"{stem}-{likelihood}", stem)
+        tags = (f"{stem}-{likelihood}", stem)[:: -1 if default else 1]  # the default may have been asked for by name
         found = [path for tag in tags if (path := build / f"notebooks/{notebook}.{tag}.html").exists()]
     return found[0].relative_to(build).as_posix() if found and notebook else ""
 

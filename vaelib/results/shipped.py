@@ -20,10 +20,11 @@ from .. import paths
 from ..errors import VaelibError
 from ..files import read_json, write_json
 from ..report.claims import judge_build, require_build
+from ..report.reference import of_setting
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
-from ..runs.tables import IDENTITY, merge_table, read_table, replaced, tables_folder, write_tables
+from ..runs.tables import IDENTITY, merge_table, note_build, read_table, replaced, tables_folder, write_tables
 from .gallery import gallery
 
 KEPT = (
@@ -202,9 +203,24 @@ def made(experiment: Experiment, title: str = "runs", **options: Any) -> dict[st
     ``options`` are those of :func:`vaelib.runs.run`. Returns the experiment's own rows by the tables' names.
     """
     if experiment.profile.use_results:
-        return take(experiment)
-    run(experiment.runs, title=title, **options)
-    return write_tables(experiment)
+        tables = take(experiment)
+    else:
+        run(experiment.runs, title=title, **options)
+        tables = write_tables(experiment)
+    _derive_again(experiment)
+    return tables
+
+
+def _derive_again(experiment: Experiment) -> None:
+    """Compute anew what notebooks have computed over an experiment's seeds, or a report would show that of the seeds before."""
+    study, folder = studies().get(experiment.name), tables_folder(experiment.profile.name)
+    for name, source, compute in study.derived if study else ():
+        path = folder / f"{name}.csv"
+        if path.exists():
+            rows = of_setting(compute(read_table(folder / f"{source}.csv")), **experiment.setting)
+            # The paper's numbers stand beside runs of all of its images, whatever the curves are of.
+            others = rows["n_train"].notna() & (rows["n_train"] != experiment.data.n_train)
+            merge_table(path, rows[~others], experiment.place)
 
 
 def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
@@ -216,13 +232,12 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
     profile, shipped, tables = experiment.profile.name, paths.results_folder(experiment.profile.name), {}
     name = experiment.entry
     about = _record(shipped).get(name, {})
-    place = {"experiment": experiment.name} | experiment.setting
     known = studies()[experiment.name].tables if experiment.name in studies() else ()
     names = {name: name for name in known} | {file: table for table, file in experiment.files.items()}
     for file, table in names.items():
         path = shipped / f"tables/{file}.csv"
-        rows = read_table(path) if path.exists() else pd.DataFrame(columns=[*place])
-        own = [rows[column] == value for column, value in place.items() if column in rows]
+        rows = read_table(path) if path.exists() else pd.DataFrame(columns=[*experiment.place])
+        own = [rows[column] == value for column, value in experiment.place.items() if column in rows]
         tables[table] = rows[pd.concat(own, axis=1).all(axis=1)].reset_index(drop=True)
     found = {key for rows in tables.values() for key in rows.get("key", ())}
     if not about or not {point.run.key for point in experiment.points} <= found:
@@ -231,10 +246,10 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
             "and it is computed"
         )
     for table, rows in tables.items():
-        if len(rows):
-            merge_table(tables_folder(profile) / f"{experiment.files.get(table, table)}.csv", rows)
-    build = tables_folder(profile).parent
+        path = tables_folder(profile) / f"{experiment.files.get(table, table)}.csv"
+        if len(rows) or path.exists():
+            merge_table(path, rows, experiment.place)
     source = shipped.relative_to(paths.project_root()).as_posix()
-    write_json(build / "build.json", _record(build) | {name: about | {TAKEN: source}})
+    note_build(experiment, about | {TAKEN: source})
     print(f"nothing was computed: these numbers come with the project, {source}, made at commit {about['commit']}")
     return tables

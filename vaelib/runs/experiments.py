@@ -71,6 +71,11 @@ class Experiment(NamedTuple):
         return {"dataset": self.dataset, "likelihood": self.likelihood}
 
     @property
+    def place(self) -> dict[str, str]:
+        """Return the columns that tell its rows from others in a table that several experiments share."""
+        return {"experiment": self.name} | self.setting
+
+    @property
     def entry(self) -> str:
         """Return what ``build.json`` calls it."""
         return entry_of(**self.setting, experiment=self.name)
@@ -195,14 +200,23 @@ def gaps_for(vae: VAERun, profile: Profile) -> Gaps:
         attack_steps=profile.attack_steps or table_2.attack_steps,
         attack_radius=profile.attack_radius or table_2.attack_radius,
     )
-    return Gaps(**values)
+    return checked(Gaps, values, "the gaps")
 
 
 def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:
-    """Return the data set under a profile, and the profile with no batch larger than an epoch of images of one's own."""
+    """Return the data set under a profile, and the profile with no batch larger than an epoch of images of one's own.
+
+    Raises:
+        VaelibError: no such data set, or of one's own fewer than 2 training or test images.
+    """
     data = resolve_data(dataset, budget.n_train, budget.n_test, source=budget.source)
     if data.path is None:
         return data, budget
+    if min(data.n_train, data.n_test) < 2:
+        raise VaelibError(
+            f"dataset = {dataset}: n_train = {data.n_train} and n_test = {data.n_test} must both be at least 2; give 8 images "
+            "or more to split 80/20, or 2 or more in each split"
+        )
     batch_size = lowered(data.name, "batch_size", budget.batch_size, data.n_train)
     return data, budget.changed({"batch_size": batch_size})
 

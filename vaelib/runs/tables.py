@@ -5,7 +5,7 @@ others.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,21 +121,27 @@ def replaced(kept: pd.DataFrame, new: pd.DataFrame, identity: list[str]) -> pd.D
     return new if kept.empty else pd.concat([kept, new], ignore_index=True)
 
 
-def merge_table(path: Path, new: pd.DataFrame) -> pd.DataFrame:
+def merge_table(path: Path, new: pd.DataFrame, place: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Write ``new`` into the CSV at ``path``: rows of the same setting are replaced, all others kept; return the whole.
 
-    In a table that several experiments share, rows of the same experiment.
+    In a table that several experiments share, rows of the same experiment. Old rows of a ``place``, the columns of a setting
+    and an experiment, go even where no new ones follow.
 
     Raises:
         VaelibError: the file is there but is no such table.
     """
-    identity = [column for column in ("experiment", *IDENTITY) if column in new]
+    if not path.exists() and new.columns.empty:
+        return new
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.with_name(f"{path.name}.lock")):
         kept = read_table(path) if path.exists() else pd.DataFrame(columns=new.columns)
-        if not set(identity) <= set(kept.columns):
+        identity = [column for column in ("experiment", *IDENTITY) if column in (kept if new.empty else new)]
+        if path.exists() and not set(identity or IDENTITY) <= set(kept.columns):
             raise VaelibError(f"{path} is not a table of this project; delete it and run again")
-        table = replaced(kept, new, identity)
+        if new.empty and place:
+            table = kept[(kept[identity].astype(str) != pd.Series(place)[identity]).any(axis=1)]
+        else:
+            table = replaced(kept, new, identity)
         files.write_atomic(path, lambda part: table.to_csv(part, index=False))
     return table
 
@@ -147,7 +153,10 @@ def read_table(path: Path) -> pd.DataFrame:
         VaelibError: absent, or no CSV.
     """
     if not path.exists():
-        raise VaelibError(f"{path} is not there; make it with `make headline` or `vaelib run three_gaps`")
+        raise VaelibError(
+            f"{path} is not there; `vaelib studies` lists the studies and their notebooks, and `vaelib run STUDY` writes the "
+            "tables of one"
+        )
     try:
         content = path.read_bytes()
         if not content.endswith(b"\n"):
@@ -173,7 +182,6 @@ def commits_of(experiment: Experiment) -> list[str]:
 
 def record_build(experiment: Experiment, store: Store) -> None:
     """Note in ``build/<profile>/build.json`` where this experiment's numbers come from; the report shows it."""
-    path = tables_folder(experiment.profile.name).parent / "build.json"
     manifests = [store.manifest(one) for one in all_artifacts(experiment.runs)]
     seconds = sum(manifest["seconds"] for manifest in manifests)
     code = manifests[-1]["code"] | environment_of(manifests)
@@ -186,9 +194,15 @@ def record_build(experiment: Experiment, store: Store) -> None:
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
     }
+    note_build(experiment, record | code)
+
+
+def note_build(experiment: Experiment, record: Mapping[str, Any]) -> None:
+    """Put an experiment's record into its build's ``build.json`` beside the others, of which other processes may write some."""
+    path = tables_folder(experiment.profile.name).parent / "build.json"
     with Lock(path.with_name(f"{path.name}.lock")):
         content = files.read_json(path) if path.exists() else {}
-        files.write_json(path, content | {experiment.entry: record | code})
+        files.write_json(path, content | {experiment.entry: dict(record)})
 
 
 def environment_of(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -211,8 +225,8 @@ def environment_of(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def write_tables(experiment: Experiment, store: Store | None = None) -> dict[str, pd.DataFrame]:
     """Write the tables of a finished experiment and ``build.json``; return its own rows by the tables' names."""
     store = store or Store()
-    own = experiment.tables(experiment, store)
+    own, folder = experiment.tables(experiment, store), tables_folder(experiment.profile.name)
     for name, table in own.items():
-        merge_table(tables_folder(experiment.profile.name) / f"{experiment.files.get(name, name)}.csv", table)
+        merge_table(folder / f"{experiment.files.get(name, name)}.csv", table, experiment.place)
     record_build(experiment, store)
     return own

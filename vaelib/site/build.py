@@ -49,21 +49,23 @@ def write_site(profile: str, out: Path | None = None) -> tuple[Path, int]:
         judge_build(build, profile)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    notebooks = _notebooks(build, part)
-    documents = _documents(part, notebooks)
-    write_api(part / "api")
-    write_report(build, part / "report.html", pages=[f"notebooks/{name}" for name in notebooks])
-    write_text(
-        part / "index.html",
-        TEMPLATES.get_template("index.html").render(profile=profile, own=own, notebooks=notebooks, documents=documents),
-    )
-    size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
-    if size > LIMIT:
-        raise VaelibError(
-            f"the site takes {size / 1e6:.0f} MB, over {LIMIT / 1e6:.0f}: delete notebooks that few need from {paths.shown(build)}"
-        )
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
+    try:
+        notebooks = _notebooks(build, part)
+        documents = _documents(part, notebooks)
+        write_api(part / "api")
+        write_report(build, part / "report.html", pages=[f"notebooks/{name}" for name in notebooks])
+        shown = {"profile": profile, "own": own, "notebooks": notebooks, "documents": documents}
+        write_text(part / "index.html", TEMPLATES.get_template("index.html").render(shown))
+        size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+        if size > LIMIT:
+            raise VaelibError(
+                f"the site takes {size / 1e6:.0f} MB, over {LIMIT / 1e6:.0f}: delete notebooks that few need from "
+                f"{paths.shown(build)}"
+            )
+        shutil.rmtree(out, ignore_errors=True)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return out / "index.html", size
 
 

@@ -21,6 +21,8 @@ from ..errors import VaelibError
 from .classifier import SmallClassifier, features_of
 from .neighbours import ROUNDING, check_finite, squared_distances
 
+NEIGHBOURS = 3  # Kynkäänniemi et al.'s k
+
 
 class PrecisionRecall(NamedTuple):
     """Two shares in [0, 1]: fidelity and coverage."""
@@ -89,7 +91,7 @@ def inception_score(logits: Tensor, splits: int = 10, seed: int = 0) -> tuple[fl
     return float(values.mean()), float(values.std(correction=0))
 
 
-def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> PrecisionRecall:
+def precision_recall(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> PrecisionRecall:
     """Return precision and recall of ``generated`` features against ``real`` ones, (N, d) and (M, d).
 
     Balls are closed, up to the distances' rounding: a set lies inside its own manifold, however often its points repeat.
@@ -121,7 +123,7 @@ def _reach(points: Tensor, k: int) -> Tensor:
 
 
 def proxy_quality(
-    classifier: SmallClassifier, real: Tensor, generated: Tensor, *, k: int = 3, splits: int = 10
+    classifier: SmallClassifier, real: Tensor, generated: Tensor, *, k: int = NEIGHBOURS, splits: int = 10
 ) -> ProxyQuality:
     """Return ``proxy-FID``, ``proxy-IS``, precision and recall of ``generated`` against ``real`` images.
 

@@ -7,6 +7,7 @@ from typing import Any
 from ... import paths
 from ...data.corruptions import available, published
 from ...data.datasets import has_classes
+from ...data.sources import CIFAR_EXACT
 from ...errors import VaelibError
 from ...runs.experiments import Experiment, Point, classifier_for
 from ...runs.profiles import Profile
@@ -27,7 +28,7 @@ def corrupted_for(data: Data, profile: Profile) -> Corrupted:
     images = min(profile.task_images or data.n_test, data.n_test)
     if images < FEWEST:
         raise VaelibError(f"{images} test images are too few for classifiers; raise n_test to at least {FEWEST}")
-    original = data.name == "cifar10" and data.label == "CIFAR-10, bit-exact"
+    original = data.name == "cifar10" and data.label == CIFAR_EXACT
     official = original and any(published(root) for root in paths.data_roots())
     severity = profile.corruption_severity
     options = {"official": True} if official else {"names": available(severity)}

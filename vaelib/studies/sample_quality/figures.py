@@ -133,7 +133,8 @@ def _shares(ax: Axes, rows: pd.DataFrame) -> None:
         ax.bar(np.arange(len(names)) + shift, heights, 0.38, color=colour)
         for place, height in enumerate(heights):
             text = f"{height:.0%}" if height >= 0.005 or height == 0 else "<1%"
-            ax.annotate(text, (place + shift, height), (0, 1), textcoords="offset points", ha="center", fontsize=7.5)
+            beside = place + 1.15 * shift  # two labels of 100% side by side are wider than their bars
+            ax.annotate(text, (beside, height), (0, 1), textcoords="offset points", ha="center", fontsize=7.5)
     ax.set(ylabel="share", ylim=(0, 1.12))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_xticks(range(len(names)), list(names.values()), fontsize=8.5)

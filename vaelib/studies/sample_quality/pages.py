@@ -14,7 +14,7 @@ from ...runs import Bank, Experiment, Store
 from ...runs.external import source_of_samples
 from ...runs.store import load_split, load_tensors
 from ...samplers.bank import Bank as BankImages
-from ...text import number, with_error
+from ...text import as_given, number, with_error
 from .claims import paper_c2st
 from .figures import STRIP, audit_figure, c2st_figure, samples_figure
 from .tables import audit_of
@@ -51,7 +51,7 @@ def describe_samples(experiment: Experiment) -> str:
     about = (
         f"{experiment.data.label} · N = {experiment.data.n_train:,} training images · {source_of_samples(profile)} · "
         f"{audit.bank.size:,} samples of each · teachers "
-        f"of {', '.join(f'{x:.0f}' for x in shares)} % of the training images · {profile.c2st_seeds} two-sample tests each"
+        f"of {', '.join(map(as_given, shares))} % of the training images · {profile.c2st_seeds} two-sample tests each"
     )
     return headed(title(experiment).rpartition(",")[0], about, experiment)
 
@@ -159,7 +159,7 @@ def c2st_summary(tables: Tables) -> Any:
     rows = tables["c2st"].assign(x=tables["c2st"]["x"].fillna(-1.0))
     lines = {}
     for (series, x), own in rows.groupby(["series", "x"]):
-        name = "real against real" if series == "real" else f"teacher of {x:.0f} % of D_train"
+        name = "real against real" if series == "real" else f"teacher of {as_given(x)} % of D_train"
         lines[name] = {
             "accuracy": with_error(*(100 * own["accuracy"].agg(["mean", "std"])), digits=1, unit="%"),
             "95 % of permutations": f"{own['null_low'].min():.1%} … {own['null_high'].max():.1%}",

@@ -7,10 +7,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ...errors import VaelibError
 from ...runs.experiments import Experiment, Point, bank_for, classifier_for
 from ...runs.profiles import Profile
-from ...runs.settings import Bank, Data, Samples
+from ...runs.settings import Bank, Data, Samples, checked
 from ...runs.stages import spare_images
+from ...tasks.quality import NEIGHBOURS
 from ..sweeps.runs import Base
 from .stages import C2ST, Audit, SampleElbo
 from .tables import quality_tables
@@ -27,7 +29,7 @@ def c2st_for(data: Data, profile: Profile, bank: Bank | Samples | None, seed: in
     spare = spare_images(data)
     images = wanted if spare >= wanted else spare if bank is None and spare >= data.n_train else 0
     given = {"data": data, "bank": bank, "images": images, "tested": tested, "seed": seed}
-    return C2ST(**given, **profile.only("network epochs batch_size lr decay", "c2st_"))
+    return checked(C2ST, given | profile.only("network epochs batch_size lr decay", "c2st_"), "a two-sample test")
 
 
 def teacher_sheet(
@@ -42,10 +44,17 @@ def teacher_sheet(
     the same of real images against real ones; ``audit``: the bank of the teacher of all of D_train; ``elbo``: its
     samples under the VAE of normal training that the sweeps share.
 
-    Arguments and errors as for :func:`~vaelib.studies.three_gaps.runs.three_gaps`; samples of others have no shares but 100 %.
+    Arguments and errors as for :func:`~vaelib.studies.three_gaps.runs.three_gaps`; samples of others have no shares but 100 %,
+    and fewer than 8 test images or 4 samples are refused.
     """
     base = Base(profile, dataset, likelihood, overrides)
     budget, data = base.budget, base.data
+    fewest, samples = NEIGHBOURS + 1, budget.k * data.n_train
+    if data.n_test // 2 < fewest or samples < fewest:
+        raise VaelibError(
+            f"n_test = {data.n_test} and k·n_train = {samples} are too few for precision and recall; raise n_test to at least "
+            f"{2 * fewest} and k·n_train to at least {fewest}"
+        )
     others = budget.teacher_from or budget.bank_from
     shares = sorted({100.0} if others else {*map(float, budget.teacher_fractions), 100.0})
     banks = {percent: bank_for(data, budget, percent / 100) for percent in shares}

@@ -12,7 +12,7 @@ from ...report.pages import headed
 from ...report.publish import as_in_paper, framed, provenance_line, publish, title
 from ...report.study import Figure, studies
 from ...runs import Experiment
-from ...text import how_many, number
+from ...text import as_given, how_many, number
 from ..three_gaps.pages import COLUMNS
 from .figures import (
     early_stopping_figure,
@@ -168,4 +168,4 @@ def compared_sweep(rows: pd.DataFrame) -> Any:
     shown = [column for column in table.columns if column[0] in COLUMNS.values()]
     places = [column for column in table.columns if column not in shown and column[0] != "series"]
     style = styled(table).format(number, subset=shown, na_rep="–")
-    return style.format("{:,.0f}", subset=places, na_rep="–").hide(axis="index")
+    return style.format(as_given, subset=places, na_rep="–").hide(axis="index")

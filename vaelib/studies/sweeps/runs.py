@@ -99,6 +99,11 @@ def rha(base: Base, seed: int) -> list[Point]:
     points = []
     for method in ("normal", "dmaapx"):
         run = base.vae(method, seed)
+        if half not in run.snapshots:
+            raise VaelibError(
+                f"epochs = {run.epochs} and gap_points = {base.budget.gap_points}: Reverse Half Asleep begins at half of the "
+                "epochs, where no weights are kept; make both even"
+            )
         late = tuple(epoch for epoch in run.evaluations if epoch > half)
         given = {"vae": run, "start": half, "epochs": run.epochs, "evaluations": late, "seed": seed}
         values = base.budget.values(RHA, **given)
@@ -110,6 +115,10 @@ def rha(base: Base, seed: int) -> list[Point]:
 @sweep
 def latents(base: Base, seed: int) -> list[Point]:
     """Return Fig. 6: the three gaps of normal training with few and with more latents."""
+    if base.budget.latents_mz == base.budget.mz:
+        raise VaelibError(
+            f"latents_mz = {base.budget.mz} is mz, with which it is compared; set it to another whole number from 1 to 64"
+        )
     sizes = [base.sized("normal", seed, base.budget.nc, mz) for mz in (base.budget.mz, base.budget.latents_mz)]
     return [Point(f"mz{run.network.mz}", run.network.mz, gaps_for(run, base.budget)) for run in sizes]
 

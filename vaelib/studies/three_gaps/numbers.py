@@ -93,8 +93,9 @@ def write_numbers(experiment: Experiment, curves: pd.DataFrame) -> pd.DataFrame:
     """Write ``numbers.csv`` and return its rows of this experiment; none unless all of the paper's images were trained on."""
     whole = PUBLISHED.get(experiment.dataset, (0,))[0]
     table = against_paper(curves if experiment.data.n_train == whole else curves.iloc[:0])
-    if len(table):
-        merge_table(tables_folder(experiment.profile.name) / "numbers.csv", table)
+    path = tables_folder(experiment.profile.name) / "numbers.csv"
+    if len(table) or path.exists():
+        merge_table(path, table, experiment.place)
     return table
 
 
