@@ -418,6 +418,18 @@ def test_a_night_can_be_shown_before_it_ends(toy, tmp_path, monkeypatch):
     assert list(runs.write_tables(shown)["three_gaps"]["method"]) == ["normal"]
 
 
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "calibrate_protocol"])
+def test_no_study_makes_runs_under_only_finished(name, toy, monkeypatch):
+    with pytest.raises(VaelibError, match="only_finished: none of the"):
+        EXPERIMENTS[name]("smoke", toy, overrides={"only_finished": True})
+    whole = EXPERIMENTS[name]("smoke", toy).runs
+    first, last = ({type(run): run.key for run in runs} for runs in (reversed(whole), whole))
+    unmade = {*last.values()} - {*first.values()}  # one of each kind that has several
+    monkeypatch.setattr(Store, "has", lambda self, run: run.key not in unmade)
+    shown = EXPERIMENTS[name]("smoke", toy, overrides={"only_finished": True}).runs
+    assert {run.key for run in shown} <= {run.key for run in whole} - unmade
+
+
 COMMAND = [sys.executable, "-m", "vaelib", "run", "three_gaps", "--profile", "smoke", "--workers", "0"]
 
 
