@@ -16,17 +16,18 @@ import yaml
 from pydantic import ValidationError
 
 from tests.small import TINY
-from vaelib import progress, runs
+from vaelib import files, progress, runs
 from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
 from vaelib.report.study import studies
-from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides
+from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, stages
 from vaelib.runs import graph_progress as board_module
 from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
-from vaelib.runs.experiments import spaced
+from vaelib.runs.experiments import bank_of, spaced
 from vaelib.runs.graph_progress import GraphProgress
 from vaelib.runs.provenance import cores
+from vaelib.runs.settings import Exact
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
 from vaelib.studies.three_gaps.runs import three_gaps
@@ -403,6 +404,33 @@ def test_a_failed_run_leaves_the_independent_rest_done(toy, tmp_path):
     banks = [run.vae.bank for run in chosen.runs if run.vae.bank]
     assert all(store.has(bank) for bank in banks)
     assert not any(store.has(run.vae) for run in chosen.runs)
+
+
+@pytest.mark.parametrize("during", ["sampling", "writing"])
+def test_a_bank_that_another_process_finishes_meanwhile_fails_no_shard(during, toy, tmp_path, monkeypatch):
+    experiment, store, write = three_gaps("smoke", toy, overrides=TINY), Store(tmp_path), files.write_array
+    bank = bank_of(Exact(data=experiment.data), experiment.data, experiment.profile)
+    runs.run([bank.teacher], store=store, workers=0)
+
+    def meanwhile(path, array):
+        def slowly(part):
+            part.write_bytes(b"half of it")
+            monkeypatch.setattr(files, "_PROCESS", "another")
+            stages.make(bank, store, "cpu")
+
+        monkeypatch.setattr(files, "write_array", write)
+        if during == "sampling":
+            stages.make(bank, store, "cpu")
+            write(path, array)
+        else:
+            files.write_atomic(path, slowly)
+
+    monkeypatch.setattr(files, "write_array", meanwhile)
+    stages.make_shard(bank, 0, store, "cpu", lambda share, note: None)
+    folder = store.folder(bank)
+    assert store.complaints(bank) == []
+    assert {path.name for path in folder.iterdir()} == {*store.manifest(bank)["files"], "manifest.json"}
+    assert not store.work_folder(bank).exists()
 
 
 def test_a_night_can_be_shown_before_it_ends(toy, tmp_path, monkeypatch):
