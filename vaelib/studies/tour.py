@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -60,10 +61,22 @@ def untrained(dataset: str, likelihood: str, budget: Profile, channels: int, see
     return build_vae(network_for(dataset, budget, likelihood), channels, seed)
 
 
+class Training(NamedTuple):
+    """What became of one training.
+
+    Attributes:
+        points: (effective epoch, ELBO on D_train, ELBO on D_test), nats per image.
+        error: the standard error of their last difference, the generalization gap, over the images of both.
+    """
+
+    points: list[tuple[int, float, float]]
+    error: float
+
+
 def fit(
     vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int, title: str
-) -> list[tuple[int, float, float]]:
-    """Train ``vae`` on ``stream``; return (effective epoch, ELBO on ``train``, ELBO on ``test``), nats per image.
+) -> Training:
+    """Train ``vae`` on ``stream`` and score it on ``train`` and ``test`` along the way.
 
     Its weights are kept for :func:`vaelib.results.shipped.pack`; under ``use_results`` they are those that were shipped.
     """
@@ -72,7 +85,16 @@ def fit(
     if budget.use_results:
         points = [tuple(point) for point in kept_weights(path, vae)["points"]]
         print(f"{title}: not trained here; weights (in half precision) and curve come with the project")
-        return points
+    else:
+        points = _trained(vae, stream, train, test, budget, seed, title)
+        keep_weights(path, vae, points=points)
+    variances = [gaps.evaluate_elbo(vae, images).var() / len(images) for images in (train, test)]
+    return Training(points, float(sum(variances) ** 0.5))
+
+
+def _trained(
+    vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int, title: str
+) -> list[tuple[int, float, float]]:
     points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
     with Progress(budget.epochs, title, "epochs") as progress:
         loop = train_vae(VAEState(vae, budget.lr), stream, **budget.only("epochs batch_size lr_decay"), seed=seed)
@@ -81,20 +103,19 @@ def fit(
                 scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]
                 points.append((epoch, *scores))
             progress.update(1, f"ELBO {running:,.0f}")
-    keep_weights(path, vae, points=points)
     return points
 
 
 COLOURED = ("normal", "held_out")  # in whose colours few and many images are drawn
 
 
-def overfitting_figure(runs: Mapping[str, list[tuple[int, float, float]]], title: str) -> ReportFigure:
+def overfitting_figure(runs: Mapping[str, Training], title: str) -> ReportFigure:
     """Return the ELBOs of few and of many images over epochs, as Fig. 2 (left) has those of the methods."""
     place = {"dataset": "", "likelihood": "", "seed": 0}
     rows = [
         place | {"method": method, "effective_epoch": epoch, "quantity": quantity, "value": value}
-        for method, points in zip(COLOURED, runs.values(), strict=True)
-        for epoch, *elbos in points
+        for method, run in zip(COLOURED, runs.values(), strict=True)
+        for epoch, *elbos in run.points
         for quantity, value in zip(("elbo_train", "elbo_test"), elbos, strict=True)
     ]
     labels = dict(zip(COLOURED, runs, strict=True))
@@ -147,21 +168,21 @@ def robustness(
 
 
 def conclusion(
-    runs: Mapping[str, list[tuple[int, float, float]]],
+    runs: Mapping[str, Training],
     best: Mapping[str, gaps.OptimizedPosterior],
     attack: Mapping[str, Mapping],
 ) -> str:
     """Return what became of the three gaps from the first of two training sets to the second, made of the numbers.
 
-    The judgement is the ledger's for one seed: over test images, and a tenth of a gap for what another seed would change.
+    The judgement is the ledger's for one seed: over images, and a tenth of a gap for what another seed would change.
     """
     values, errors = {}, {}
-    for title, points in runs.items():
-        found = {"generalization_gap": torch.tensor([points[-1][1] - points[-1][2]])}
-        found |= {"amortization_gap": best[title].gap, "robustness_gap": attack[title]["gap"]}
-        for quantity, each in found.items():
+    for title, run in runs.items():
+        _, train, test = run.points[-1]
+        values[title, "generalization_gap"], errors[title, "generalization_gap"] = {0: train - test}, {0: run.error}
+        for quantity, each in {"amortization_gap": best[title].gap, "robustness_gap": attack[title]["gap"]}.items():
             values[title, quantity] = {0: float(each.mean())}
-            errors[title, quantity] = {0: float(each.std() / len(each) ** 0.5) if len(each) > 1 else 0.0}
+            errors[title, quantity] = {0: float(each.std() / len(each) ** 0.5) if len(each) > 1 else math.nan}
     evidence, (few, many) = Evidence(values, errors), runs
     lines = []
     for quantity in ("generalization_gap", "amortization_gap", "robustness_gap"):
