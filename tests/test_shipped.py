@@ -270,8 +270,10 @@ def test_the_two_networks_of_the_tour_are_taken_where_they_were_shipped(toy, tmp
     x = as_float(images)
     with torch.no_grad():
         assert (again.encode(x).mu - vae.eval().encode(x).mu).abs().max() < 0.01
-    with pytest.raises(VaelibError, match="leave use_results out"):
-        trained(use_results=True, epochs=3)
+    # Neither the weights nor the curve are those of another training, network or test set.
+    for other in ({"epochs": 3}, {"latents": 3}, {"hidden": 8}, {"n_test": 9}):
+        with pytest.raises(VaelibError, match="leave use_results out"):
+            trained(use_results=True, **other)
 
 
 def test_trained_networks_and_paths_that_were_kept_are_read_where_they_were_shipped(toy, tmp_path, monkeypatch):

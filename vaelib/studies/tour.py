@@ -22,6 +22,7 @@ from ..report.study import Figure
 from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
 from ..runs.profiles import Protocol, architecture
+from ..runs.settings import Network
 from ..runs.stages import build_vae, lowered
 from ..runs.weights import keep_weights, kept_weights, weights_file
 from ..text import number
@@ -81,7 +82,7 @@ def fit(
     Its weights are kept for :func:`vaelib.results.shipped.pack`; under ``use_results`` they are those that were shipped.
     """
     folder = paths.results_folder(budget.name) if budget.use_results else paths.build_root() / budget.name
-    path = weights_file(folder, f"tour-{_key(vae, train, budget, seed, title)}")
+    path = weights_file(folder, f"tour-{_key(vae, stream, train, test, budget, seed)}")
     if budget.use_results:
         points = [tuple(point) for point in kept_weights(path, vae)["points"]]
         print(f"{title}: not trained here; weights (in half precision) and curve come with the project")
@@ -97,7 +98,7 @@ def _trained(
 ) -> list[tuple[int, float, float]]:
     points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
     with Progress(budget.epochs, title, "epochs") as progress:
-        loop = train_vae(VAEState(vae, budget.lr), stream, **budget.only("epochs batch_size lr_decay"), seed=seed)
+        loop = train_vae(VAEState(vae, budget.lr), stream, **budget.only("epochs batch_size lr_decay amp"), seed=seed)
         for epoch, running in loop:
             if epoch in wanted:
                 scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]
@@ -122,11 +123,14 @@ def overfitting_figure(runs: Mapping[str, Training], title: str) -> ReportFigure
     return three_gaps_figure(pd.DataFrame(rows), pd.DataFrame(), labels=labels, title_note=title)
 
 
-def _key(vae: VAE, train: Tensor, budget: Profile, seed: int, title: str) -> str:
-    """Return what names a training of the tour: a hash of all that changes its result."""
-    used = budget.model_dump(include={"epochs", "evaluations", "batch_size", "lr", "lr_decay", "sigma", "mean", "rgb"})
-    told = json.dumps([used, seed, title, type(vae.likelihood).__name__], sort_keys=True)
-    return hashlib.sha256(told.encode() + train.numpy().tobytes()).hexdigest()[:20]
+def _key(vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int) -> str:
+    """Return what names a training of the tour: a hash of all that changes its weights or its curve."""
+    kinds = {"architecture": type(vae).__name__, "likelihood": type(vae.likelihood).__name__}
+    training = budget.model_dump(include={"epochs", "evaluations", "batch_size", "lr", "lr_decay", "amp"})
+    told = hashlib.sha256(json.dumps([budget.values(Network, **kinds), training, seed], sort_keys=True).encode())
+    for images in (stream.pool, train, test):
+        told.update(images.numpy().tobytes())
+    return told.hexdigest()[:20]
 
 
 @torch.no_grad()
