@@ -3,11 +3,16 @@
 import pytest
 import torch
 
+from vaelib import gaps
+from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
 from vaelib.gaps import attack_course, attack_encoder, attack_path, symmetric_kl
+from vaelib.images import as_float
 from vaelib.models import FullyConnectedVAE, Posterior
 from vaelib.models.linear import LinearGaussianVAE
 from vaelib.rng import normal
+from vaelib.runs.profiles import PROTOCOLS, Protocol
+from vaelib.studies import tour
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +206,21 @@ def test_a_course_passes_through_the_attacks_of_every_length(vae, x, gradient):
         torch.testing.assert_close(x_a, attack_encoder(vae, x, steps=steps, **options))
     with pytest.raises(VaelibError, match="gradient"):
         attack_course(vae, x, (1,), gradient="fgsm")
+
+
+# --- the tour -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("overrides", "steps"), [({"attack_steps": None}, 7), ({"attack_steps": 3}, 3)])
+def test_both_attacks_of_the_tour_take_table_2s_steps(overrides, steps, toy, monkeypatch):
+    table_2 = Protocol("gaussian", 2, 7, 0.1)
+    monkeypatch.setitem(PROTOCOLS, dataset_tag(toy), table_2)
+    sizes = {"n_train": 4, "n_test": 10, "attack_restarts": 1} | overrides
+    few, _, budget = tour.few_and_many(toy, tour.budget("smoke", toy, "gaussian", sizes), 0)
+    taken, attack = [], gaps.attack_encoder
+    for room in (gaps, gaps.robustness):
+        monkeypatch.setattr(room, "attack_encoder", lambda *a, **k: taken.append(k["steps"]) or attack(*a, **k))
+    vaes = {"N": tour.untrained(toy, "gaussian", budget, 1, 0)}
+    tour.attacked(vaes, as_float(few.test[:2]), 0.1, budget, 0)
+    tour.robustness(vaes, few.test, few.test_labels, table_2, budget, 0)
+    assert taken == [steps, steps]

@@ -21,7 +21,7 @@ from ..report.rules import Evidence
 from ..report.study import Figure
 from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
-from ..runs.profiles import Protocol, architecture
+from ..runs.profiles import Protocol, architecture, protocol
 from ..runs.settings import Network
 from ..runs.stages import build_vae, lowered
 from ..runs.weights import keep_weights, kept_weights, weights_file
@@ -47,12 +47,16 @@ def budget(profile: str, dataset: str, likelihood: str, overrides: Mapping[str, 
 
 
 def few_and_many(dataset: str, budget: Profile, seed: int) -> tuple[ImageData, ImageData, Profile]:
-    """Return N training images, ten times as many, and the budget: where there are too few images, N is a tenth of them."""
+    """Return N training images, ten times as many, and the budget: where there are too few images, N is a tenth of them.
+
+    An attack's steps are Table 2's where the profile leaves them open.
+    """
     tag, n_test = dataset_tag(dataset), budget.n_test
     there = load_dataset(dataset, n_train=10 * budget.n_train, n_test=n_test, at_most=True, seed=seed)
     n = lowered(tag, "n_train of the tour", budget.n_train, max(2, len(there.train) // 10))
     sizes = {"n_train": n, "n_test": lowered(tag, "n_test", n_test, len(there.test))}
     sizes["batch_size"] = lowered(tag, "batch_size of the tour", budget.batch_size, n)
+    sizes["attack_steps"] = budget.attack_steps or protocol(tag).attack_steps
     few, many = (load_dataset(dataset, n_train=m, n_test=n_test, at_most=True, seed=seed) for m in (n, 10 * n))
     return few, many, budget.changed(sizes)
 
@@ -138,8 +142,7 @@ def attacked(vaes: Mapping[str, VAE], x: Tensor, radius: float, budget: Profile,
     """Return rows of images: ``x``, and for each VAE the attacked input and both reconstructions (decoder means)."""
     rows = {"image": x}
     for title, vae in vaes.items():
-        steps = budget.attack_steps or 50
-        (x_a,) = gaps.attack_encoder(vae, x, radius=radius, steps=steps, restarts=1, seed=seed)
+        (x_a,) = gaps.attack_encoder(vae, x, radius=radius, steps=budget.attack_steps, restarts=1, seed=seed)
         rows[f"{title}\nattacked"] = x_a
         for label, images in (("reconstruction", x), ("after the attack", x_a)):
             rows[f"{title}\n{label}"] = vae.likelihood.mean(vae.decode(vae.encode(images).mu))
@@ -157,7 +160,7 @@ def robustness(
             test,
             labels,
             n_images=min(budget.attack_images or table_2.attack_images, len(test)),
-            steps=budget.attack_steps or table_2.attack_steps,
+            steps=budget.attack_steps,
             radius=table_2.attack_radius,
             seed=rng.derive(seed, "tour"),
             **budget.only("restarts gradient start", "attack_"),
