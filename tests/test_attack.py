@@ -174,13 +174,20 @@ def test_the_model_is_left_as_it_was(vae, x):
     assert all(parameter.grad is None and parameter.requires_grad for parameter in vae.parameters())
 
 
-def test_mistakes_are_named(vae, x):
-    with pytest.raises(VaelibError, match="raw, sign"):
-        attack_encoder(vae, x, gradient="fgsm")
-    with pytest.raises(VaelibError, match="kuzina2022, projected"):
-        attack_encoder(vae, x, start="corner")
-    with pytest.raises(VaelibError, match="positive"):
-        attack_encoder(vae, x, radius=0.0)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gradient": "fgsm"}, "raw, sign"),
+        ({"start": "corner"}, "kuzina2022, projected"),
+        ({"radius": 0.0}, "positive"),
+        ({"steps": -1}, "attack steps = -1 .* 0 or more"),
+        ({"restarts": 0}, "attack restarts = 0 .* 1 or more"),
+        ({"indices": [0]}, "1 indices for 5 images"),
+    ],
+)
+def test_mistakes_are_named(vae, x, options, words):
+    with pytest.raises(VaelibError, match=words):
+        attack_encoder(vae, x, **options)
 
 
 @pytest.mark.parametrize("gradient", ["raw", "sign"])

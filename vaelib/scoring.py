@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from . import files, gaps
 from .data.worlds import DecoderWorld
 from .errors import NonFinite, VaelibError
+from .gaps.ais import check_annealing
+from .gaps.attack import check_attack
 from .gaps.bounds import ACTIVE
 from .gaps.similarity import SMALLEST, check_variant
 from .images import check_images, check_labels
@@ -356,7 +358,7 @@ def scorecard(
     for what, wanted in counts.items():
         if wanted < 0:
             raise VaelibError(f"{what}_images = {wanted}: give a number of images, or 0 to leave the measure out")
-    positive = {"amortization_steps": amortization_steps, "restarts": restarts, "log_p_draws": log_p_draws}
+    positive = {"amortization_steps": amortization_steps, "log_p_draws": log_p_draws}
     for what, value in positive.items():
         if value < 1:
             raise VaelibError(f"{what} = {value} must be at least 1")
@@ -386,6 +388,8 @@ def scorecard(
         temperatures=temperatures,
         active_above=ACTIVE,
     )
+    check_attack(protocol.attack_gradient, protocol.attack_start, radius=radius, steps=attack_steps, restarts=restarts)
+    check_annealing(temperatures=temperatures)
     plan = _plan(len(train) + len(test), counts, absent, protocol)
 
     def subset(what: str) -> Tensor:
