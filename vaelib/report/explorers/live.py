@@ -21,6 +21,7 @@ from ...images import as_float
 from ...models import VAE
 from ...models.vae import FullyConnectedVAE
 from ...modes import evaluating
+from ...runs.weights import halves
 from ..canvas import LABELS
 from .frames import informative_latents
 from .static import read_checked
@@ -51,8 +52,9 @@ class Decoder(NamedTuple):
 
 
 def can_live(vae: VAE) -> bool:
-    """Return True for a VAE whose decoder can run in the page: fully connected, a mean that is one output a pixel."""
-    return isinstance(vae, FullyConnectedVAE) and vae.channels_out == vae.channels
+    """Return True for a VAE whose decoder can run in the page: fully connected, an output a pixel, weights that fit float16."""
+    alike = isinstance(vae, FullyConnectedVAE) and vae.channels_out == vae.channels
+    return alike and all(map(halves, vae.decoder.parameters()))
 
 
 def decoder_of(vae: VAE, method: str, images: Tensor, labels: Sequence[int]) -> Decoder:
@@ -63,7 +65,8 @@ def decoder_of(vae: VAE, method: str, images: Tensor, labels: Sequence[int]) -> 
     """
     if not can_live(vae):
         raise VaelibError(
-            f"{method}: only a fully connected decoder with one output a pixel runs in the page; use traversal_twin"
+            f"{method}: only a fully connected decoder with one output a pixel, of weights that float16 can hold, runs in the "
+            "page; use traversal_twin"
         )
     with evaluating(vae) as device, torch.inference_mode():
         means = vae.encode(as_float(images.to(device))).mu.cpu()
