@@ -1,8 +1,8 @@
 """The artifact store: a folder an artifact, named by the hash of its settings, whole or absent.
 
-``<root>/<kind>/<key>/`` holds files and ``manifest.json`` (settings, upstream keys, versions, device, wall time, peak
-memory and a SHA-256 a file). It is filled as ``<key>.work/``, synced, and renamed when complete; ``.work`` also keeps the
-checkpoints, so whatever was killed goes on from there. Nothing read back is ever unpickled.
+``<root>/<kind>/<key>/`` holds files and ``manifest.json`` (settings, which hold those of all that is upstream, versions, device,
+wall time, peak memory and a SHA-256 a file). It is filled as ``<key>.work/``, synced, and renamed when complete; ``.work`` also
+keeps the checkpoints, so whatever was killed goes on from there. Nothing read back is ever unpickled.
 """
 
 import contextlib
@@ -155,7 +155,6 @@ class Store:
             "key": artifact.key,
             "version": artifact.version,
             "settings": artifact.model_dump(mode="json"),
-            "upstream": {one.kind: one.key for one in artifact.upstream()},
             "code": provenance(),
             "environment": environment() | {"peak_bytes": peak_memory()},
             "seconds": round(seconds, 2),
