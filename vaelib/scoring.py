@@ -26,7 +26,7 @@ from .data.worlds import DecoderWorld
 from .errors import NonFinite, VaelibError
 from .gaps.ais import check_annealing
 from .gaps.attack import check_attack
-from .gaps.bounds import ACTIVE
+from .gaps.bounds import ACTIVE, CLIMB, SCORING
 from .gaps.similarity import SMALLEST, check_variant
 from .images import check_images, check_labels
 from .models import Bernoulli, Gaussian, MixtureOfLogistics, from_pythae
@@ -37,7 +37,6 @@ from .progress import Progress, duration
 from .text import with_error
 from .version import __version__
 
-CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000
 GRADIENT = 3  # passes that one with a gradient costs
 Line = tuple[str, str, str]
 
@@ -474,7 +473,7 @@ class _Watched(nn.Module):
 
 def _plan(images: int, counts: Mapping[str, int], absent: Mapping[str, str], protocol: Protocol) -> dict[str, float]:
     """Return how many passes through a network each stage takes, about."""
-    climb = min(CLIMB, protocol.amortization_steps) * (2 * GRADIENT + 0.8) + 160
+    climb = min(CLIMB, protocol.amortization_steps) * (2 * GRADIENT + SCORING) + 160
     annealed = (2 * 12 + 8) * 2 * protocol.temperatures * GRADIENT
     plan = {
         "ELBO": 2.0 * images,

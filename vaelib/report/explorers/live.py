@@ -17,7 +17,7 @@ from torch import Tensor
 from ... import paths
 from ...errors import VaelibError
 from ...files import write_json
-from ...images import as_float
+from ...images import SIDE, as_float
 from ...models import VAE
 from ...models.vae import FullyConnectedVAE
 from ...modes import evaluating
@@ -115,7 +115,7 @@ def _check(decoder: Decoder) -> None:
         if columns != width or len(base64.b64decode(packed, validate=True)) != 2 * rows * (columns + 1):
             raise ValueError("a layer has another size")
         width = rows
-    pixels = decoder.channels * 32 * 32
+    pixels = decoder.channels * SIDE * SIDE
     sizes = {len(base64.b64decode(image, validate=True)) for image in decoder.images}
     shapes = [len(row) == len(decoder.order) and all(map(math.isfinite, row)) for row in decoder.means]
     whole = sorted(decoder.order) == list(range(len(decoder.order))) and len(shapes) == len(decoder.images) > 0
