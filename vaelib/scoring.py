@@ -398,7 +398,7 @@ def scorecard(
     with Progress(round(sum(plan.values())), f"scorecard of {name}", "%") as bar:
         watched = _Watched(vae, bar, plan)
         watched.begin("ELBO")
-        sides = [gaps.elbo_terms(watched, images, seed) for images in (train, test)]
+        sides = [gaps.elbo_terms(watched, images, seed, protocol.elbo_samples) for images in (train, test)]
         split = [_split(terms, train[0].numel(), what) for terms, what in zip(sides, ("training", "test"), strict=True)]
         if "G_a" not in absent:
             watched.begin("G_a")
