@@ -18,7 +18,7 @@ def three_gaps(
     """Return the headline experiment (Figs. 2, 10–13, Table 7): four training methods × seeds, and their gaps.
 
     Arguments:
-        profile: ``smoke``, ``laptop``, ``gpu`` or ``paper``.
+        profile: ``smoke``, ``laptop``, ``overnight``, ``gpu`` or ``paper``.
         dataset: a name or path that :func:`vaelib.data.load_dataset` knows; the experiment has its tag
             (:func:`~vaelib.data.identity.dataset_tag`).
         likelihood: ``bernoulli``, ``gaussian``, ``mol`` or ``default`` (the paper's for the data set).
