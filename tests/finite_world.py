@@ -10,7 +10,7 @@ from torch import Tensor
 from vaelib import rng
 from vaelib.data.worlds import unique_share
 from vaelib.errors import VaelibError
-from vaelib.models.vae import IMAGE_SIZE
+from vaelib.images import SIDE
 
 
 def entropy(p) -> float:
@@ -85,6 +85,6 @@ def bars_and_stripes(side: int = 4) -> FiniteWorld:
     lines = (torch.arange(2**side)[:, None] >> torch.arange(side)) & 1
     rows = lines[:, :, None].expand(-1, -1, side)
     cells = torch.cat([rows, rows.mT[1:-1]])  # all off and all on are bars and stripes at once: once only
-    scale = IMAGE_SIZE // side
+    scale = SIDE // side
     images = cells.repeat_interleave(scale, 1).repeat_interleave(scale, 2).unsqueeze(1).to(torch.uint8) * 255
     return FiniteWorld(images, torch.full((len(images),), 1 / len(images), dtype=torch.float64))

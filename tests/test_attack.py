@@ -3,11 +3,16 @@
 import pytest
 import torch
 
+from vaelib import gaps
+from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
 from vaelib.gaps import attack_course, attack_encoder, attack_path, symmetric_kl
+from vaelib.images import as_float
 from vaelib.models import FullyConnectedVAE, Posterior
 from vaelib.models.linear import LinearGaussianVAE
 from vaelib.rng import normal
+from vaelib.runs.profiles import PROTOCOLS, Protocol
+from vaelib.studies import tour
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +174,20 @@ def test_the_model_is_left_as_it_was(vae, x):
     assert all(parameter.grad is None and parameter.requires_grad for parameter in vae.parameters())
 
 
-def test_mistakes_are_named(vae, x):
-    with pytest.raises(VaelibError, match="raw, sign"):
-        attack_encoder(vae, x, gradient="fgsm")
-    with pytest.raises(VaelibError, match="kuzina2022, projected"):
-        attack_encoder(vae, x, start="corner")
-    with pytest.raises(VaelibError, match="positive"):
-        attack_encoder(vae, x, radius=0.0)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gradient": "fgsm"}, "raw, sign"),
+        ({"start": "corner"}, "kuzina2022, projected"),
+        ({"radius": 0.0}, "positive"),
+        ({"steps": -1}, "attack steps = -1 .* 0 or more"),
+        ({"restarts": 0}, "attack restarts = 0 .* 1 or more"),
+        ({"indices": [0]}, "1 indices for 5 images"),
+    ],
+)
+def test_mistakes_are_named(vae, x, options, words):
+    with pytest.raises(VaelibError, match=words):
+        attack_encoder(vae, x, **options)
 
 
 @pytest.mark.parametrize("gradient", ["raw", "sign"])
@@ -201,3 +213,21 @@ def test_a_course_passes_through_the_attacks_of_every_length(vae, x, gradient):
         torch.testing.assert_close(x_a, attack_encoder(vae, x, steps=steps, **options))
     with pytest.raises(VaelibError, match="gradient"):
         attack_course(vae, x, (1,), gradient="fgsm")
+
+
+# --- the tour -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("overrides", "steps"), [({"attack_steps": None}, 7), ({"attack_steps": 3}, 3)])
+def test_both_attacks_of_the_tour_take_table_2s_steps(overrides, steps, toy, monkeypatch):
+    table_2 = Protocol("gaussian", 2, 7, 0.1)
+    monkeypatch.setitem(PROTOCOLS, dataset_tag(toy), table_2)
+    sizes = {"n_train": 4, "n_test": 10, "attack_restarts": 1} | overrides
+    few, _, budget = tour.few_and_many(toy, tour.budget("smoke", toy, "gaussian", sizes), 0)
+    taken, attack = [], gaps.attack_encoder
+    for room in (gaps, gaps.robustness):
+        monkeypatch.setattr(room, "attack_encoder", lambda *a, **k: taken.append(k["steps"]) or attack(*a, **k))
+    vaes = {"N": tour.untrained(toy, "gaussian", budget, 1, 0)}
+    tour.attacked(vaes, as_float(few.test[:2]), 0.1, budget, 0)
+    tour.robustness(vaes, few.test, few.test_labels, table_2, budget, 0)
+    assert taken == [steps, steps]

@@ -17,6 +17,7 @@ from vaelib.gaps import (
     Bracket,
     ais_lower,
     bdmc,
+    certified,
     certify,
     evaluate_elbo,
     iwae,
@@ -59,6 +60,16 @@ def poor_vae() -> LinearGaussianVAE:
     shift = torch.tensor([0.3, -0.2, 0.1, 0.4]) / 2
     encoder = {"encoder_weight": best.optimum, "encoder_bias": shift, "encoder_sigma": 1.5 * best.encoder_sigma}
     return LinearGaussianVAE(best.weight, best.bias, best.sigma, best.image_shape, **encoder)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"k": 0}, "k = 0"), ({"temperatures": 1}, "temperatures = 1"), ({"chains": 0}, "chains = 0"), ({}, "z of shape")],
+)
+def test_a_certificate_that_cannot_be_is_refused_before_any_climb(pairs, options, words, monkeypatch):
+    monkeypatch.setattr(certified, "optimize_posterior", None)
+    with pytest.raises(VaelibError, match=words):
+        certify(WORLD.vae, pairs[1], z=pairs[0][:3], **options)
 
 
 def standard_error(values: Tensor) -> float:

@@ -143,6 +143,25 @@ def test_ways_are_cheapest_first_and_of_every_open_claim(ledger, prices):
     assert len(table) == len(found)
 
 
+def test_more_vaes_of_a_teacher_are_no_more_teachers(prices):
+    """Seeds of memorisation decide what its VAEs are, not what their one teacher copied."""
+    row = {
+        "dataset": "fashion_mnist",
+        "likelihood": "gaussian",
+        "evidence": OURS,
+        "verdict": "not_testable",
+        "note": "",
+    }
+    row |= {"seeds": 1, "needs": {"verdict": "supported", "seeds": 6, "low": None, "high": None, "images": None}}
+    asked = {"mem-normal": "test ELBO", "mem-proportion": "share of copies"}
+    found = resolve.ways([row | {"id": one, "claim": one, "quantity": q} for one, q in asked.items()], "laptop", prices)
+    assert [way.id for way in found] == list(asked)
+    assert found[0].overrides == {"seeds": 6}
+    assert found[0].seconds > 0
+    assert found[1].seconds is None
+    assert found[1].note == "no setting adds seeds to the share of copies in memorisation"
+
+
 def test_the_price_of_seeds_is_a_straight_line_and_the_plans(prices):
     study, place = studies()["three_gaps"], ("fashion_mnist", "gaussian")
     exact = prices.seconds("three_gaps", *place, (("seeds", 6),))

@@ -76,6 +76,12 @@ def test_a_plan_shows_the_memory_of_what_was_made_on_this_kind_of_processor(tmp_
         assert store.has(DATA)
 
 
+def test_a_system_that_does_not_tell_its_peak_asks_the_module_that_knows_it(tmp_path, monkeypatch):
+    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t    1000 kB\n")  # gVisor's has no VmHWM
+    monkeypatch.setattr(where, "Path", lambda name: tmp_path / Path(name).name)
+    assert where.peak_memory() > 10e6
+
+
 def test_without_the_module_that_knows_it_the_memory_is_unknown(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows, which has no /proc either
     monkeypatch.setattr(where, "Path", lambda name: Path("nowhere") / name.lstrip("/"))

@@ -30,7 +30,7 @@ from vaelib.studies.three_gaps.figures import THREE_GAPS, own_distribution_figur
 from vaelib.studies.three_gaps.pages import HEADLINES
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.sentences import sentences
-from vaelib.studies.tour import conclusion, overfitting_figure
+from vaelib.studies.tour import Training, conclusion, overfitting_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -159,7 +159,7 @@ def test_a_name_with_dollars_is_no_formula():
     ]
     made += [pictures.image_rows({"x": torch.zeros(2, 1, 32, 32)}, name)]
     points = [(1, 0.0, -1.0), (2, 0.0, -2.0)]
-    made += [overfitting_figure({"N": points, "10 N": points}, name)]
+    made += [overfitting_figure(dict.fromkeys(("N", "10 N"), Training(points, 0.1)), name)]
     for figure in made:
         figure.draw_without_rendering()
         assert any(name in text.get_text() for text in figure.findobj(Text))
@@ -303,7 +303,7 @@ def test_the_sentence_of_results_says_what_the_table_says():
 )
 def test_the_tour_concludes_what_its_numbers_say(few, many, word):
     gap = {"few": few, "many": many}
-    runs = {name: [(1, 0.0, 0.0), (2, -10.0, -10.0 - value)] for name, value in gap.items()}
+    runs = {name: Training([(1, 0.0, 0.0), (2, -10.0, -10.0 - value)], 0.1) for name, value in gap.items()}
     noise = torch.linspace(-0.1, 0.1, 50)
     best = {name: SimpleNamespace(gap=value + noise) for name, value in gap.items()}
     attack = {name: {"gap": value / 10 + noise / 10} for name, value in gap.items()}
@@ -311,6 +311,8 @@ def test_the_tour_concludes_what_its_numbers_say(few, many, word):
     assert len(lines) == 3
     assert all(f"gap {word}" in line for line in lines)
     assert lines[0].endswith(f"{few:.2f} with few, {many:.2f} with many.")
+    unsure = {name: run._replace(error=5.0) for name, run in runs.items()}
+    assert "gap is not clearly different" in conclusion(unsure, best, attack).splitlines()[0]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9]*.py")), ids=lambda path: path.stem)

@@ -16,17 +16,18 @@ import yaml
 from pydantic import ValidationError
 
 from tests.small import TINY
-from vaelib import progress, runs
+from vaelib import files, progress, runs
 from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
 from vaelib.report.study import studies
-from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides
+from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, stages
 from vaelib.runs import graph_progress as board_module
 from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
-from vaelib.runs.experiments import spaced
+from vaelib.runs.experiments import bank_of, spaced
 from vaelib.runs.graph_progress import GraphProgress
 from vaelib.runs.provenance import cores
+from vaelib.runs.settings import Exact
 from vaelib.runs.store import load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table
 from vaelib.studies.three_gaps.runs import three_gaps
@@ -405,6 +406,33 @@ def test_a_failed_run_leaves_the_independent_rest_done(toy, tmp_path):
     assert not any(store.has(run.vae) for run in chosen.runs)
 
 
+@pytest.mark.parametrize("during", ["sampling", "writing"])
+def test_a_bank_that_another_process_finishes_meanwhile_fails_no_shard(during, toy, tmp_path, monkeypatch):
+    experiment, store, write = three_gaps("smoke", toy, overrides=TINY), Store(tmp_path), files.write_array
+    bank = bank_of(Exact(data=experiment.data), experiment.data, experiment.profile)
+    runs.run([bank.teacher], store=store, workers=0)
+
+    def meanwhile(path, array):
+        def slowly(part):
+            part.write_bytes(b"half of it")
+            monkeypatch.setattr(files, "_PROCESS", "another")
+            stages.make(bank, store, "cpu")
+
+        monkeypatch.setattr(files, "write_array", write)
+        if during == "sampling":
+            stages.make(bank, store, "cpu")
+            write(path, array)
+        else:
+            files.write_atomic(path, slowly)
+
+    monkeypatch.setattr(files, "write_array", meanwhile)
+    stages.make_shard(bank, 0, store, "cpu", lambda share, note: None)
+    folder = store.folder(bank)
+    assert store.complaints(bank) == []
+    assert {path.name for path in folder.iterdir()} == {*store.manifest(bank)["files"], "manifest.json"}
+    assert not store.work_folder(bank).exists()
+
+
 def test_a_night_can_be_shown_before_it_ends(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path))
     finished = TINY | {"only_finished": True}
@@ -416,6 +444,18 @@ def test_a_night_can_be_shown_before_it_ends(toy, tmp_path, monkeypatch):
     shown = three_gaps("smoke", toy, overrides=finished)
     assert shown.points == [first]  # the same key: what is shown early is not made again later
     assert list(runs.write_tables(shown)["three_gaps"]["method"]) == ["normal"]
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "calibrate_protocol"])
+def test_no_study_makes_runs_under_only_finished(name, toy, monkeypatch):
+    with pytest.raises(VaelibError, match="only_finished: none of the"):
+        EXPERIMENTS[name]("smoke", toy, overrides={"only_finished": True})
+    whole = EXPERIMENTS[name]("smoke", toy).runs
+    first, last = ({type(run): run.key for run in runs} for runs in (reversed(whole), whole))
+    unmade = {*last.values()} - {*first.values()}  # one of each kind that has several
+    monkeypatch.setattr(Store, "has", lambda self, run: run.key not in unmade)
+    shown = EXPERIMENTS[name]("smoke", toy, overrides={"only_finished": True}).runs
+    assert {run.key for run in shown} <= {run.key for run in whole} - unmade
 
 
 COMMAND = [sys.executable, "-m", "vaelib", "run", "three_gaps", "--profile", "smoke", "--workers", "0"]

@@ -207,9 +207,12 @@ def test_the_bar_ends_full_and_tells_the_stages(monkeypatch):
         ({"similarity": "ssim"}, "kuzina2022"),
         ({"labels": LABELS[:3]}, "labels"),
         ({"radius": 0.0}, "attack radius = 0"),
+        ({"attack_steps": -1}, "attack steps = -1"),
+        ({"temperatures": 1}, "temperatures = 1"),
     ],
 )
-def test_a_setting_out_of_range_is_told(options, words):
+def test_a_setting_out_of_range_is_told_before_anything_is_measured(options, words, monkeypatch):
+    monkeypatch.setattr(scoring.gaps, "elbo_terms", None)
     with pytest.raises(VaelibError, match=words):
         scorecard(small(), images(), images(), **{"amortization_images": 0, "log_p_images": 0} | options)
 

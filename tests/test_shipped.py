@@ -287,7 +287,7 @@ def test_the_two_networks_of_the_tour_are_taken_where_they_were_shipped(toy, tmp
         stream = TrainingDistribution(few.train, len(few.train), seed=0)
         return vae, tour.fit(vae, stream, few.train, few.test, budget, 0, "N = 4"), few.test
 
-    vae, points, images = trained()
+    vae, run, images = trained()
     (kept,) = (paths.build_root() / "smoke" / "weights").glob("*.safetensors")
     with pytest.raises(VaelibError, match="leave use_results out"):
         trained(use_results=True)
@@ -295,12 +295,15 @@ def test_the_two_networks_of_the_tour_are_taken_where_they_were_shipped(toy, tmp
     there.parent.mkdir(parents=True)
     there.write_bytes(kept.read_bytes())
     again, same, _ = trained(use_results=True)
-    assert same == points
+    assert same.points == run.points
+    assert same.error == pytest.approx(run.error, rel=0.01)
     x = as_float(images)
     with torch.no_grad():
         assert (again.encode(x).mu - vae.eval().encode(x).mu).abs().max() < 0.01
-    with pytest.raises(VaelibError, match="leave use_results out"):
-        trained(use_results=True, epochs=3)
+    # Neither the weights nor the curve are those of another training, network or test set.
+    for other in ({"epochs": 3}, {"latents": 3}, {"hidden": 8}, {"n_test": 9}):
+        with pytest.raises(VaelibError, match="leave use_results out"):
+            trained(use_results=True, **other)
 
 
 def test_trained_networks_and_paths_that_were_kept_are_read_where_they_were_shipped(toy, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from vaelib.studies.sweeps import figures as sweeps
 from vaelib.studies.sweeps import pages as sweep_figures
 from vaelib.studies.sweeps.paper import SWEEPS, paper_sweep, paper_sweep_curves, parameter_count
 from vaelib.studies.sweeps.tables import sweep_experiment
+from vaelib.studies.three_gaps import pages as headline
 
 LAPTOP_SIZES = sorted(
     {(32, mz) for mz in (1, 2, 4, 8, 16, 32, 64)} | {(n, m) for n in (4, 8, 16, 32, 64) for m in (1, 8, 64)}
@@ -342,12 +343,12 @@ def test_misspelt_settings_of_a_figure_are_refused():
         sweeps.path_figure(rows_of("sizes").query("mz == 1"), title_note="x")
 
 
-def sweep_of(name, profile, dataset, likelihood):
+def sweep_of(name, profile, dataset, likelihood, n_train=100, **overrides):
     """Return a sweep of one run, whose images nobody has looked at."""
-    data = Data(name=dataset, n_train=100, n_test=50, label="x", digest="0")
+    data = Data(name=dataset, n_train=n_train, n_test=50, label="x", digest="0")
     run = VAERun(data=data, network=Network(likelihood=likelihood), method="normal", epochs=1)
     return sweep_experiment(
-        name, load_profile(profile, "residual"), dataset, likelihood, [Point("normal", math.nan, run)]
+        name, load_profile(profile, "residual", overrides), dataset, likelihood, [Point("normal", math.nan, run)]
     )
 
 
@@ -393,12 +394,25 @@ def test_a_sweep_of_ones_own_has_a_line_and_a_table_and_no_figure_of_another():
 
 
 def test_the_papers_curves_lie_beneath_only_where_the_scale_is_the_papers():
-    frames = {}
-    for profile, dataset in (("laptop", "cifar10"), ("gpu", "cifar10"), ("gpu", "fashion_mnist")):
-        experiment = sweep_of("mixing", profile, dataset, "mol")
-        frames[profile, dataset] = sweep_figures._frame(experiment, rows_of("mixing"), paper_sweep("mixing"))
-    assert [frame["paper"] is not None for frame in frames.values()] == [False, True, False]
-    assert "the paper's" in frames["gpu", "cifar10"]["footer"]
+    """Whatever the profile is called: its images and epochs are what compares."""
+
+    def frame(*setting, **changes):
+        return sweep_figures._frame(sweep_of("mixing", *setting, **changes), rows_of("mixing"), paper_sweep("mixing"))
+
+    whole = frame("gpu", "cifar10", "mol", 50_000)
+    assert whole["paper"] is not None
+    assert "the paper's" in whole["footer"]
+    assert frame("laptop", "cifar10", "mol", 50_000, epochs=1000)["paper"] is not None
+    assert frame("gpu", "cifar10", "mol", 500)["paper"] is None
+    assert frame("gpu", "cifar10", "mol", 50_000, epochs=10)["paper"] is None
+    assert frame("gpu", "fashion_mnist", "mol", 60_000)["paper"] is None
+
+
+@pytest.mark.parametrize(("profile", "n_train"), [("overnight", 60_000), ("gpu", 60_000), ("gpu", 500)])
+def test_the_papers_headline_lies_beneath_ours_of_as_many_images(profile, n_train):
+    experiment = sweep_of("three_gaps", profile, "fashion_mnist", "mol", n_train)
+    gaps = pd.DataFrame({"seed": [0], "source": ["x"], "n_train": [n_train], "n_test": [50]})
+    assert (headline._frame(experiment, gaps)["paper"] is not None) == (n_train == 60_000)
 
 
 def test_early_stopping_and_the_path_have_files_of_their_own(build_folder):

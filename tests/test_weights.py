@@ -11,6 +11,7 @@ from vaelib import (
     Gaussian,
     MixtureOfLogistics,
     NonFinite,
+    ResidualVAE,
     TrainingDistribution,
     VaelibError,
     VAEState,
@@ -19,12 +20,25 @@ from vaelib import (
 )
 from vaelib.models.denoiser import build_denoiser
 from vaelib.models.weights import load_weights
+from vaelib.runs.weights import keep_weights, kept_weights
 from vaelib.samplers import sample_images
 from vaelib.tasks import FitState, SmallClassifier, fit, generate, interpolate, psnr, reconstruct
 from vaelib.training.diffusion import DiffusionState, train_denoiser
 
 IMAGES = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(20) % 2
+
+
+def test_weights_kept_in_half_precision_stay_finite(tmp_path):
+    vae = ResidualVAE(mz=1, nc=4)
+    name = next(name for name in vae.state_dict() if name.endswith("running_var"))
+    vae.state_dict()[name].fill_(1e5)
+    keep_weights(tmp_path / "a.safetensors", vae)
+    again = ResidualVAE(mz=1, nc=4)
+    kept_weights(tmp_path / "a.safetensors", again)
+    assert again.state_dict()[name].tolist() == [1e5] * len(vae.state_dict()[name])
+    for one, other in zip(again.state_dict().values(), vae.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
 def vae_state():

@@ -9,6 +9,7 @@ import torch
 
 from . import paths
 from .data import dataset_names
+from .data.sources import CIFAR_FOLDER, CIFAR_TAR
 from .precision import bf16_pays
 from .runs import Store
 from .runs.provenance import commit, cores, packages
@@ -22,7 +23,7 @@ PLACES = {
         "`vaelib fetch --dataset binary_mnist` downloads it, or 5,000 images of it",
     ),
     "cifar10": (
-        ("cifar-10-batches-py", "cifar-10-python.tar.gz", "cifar10-4k", "cifar10-jpeg", "cifar10-jpeg.tar.xz"),
+        (CIFAR_FOLDER, CIFAR_TAR, "cifar10-4k", "cifar10-jpeg", "cifar10-jpeg.tar.xz"),
         "170 MB from a slow host; without it Fig. 2 and the sweeps run on FashionMNIST alone",
     ),
 }
@@ -61,7 +62,7 @@ def _machine() -> list[Finding]:
     device = torch.cuda.get_device_name() if gpu else "CPU"
     slow = "" if gpu else "smoke and laptop run in minutes; gpu (hours on one GPU) and paper would take weeks"
     bf16 = bf16_pays("cuda" if gpu else "cpu")
-    few = "" if gpu or cores() > 1 else "runs wait for each other: the headline takes twice its 15 minutes"
+    few = "" if gpu or cores() > 1 else "runs wait for each other: the headline takes twice as long as on two cores"
     return [
         Finding("vaelib", f"{__version__}, commit {commit()}"),
         Finding("python", platform.python_version()),

@@ -51,6 +51,11 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
+def is_part(path: Path) -> bool:
+    """Return whether a file is what :func:`write_atomic` has not finished."""
+    return path.name.startswith(".") and path.name.endswith(PART)
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write an ``.npy`` file, atomically; objects, which NumPy would pickle, are refused."""
 

@@ -13,7 +13,7 @@ from .errors import VaelibError
 from .modes import ordinary, tensors_of
 from .precision import imagined
 
-SIDE = 32
+SIDE = 32  # pixels of an image of the paper's, and of what is trained on such
 LOOKED_AT = 1_000  # so many images tell whether their bytes are 0 and 1 alone; a bank has millions
 
 

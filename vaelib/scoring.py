@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from . import files, gaps
 from .data.worlds import DecoderWorld
 from .errors import NonFinite, VaelibError
-from .gaps.bounds import ACTIVE
+from .gaps.ais import check_annealing
+from .gaps.attack import check_attack
+from .gaps.bounds import ACTIVE, CLIMB, SCORING
 from .gaps.similarity import SMALLEST, check_variant
 from .images import check_images, check_labels
 from .models import Bernoulli, Gaussian, MixtureOfLogistics, from_pythae
@@ -35,7 +37,6 @@ from .progress import Progress, duration
 from .text import with_error
 from .version import __version__
 
-CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000
 GRADIENT = 3  # passes that one with a gradient costs
 Line = tuple[str, str, str]
 
@@ -356,7 +357,7 @@ def scorecard(
     for what, wanted in counts.items():
         if wanted < 0:
             raise VaelibError(f"{what}_images = {wanted}: give a number of images, or 0 to leave the measure out")
-    positive = {"amortization_steps": amortization_steps, "restarts": restarts, "log_p_draws": log_p_draws}
+    positive = {"amortization_steps": amortization_steps, "log_p_draws": log_p_draws}
     for what, value in positive.items():
         if value < 1:
             raise VaelibError(f"{what} = {value} must be at least 1")
@@ -386,6 +387,8 @@ def scorecard(
         temperatures=temperatures,
         active_above=ACTIVE,
     )
+    check_attack(protocol.attack_gradient, protocol.attack_start, radius=radius, steps=attack_steps, restarts=restarts)
+    check_annealing(temperatures=temperatures)
     plan = _plan(len(train) + len(test), counts, absent, protocol)
 
     def subset(what: str) -> Tensor:
@@ -395,7 +398,7 @@ def scorecard(
     with Progress(round(sum(plan.values())), f"scorecard of {name}", "%") as bar:
         watched = _Watched(vae, bar, plan)
         watched.begin("ELBO")
-        sides = [gaps.elbo_terms(watched, images, seed) for images in (train, test)]
+        sides = [gaps.elbo_terms(watched, images, seed, protocol.elbo_samples) for images in (train, test)]
         split = [_split(terms, train[0].numel(), what) for terms, what in zip(sides, ("training", "test"), strict=True)]
         if "G_a" not in absent:
             watched.begin("G_a")
@@ -470,7 +473,7 @@ class _Watched(nn.Module):
 
 def _plan(images: int, counts: Mapping[str, int], absent: Mapping[str, str], protocol: Protocol) -> dict[str, float]:
     """Return how many passes through a network each stage takes, about."""
-    climb = min(CLIMB, protocol.amortization_steps) * (2 * GRADIENT + 0.8) + 160
+    climb = min(CLIMB, protocol.amortization_steps) * (2 * GRADIENT + SCORING) + 160
     annealed = (2 * 12 + 8) * 2 * protocol.temperatures * GRADIENT
     plan = {
         "ELBO": 2.0 * images,

@@ -149,11 +149,16 @@ def _log_mean_exp(log_w: Tensor) -> Bound:
     return log_mean(log_w.logsumexp(0), (2 * log_w).logsumexp(0), len(log_w))
 
 
-def _check(images: Tensor, d_z: int, chains: int, temperatures: int, leapfrogs: int, **rows: Tensor | None) -> None:
+def check_annealing(chains: int = 8, temperatures: int = 500, leapfrogs: int = 2) -> None:
+    """Raise VaelibError if these numbers anneal nothing."""
     if chains < 1 or temperatures < 2 or leapfrogs < 1:
         raise VaelibError(
             f"chains = {chains} and leapfrogs = {leapfrogs} must be at least 1, temperatures = {temperatures} at least 2"
         )
+
+
+def check_rows(images: Tensor, d_z: int, **rows: Tensor | None) -> None:
+    """Raise VaelibError unless what is given has a row of latents for each image."""
     for name, value in rows.items():
         if value is not None and value.shape != (len(images), d_z):
             raise VaelibError(f"{name} of shape {tuple(value.shape)} must have a row an image: ({len(images)}, {d_z})")
@@ -174,7 +179,8 @@ def _anneal(
 ) -> tuple[Tensor, ...]:
     """Return AIS's value and error, (N,) each, and the upper bound where ``z`` is given."""
     check_images(images, vae, unclipped=unclipped)
-    _check(images, vae.d_z, chains, temperatures, leapfrogs, z=z, q=None if q is None else q.mu)
+    check_annealing(chains, temperatures, leapfrogs)
+    check_rows(images, vae.d_z, z=z, q=None if q is None else q.mu)
     parts = []
     with evaluating(vae, gradients=True) as device:
         room = decodings_at_once(vae, as_float(images[:1].to(device)), memory, gradient=True)

@@ -50,11 +50,18 @@ def _double(q: Posterior) -> Posterior:
     return Posterior(q.mu.double(), q.sigma.double())
 
 
-def _check(gradient: str, start: str) -> None:
-    """Raise VaelibError unless both are known."""
+def check_attack(gradient: str, start: str, *, radius: float = 0.1, steps: int = 50, restarts: int = 10) -> None:
+    """Raise VaelibError unless there is such an attack."""
     for what, name, known in (("gradient", gradient, GRADIENTS), ("start", start, STARTS)):
         if name not in known:
             raise unknown(f"attack {what}", name, known)
+    if not radius > 0:
+        raise VaelibError(
+            f"attack radius = {radius} leaves no room; give a positive number (the paper's: 0.1, CIFAR-10 0.05)"
+        )
+    for what, count, least in (("steps", steps, 0), ("restarts", restarts, 1)):
+        if count < least:
+            raise VaelibError(f"attack {what} = {count} must be {least} or more (the paper's: 50 steps, 10 restarts)")
 
 
 def _iterates(
@@ -113,13 +120,11 @@ def attack_course(
 
     The price is that of the longest one. Other arguments and errors are those of :func:`attack_encoder`.
     """
-    _check(gradient, start)
-    if not radius > 0:
-        raise VaelibError(
-            f"attack radius = {radius} leaves no room; give a positive number (the paper's: 0.1, CIFAR-10 0.05)"
-        )
+    check_attack(gradient, start, radius=radius, steps=min(at), restarts=restarts)
     check_images(x, vae, name="x")
     indices = range(len(x)) if indices is None else indices
+    if len(indices) != len(x):
+        raise VaelibError(f"{len(indices)} indices for {len(x)} images; give each its number, or leave indices out")
     with evaluating(vae, gradients=True) as device:
         x = as_float(x.to(device))
         noise = torch.stack(
@@ -150,8 +155,8 @@ def attack_encoder(vae: nn.Module, x: Tensor, *, steps: int = 50, **options: Any
             :func:`attack_course`.
 
     Raises:
-        VaelibError: unknown ``gradient`` or ``start``, a ``radius`` that is not positive, or no batch of images
-            (:mod:`vaelib.images`).
+        VaelibError: unknown ``gradient`` or ``start``, a ``radius`` that is not positive, ``steps`` below 0, ``restarts``
+            below 1, ``indices`` of another number of images, or no batch of images (:mod:`vaelib.images`).
 
     >>> from vaelib import FullyConnectedVAE
     >>> x = torch.rand(3, 1, 32, 32)
@@ -181,7 +186,7 @@ def attack_path(
     steps (s = 0: the random start, projected), at the price of a single attack. Arguments and errors are those of
     :func:`attack_encoder`; ``x`` is one image.
     """
-    _check(gradient, start)
+    check_attack(gradient, start, steps=steps)
     check_images(x[None], vae, name="x[None]")
     with evaluating(vae, gradients=True) as device:
         x = as_float(x.to(device)).expand(len(radii), *x.shape)

@@ -34,6 +34,8 @@ ACTIVE = 0.01  # variance of the posterior's mean over images above which a late
 NOISE_BLOCK = 100  # images that share a generator; part of what "the same noise" means, so not a setting
 PATIENCE = 3  # blocks in a row without improvement after which an image has converged
 IMAGES_AT_ONCE = 500  # in one climb on a CPU, at most
+CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000: what a climb costs
+SCORING = 0.8  # decodings a step that select the best posterior: 16 every 20 steps
 CANDIDATES, NARROWER = 1_000, 0.1  # a further start: the likeliest of so many draws from the prior, so narrow
 
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from ..images import as_float, check_images
 from ..models.vae import Posterior, elbo_at
 from ..modes import evaluating
-from .ais import Bracket, ais_lower, bdmc
+from .ais import Bracket, ais_lower, bdmc, check_annealing, check_rows
 from .bounds import OptimizedPosterior, image_noise, optimize_posterior
-from .iwae import Bound, iwae, rows_of
+from .iwae import Bound, check_draws, iwae, rows_of
 from .memory import decodings_at_once
 
 GROUP = 8  # samples of z decoded at once
@@ -138,6 +138,9 @@ def certify(
     Raises:
         VaelibError: no batch of images (:mod:`vaelib.images`), counts below 1, no memory, or a ``z`` of another number of images.
     """
+    check_draws(k)
+    check_annealing(chains, temperatures)
+    check_rows(images, vae.d_z, z=z)
     shared = {"seed": seed, "memory": memory}
     known = {"unclipped": z is not None, **shared}
     optimum = optimize_posterior(vae, images, starts=starts, max_steps=max_steps, **known)

@@ -69,6 +69,12 @@ def rows_of(q: Posterior, start: int, stop: int, like: Tensor) -> Posterior:
     return Posterior(*(ordinary(part[start:stop].to(like)) for part in (q.mu, q.sigma)))
 
 
+def check_draws(k: int) -> None:
+    """Raise VaelibError if so many draws bound nothing."""
+    if k < 1:
+        raise VaelibError(f"k = {k}: at least 1 draw an image is needed (Cremer et al. 2018: 5,000)")
+
+
 @torch.no_grad()
 def iwae(
     vae: nn.Module,
@@ -98,8 +104,9 @@ def iwae(
     torch.Size([3])
     """
     check_images(images, vae, unclipped=unclipped)
-    if k < 1 or (q is not None and len(q.mu) != len(images)):
-        raise VaelibError(f"k = {k} must be at least 1, and q, if given, hold one posterior for each image")
+    check_draws(k)
+    if q is not None and len(q.mu) != len(images):
+        raise VaelibError(f"q holds {len(q.mu)} posteriors for {len(images)} images; give one posterior for each image")
     parts = []
     with evaluating(vae) as device:
         room = decodings_at_once(vae, as_float(images[:1].to(device)), memory)

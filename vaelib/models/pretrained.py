@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError
+from ..images import SIDE
 from ..precision import bf16_pays
 from .weights import load_weights
 
@@ -125,7 +126,7 @@ def check_model(folder: Path, channels: int) -> None:
         raise VaelibError(
             f"{folder}: {config.get('_class_name')} is no unconditional UNet2DModel; choose another model"
         )
-    if found not in ((32, channels, channels), ([32, 32], channels, channels)):
+    if found not in ((SIDE, channels, channels), ([SIDE, SIDE], channels, channels)):
         raise VaelibError(
             f"{folder}: images of size {found[0]} with {found[1]} channels in and {found[2]} out; the data set has "
             f"{channels} at 32x32: choose another model"

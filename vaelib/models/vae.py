@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import VaelibError
-from ..images import as_float, check_images
+from ..images import SIDE, as_float, check_images
 from .likelihoods import Gaussian, Likelihood
 
-IMAGE_SIZE = 32
 SMALLEST_SIGMA = 1e-6
 
 
@@ -62,7 +61,7 @@ class VAE(nn.Module, ABC):
 
     smallest_sigma: float = SMALLEST_SIGMA
 
-    def __init__(self, d_z: int, channels: int, likelihood: Likelihood, size: int | tuple[int, int] = IMAGE_SIZE):
+    def __init__(self, d_z: int, channels: int, likelihood: Likelihood, size: int | tuple[int, int] = SIDE):
         super().__init__()
         if d_z < 1:
             raise VaelibError(f"latents = {d_z}: a VAE needs at least one latent (the paper's: 16)")
@@ -174,7 +173,7 @@ class FullyConnectedVAE(VAE):
         hidden: int = 512,
         channels: int = 1,
         likelihood: Likelihood | None = None,
-        size: int | tuple[int, int] = IMAGE_SIZE,
+        size: int | tuple[int, int] = SIDE,
     ):
         super().__init__(d_z, channels, likelihood or Gaussian(), size)
         if hidden < 1:

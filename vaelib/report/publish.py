@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from .. import paths
 from ..files import write_atomic, write_json
 from ..runs.experiments import Experiment
-from ..runs.profiles import protocol
+from ..runs.profiles import Profile, protocol
 from ..runs.provenance import commit
+from ..runs.stages.data import PUBLISHED
 from ..runs.tables import commits_of
 from .canvas import STYLE, ReportFigure
 from .reference import SWEEP_SETTING, setting
@@ -29,6 +30,8 @@ RECORD: dict[str, Any] = {
     "figure": "", "study": "", "profile": "", "dataset": "", "likelihood": "", "headline": False, "caption": "", "alt": "",
     "table": "", "runs": [], "command": "", "commit": "", "commits": [],
 }  # fmt: skip
+
+ENOUGH = 0.2  # of the paper's epochs, after which an end compares with the paper's
 
 
 def stem(experiment: Experiment) -> str:
@@ -61,9 +64,15 @@ def framed(experiment: Experiment, footer: str, about: str = "") -> dict[str, st
     return {"title_note": about or title(experiment), "footer": footer, "watermark": watermark(experiment.profile.name)}
 
 
+def papers_images(experiment: Experiment) -> bool:
+    """Return True if an experiment trains on as many images as the paper, so that numbers at the same epoch compare."""
+    return experiment.data.n_train == PUBLISHED.get(experiment.dataset, (0,))[0]
+
+
 def as_in_paper(experiment: Experiment) -> bool:
     """Return True if an experiment has the setting of the paper's sweeps and about its scale, so that numbers compare."""
-    return experiment.profile.name in ("gpu", "paper") and (experiment.dataset, experiment.likelihood) == SWEEP_SETTING
+    long = experiment.profile.epochs >= ENOUGH * Profile().epochs
+    return (experiment.dataset, experiment.likelihood) == SWEEP_SETTING and long and papers_images(experiment)
 
 
 def footer_line(profile: str, *facts: str) -> str:

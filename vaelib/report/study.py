@@ -55,6 +55,7 @@ class Study:
         applies: whether ``make all`` runs it for a data set and a likelihood as the user named them.
         sweep: whether it belongs to ``make sweeps``.
         seeds: the profile's setting of how many VAEs (or tests) a point has; empty where none adds seeds to it.
+        shared: quantities of its claims that are one for all seeds, as what their one teacher copied.
         after: names of studies whose VAEs it shows where they are there, so that ``make all`` makes those first.
         page: (build folder) -> what it adds to the report, by the names that the page's template knows.
     """
@@ -72,6 +73,7 @@ class Study:
     applies: Callable[[str, str], bool] = lambda dataset, likelihood: True
     sweep: bool = False
     seeds: str = ""
+    shared: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     page: Callable[[Path], dict[str, Any]] | None = None
 

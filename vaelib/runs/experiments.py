@@ -1,6 +1,8 @@
 """An experiment as data: points, each a run with its place in a figure; and how a profile becomes settings."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
@@ -46,7 +48,27 @@ class Point(NamedTuple):
         return self.run if "data" in type(self.run).model_fields else self.vae
 
 
-class Experiment(NamedTuple):
+def planned(points: Sequence[Point], profile: Profile) -> Sequence[Point]:
+    """Return points; under ``only_finished`` those in the store, so that a night can be shown before it ends.
+
+    Raises:
+        VaelibError: there are points of a kind, and none is in the store: what is drawn of it has nothing to show.
+    """
+    if not profile.only_finished:
+        return points
+    store = Store()
+    found = [point for point in points if store.has(point.run)]
+    there = {point.run.kind for point in found}
+    for kind, count in Counter(point.run.kind for point in points).items():
+        if kind not in there:
+            raise VaelibError(
+                f"only_finished: none of the {count} runs is in {store.root / kind}; leave it out to make them"
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class Experiment:
     """A profile applied to a data set, and the runs it asks for.
 
     Attributes:
@@ -60,10 +82,16 @@ class Experiment(NamedTuple):
     profile: Profile
     dataset: str
     likelihood: str
-    points: list[Point]
+    points: Sequence[Point]
     tables: Callable[..., dict[str, pd.DataFrame]]  # (experiment, store)
-    files: Mapping[str, str] = {}
+    files: Mapping[str, str] = field(default_factory=dict)
     also: Sequence[Point] = ()
+
+    def __post_init__(self):
+        for name in ("points", "also"):  # here, so that no study can forget ``only_finished``
+            object.__setattr__(self, name, planned(getattr(self, name), self.profile))
+
+    _replace = replace  # as a named tuple has it; what is new is held to ``only_finished`` too
 
     @property
     def setting(self) -> dict[str, str]:
@@ -102,21 +130,6 @@ def entry_of(dataset: str, likelihood: str, experiment: str) -> str:
     ('cifar10, mol', 'cifar10, mol, limited k')
     """
     return ", ".join([dataset, likelihood, *([] if experiment == "three_gaps" else [experiment.replace("_", " ")])])
-
-
-def planned(points: list[Point], profile: Profile) -> list[Point]:
-    """Return an experiment's points; under ``only_finished`` those in the store, so that a night can be shown before it ends.
-
-    Raises:
-        VaelibError: none is in the store.
-    """
-    store = Store()
-    found = [point for point in points if not profile.only_finished or store.has(point.run)]
-    if not found:
-        raise VaelibError(
-            f"only_finished: none of the {len(points)} runs is in {store.root}; leave it out to make them"
-        )
-    return found
 
 
 def spaced(last: int, points: int) -> tuple[int, ...]:

@@ -93,9 +93,8 @@ def forget_peak() -> None:
 
 def peak_memory() -> int | None:
     """Return the most memory (bytes) that this process had in use since :func:`forget_peak`; None: not to be known."""
-    with contextlib.suppress(
-        OSError
-    ):  # Linux. (getrusage would count what the parent had before this process was started.)
+    # Linux, unless a sandbox leaves the line out. (getrusage would count what the parent had before this process was started.)
+    with contextlib.suppress(OSError, IndexError):
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     try:

@@ -1,8 +1,8 @@
 """The artifact store: a folder an artifact, named by the hash of its settings, whole or absent.
 
-``<root>/<kind>/<key>/`` holds files and ``manifest.json`` (settings, upstream keys, versions, device, wall time, peak
-memory and a SHA-256 a file). It is filled as ``<key>.work/``, synced, and renamed when complete; ``.work`` also keeps the
-checkpoints, so whatever was killed goes on from there. Nothing read back is ever unpickled.
+``<root>/<kind>/<key>/`` holds files and ``manifest.json`` (settings, which hold those of all that is upstream, versions, device,
+wall time, peak memory and a SHA-256 a file). It is filled as ``<key>.work/``, synced, and renamed when complete; ``.work`` also
+keeps the checkpoints, so whatever was killed goes on from there. Nothing read back is ever unpickled.
 """
 
 import contextlib
@@ -145,11 +145,9 @@ class Store:
         for path in (work / SCRATCH).glob("*.seconds"):  # parts made elsewhere
             seconds += float(path.read_text(encoding="ascii"))
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
-        for part in work.rglob(f".*{files.PART}"):  # a killed process was writing it
-            part.unlink()
-        names = sorted(
-            path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file() and path.name != MANIFEST
-        )
+        whole = (path for path in work.rglob("*") if path.is_file() and not files.is_part(path))
+        kept = (path for path in whole if path.name != MANIFEST and work / SCRATCH not in path.parents)
+        names = sorted(path.relative_to(work).as_posix() for path in kept)
         for name in names:
             files.sync(work / name)
         manifest = {
@@ -157,7 +155,6 @@ class Store:
             "key": artifact.key,
             "version": artifact.version,
             "settings": artifact.model_dump(mode="json"),
-            "upstream": {one.kind: one.key for one in artifact.upstream()},
             "code": provenance(),
             "environment": environment() | {"peak_bytes": peak_memory()},
             "seconds": round(seconds, 2),
@@ -169,6 +166,10 @@ class Store:
         shutil.rmtree(final, ignore_errors=True)  # without a manifest it is nobody's
         os.replace(work, final)
         files.sync(final.parent)
+        # What is left was being written by a process that was killed, or that will find the folder gone (`make_shard`).
+        shutil.rmtree(final / SCRATCH, ignore_errors=True)
+        for part in filter(files.is_part, final.rglob("*")):
+            part.unlink(missing_ok=True)
 
     def finished(self) -> list[Path]:
         """Return the folders of all finished artifacts."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .. import paths
 from ..errors import VaelibError
@@ -20,10 +21,14 @@ def weights_file(folder: Path, name: str) -> Path:
     return folder / "weights" / f"{name}.safetensors"
 
 
+def halves(numbers: Tensor) -> bool:
+    """Return whether numbers have a half precision in which none becomes infinite."""
+    return numbers.is_floating_point() and bool(numbers.half().isfinite().all())
+
+
 def keep_weights(path: Path, vae: VAE, **about: Any) -> None:
-    """Write a VAE's weights in half precision, with facts ``about`` it."""
-    halves = {name: one.half() if one.is_floating_point() else one for name, one in vae.state_dict().items()}
-    save_tensors(path, halves, about)
+    """Write a VAE's weights in half precision, what is too large for it as it is, with facts ``about`` it."""
+    save_tensors(path, {name: one.half() if halves(one) else one for name, one in vae.state_dict().items()}, about)
 
 
 def kept_weights(path: Path, vae: VAE) -> dict[str, Any]:

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from .. import files, rng
 from ..errors import VaelibError, unknown
+from ..images import SIDE
 from ..models.denoiser import EDMDenoiser
 from ..modes import device_of, evaluating
 from ..precision import require_finite
 from .dpmpp import dpmpp_2m_sample
 from .heun import heun_sample
 
-IMAGE_SIZE = 32
 READERS = 4  # threads that read shards: a disk answers several requests in the time of one
 APART = 2**16  # bytes between two images from which on the kernel's reading ahead, of 128 KiB, is mostly for nothing
 SAMPLERS = {"heun": heun_sample, "dpmpp_2m": dpmpp_2m_sample}
@@ -64,7 +64,7 @@ def sample_images(
     if sampler not in SAMPLERS:
         raise unknown("sampler =", sampler, SAMPLERS)
     device = torch.device(device) if device is not None else device_of(denoiser)
-    shape = (channels, IMAGE_SIZE, IMAGE_SIZE)
+    shape = (channels, SIDE, SIDE)
     batches = []
     for start in range(0, len(indices), batch_size):
         noise = torch.zeros(batch_size, *shape)
@@ -117,7 +117,7 @@ def fill_bank(
         indices = range(shard * shard_size, min((shard + 1) * shard_size, size))
         path = shard_path(folder, shard)
         kept = read_shard(path)
-        if kept is None or kept.shape != (len(indices), channels, IMAGE_SIZE, IMAGE_SIZE):
+        if kept is None or kept.shape != (len(indices), channels, SIDE, SIDE):
             files.write_array(path, sample_images(denoiser, indices, channels=channels, **sampling).numpy())
         done += len(indices)
         yield done

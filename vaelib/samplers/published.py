@@ -15,6 +15,7 @@ import torch
 
 from .. import rng
 from ..errors import VaelibError
+from ..images import SIDE
 from ..progress import Progress
 
 NAMES = ("image.npy", "images.npy")
@@ -73,7 +74,7 @@ def open_samples(path: Path) -> SampleSet:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise _foreign(path, f"something else ({error})") from None
     full = (*shape, 1) if len(shape) == 3 else shape
-    if dtype != np.uint8 or len(full) != 4 or full[1:3] != (32, 32) or full[3] not in (1, 3) or not full[0]:
+    if dtype != np.uint8 or len(full) != 4 or full[1:3] != (SIDE, SIDE) or full[3] not in (1, 3) or not full[0]:
         raise _foreign(path, f"{dtype} {shape}")
     return SampleSet(path, name, full, f"{facts.CRC:08x}-{facts.file_size}")
 

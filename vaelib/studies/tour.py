@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -20,7 +21,8 @@ from ..report.rules import Evidence
 from ..report.study import Figure
 from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
-from ..runs.profiles import Protocol, architecture
+from ..runs.profiles import Protocol, architecture, protocol
+from ..runs.settings import Network
 from ..runs.stages import build_vae, lowered
 from ..runs.weights import keep_weights, kept_weights, weights_file
 from ..text import number
@@ -45,12 +47,16 @@ def budget(profile: str, dataset: str, likelihood: str, overrides: Mapping[str, 
 
 
 def few_and_many(dataset: str, budget: Profile, seed: int) -> tuple[ImageData, ImageData, Profile]:
-    """Return N training images, ten times as many, and the budget: where there are too few images, N is a tenth of them."""
+    """Return N training images, ten times as many, and the budget: where there are too few images, N is a tenth of them.
+
+    An attack's steps are Table 2's where the profile leaves them open.
+    """
     tag, n_test = dataset_tag(dataset), budget.n_test
     there = load_dataset(dataset, n_train=10 * budget.n_train, n_test=n_test, at_most=True, seed=seed)
     n = lowered(tag, "n_train of the tour", budget.n_train, max(2, len(there.train) // 10))
     sizes = {"n_train": n, "n_test": lowered(tag, "n_test", n_test, len(there.test))}
     sizes["batch_size"] = lowered(tag, "batch_size of the tour", budget.batch_size, n)
+    sizes["attack_steps"] = budget.attack_steps or protocol(tag).attack_steps
     few, many = (load_dataset(dataset, n_train=m, n_test=n_test, at_most=True, seed=seed) for m in (n, 10 * n))
     return few, many, budget.changed(sizes)
 
@@ -60,52 +66,75 @@ def untrained(dataset: str, likelihood: str, budget: Profile, channels: int, see
     return build_vae(network_for(dataset, budget, likelihood), channels, seed)
 
 
+class Training(NamedTuple):
+    """What became of one training.
+
+    Attributes:
+        points: (effective epoch, ELBO on D_train, ELBO on D_test), nats per image.
+        error: the standard error of their last difference, the generalization gap, over the images of both.
+    """
+
+    points: list[tuple[int, float, float]]
+    error: float
+
+
 def fit(
     vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int, title: str
-) -> list[tuple[int, float, float]]:
-    """Train ``vae`` on ``stream``; return (effective epoch, ELBO on ``train``, ELBO on ``test``), nats per image.
+) -> Training:
+    """Train ``vae`` on ``stream`` and score it on ``train`` and ``test`` along the way.
 
     Its weights are kept for :func:`vaelib.results.shipped.pack`; under ``use_results`` they are those that were shipped.
     """
     folder = paths.results_folder(budget.name) if budget.use_results else paths.build_root() / budget.name
-    path = weights_file(folder, f"tour-{_key(vae, train, budget, seed, title)}")
+    path = weights_file(folder, f"tour-{_key(vae, stream, train, test, budget, seed)}")
     if budget.use_results:
         points = [tuple(point) for point in kept_weights(path, vae)["points"]]
         print(f"{title}: not trained here; weights (in half precision) and curve come with the project")
-        return points
+    else:
+        points = _trained(vae, stream, train, test, budget, seed, title)
+        keep_weights(path, vae, points=points)
+    variances = [gaps.evaluate_elbo(vae, images).var() / len(images) for images in (train, test)]
+    return Training(points, float(sum(variances) ** 0.5))
+
+
+def _trained(
+    vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int, title: str
+) -> list[tuple[int, float, float]]:
     points, wanted = [], set(spaced(budget.epochs, budget.evaluations)) | {1}
     with Progress(budget.epochs, title, "epochs") as progress:
-        loop = train_vae(VAEState(vae, budget.lr), stream, **budget.only("epochs batch_size lr_decay"), seed=seed)
+        loop = train_vae(VAEState(vae, budget.lr), stream, **budget.only("epochs batch_size lr_decay amp"), seed=seed)
         for epoch, running in loop:
             if epoch in wanted:
                 scores = [float(gaps.evaluate_elbo(vae, images).mean()) for images in (train, test)]
                 points.append((epoch, *scores))
             progress.update(1, f"ELBO {running:,.0f}")
-    keep_weights(path, vae, points=points)
     return points
 
 
 COLOURED = ("normal", "held_out")  # in whose colours few and many images are drawn
 
 
-def overfitting_figure(runs: Mapping[str, list[tuple[int, float, float]]], title: str) -> ReportFigure:
+def overfitting_figure(runs: Mapping[str, Training], title: str) -> ReportFigure:
     """Return the ELBOs of few and of many images over epochs, as Fig. 2 (left) has those of the methods."""
     place = {"dataset": "", "likelihood": "", "seed": 0}
     rows = [
         place | {"method": method, "effective_epoch": epoch, "quantity": quantity, "value": value}
-        for method, points in zip(COLOURED, runs.values(), strict=True)
-        for epoch, *elbos in points
+        for method, run in zip(COLOURED, runs.values(), strict=True)
+        for epoch, *elbos in run.points
         for quantity, value in zip(("elbo_train", "elbo_test"), elbos, strict=True)
     ]
     labels = dict(zip(COLOURED, runs, strict=True))
     return three_gaps_figure(pd.DataFrame(rows), pd.DataFrame(), labels=labels, title_note=title)
 
 
-def _key(vae: VAE, train: Tensor, budget: Profile, seed: int, title: str) -> str:
-    """Return what names a training of the tour: a hash of all that changes its result."""
-    used = budget.model_dump(include={"epochs", "evaluations", "batch_size", "lr", "lr_decay", "sigma", "mean", "rgb"})
-    told = json.dumps([used, seed, title, type(vae.likelihood).__name__], sort_keys=True)
-    return hashlib.sha256(told.encode() + train.numpy().tobytes()).hexdigest()[:20]
+def _key(vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, budget: Profile, seed: int) -> str:
+    """Return what names a training of the tour: a hash of all that changes its weights or its curve."""
+    kinds = {"architecture": type(vae).__name__, "likelihood": type(vae.likelihood).__name__}
+    training = budget.model_dump(include={"epochs", "evaluations", "batch_size", "lr", "lr_decay", "amp"})
+    told = hashlib.sha256(json.dumps([budget.values(Network, **kinds), training, seed], sort_keys=True).encode())
+    for images in (stream.pool, train, test):
+        told.update(images.numpy().tobytes())
+    return told.hexdigest()[:20]
 
 
 @torch.no_grad()
@@ -113,8 +142,7 @@ def attacked(vaes: Mapping[str, VAE], x: Tensor, radius: float, budget: Profile,
     """Return rows of images: ``x``, and for each VAE the attacked input and both reconstructions (decoder means)."""
     rows = {"image": x}
     for title, vae in vaes.items():
-        steps = budget.attack_steps or 50
-        (x_a,) = gaps.attack_encoder(vae, x, radius=radius, steps=steps, restarts=1, seed=seed)
+        (x_a,) = gaps.attack_encoder(vae, x, radius=radius, steps=budget.attack_steps, restarts=1, seed=seed)
         rows[f"{title}\nattacked"] = x_a
         for label, images in (("reconstruction", x), ("after the attack", x_a)):
             rows[f"{title}\n{label}"] = vae.likelihood.mean(vae.decode(vae.encode(images).mu))
@@ -132,7 +160,7 @@ def robustness(
             test,
             labels,
             n_images=min(budget.attack_images or table_2.attack_images, len(test)),
-            steps=budget.attack_steps or table_2.attack_steps,
+            steps=budget.attack_steps,
             radius=table_2.attack_radius,
             seed=rng.derive(seed, "tour"),
             **budget.only("restarts gradient start", "attack_"),
@@ -147,21 +175,21 @@ def robustness(
 
 
 def conclusion(
-    runs: Mapping[str, list[tuple[int, float, float]]],
+    runs: Mapping[str, Training],
     best: Mapping[str, gaps.OptimizedPosterior],
     attack: Mapping[str, Mapping],
 ) -> str:
     """Return what became of the three gaps from the first of two training sets to the second, made of the numbers.
 
-    The judgement is the ledger's for one seed: over test images, and a tenth of a gap for what another seed would change.
+    The judgement is the ledger's for one seed: over images, and a tenth of a gap for what another seed would change.
     """
     values, errors = {}, {}
-    for title, points in runs.items():
-        found = {"generalization_gap": torch.tensor([points[-1][1] - points[-1][2]])}
-        found |= {"amortization_gap": best[title].gap, "robustness_gap": attack[title]["gap"]}
-        for quantity, each in found.items():
+    for title, run in runs.items():
+        _, train, test = run.points[-1]
+        values[title, "generalization_gap"], errors[title, "generalization_gap"] = {0: train - test}, {0: run.error}
+        for quantity, each in {"amortization_gap": best[title].gap, "robustness_gap": attack[title]["gap"]}.items():
             values[title, quantity] = {0: float(each.mean())}
-            errors[title, quantity] = {0: float(each.std() / len(each) ** 0.5) if len(each) > 1 else 0.0}
+            errors[title, quantity] = {0: float(each.std() / len(each) ** 0.5) if len(each) > 1 else math.nan}
     evidence, (few, many) = Evidence(values, errors), runs
     lines = []
     for quantity in ("generalization_gap", "amortization_gap", "robustness_gap"):

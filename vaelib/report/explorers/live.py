@@ -17,10 +17,11 @@ from torch import Tensor
 from ... import paths
 from ...errors import VaelibError
 from ...files import write_json
-from ...images import as_float
+from ...images import SIDE, as_float
 from ...models import VAE
 from ...models.vae import FullyConnectedVAE
 from ...modes import evaluating
+from ...runs.weights import halves
 from ..canvas import LABELS
 from .frames import informative_latents
 from .static import read_checked
@@ -51,8 +52,9 @@ class Decoder(NamedTuple):
 
 
 def can_live(vae: VAE) -> bool:
-    """Return True for a VAE whose decoder can run in the page: fully connected, a mean that is one output a pixel."""
-    return isinstance(vae, FullyConnectedVAE) and vae.channels_out == vae.channels
+    """Return True for a VAE whose decoder can run in the page: fully connected, an output a pixel, weights that fit float16."""
+    alike = isinstance(vae, FullyConnectedVAE) and vae.channels_out == vae.channels
+    return alike and all(map(halves, vae.decoder.parameters()))
 
 
 def decoder_of(vae: VAE, method: str, images: Tensor, labels: Sequence[int]) -> Decoder:
@@ -63,7 +65,8 @@ def decoder_of(vae: VAE, method: str, images: Tensor, labels: Sequence[int]) -> 
     """
     if not can_live(vae):
         raise VaelibError(
-            f"{method}: only a fully connected decoder with one output a pixel runs in the page; use traversal_twin"
+            f"{method}: only a fully connected decoder with one output a pixel, of weights that float16 can hold, runs in the "
+            "page; use traversal_twin"
         )
     with evaluating(vae) as device, torch.inference_mode():
         means = vae.encode(as_float(images.to(device))).mu.cpu()
@@ -112,7 +115,7 @@ def _check(decoder: Decoder) -> None:
         if columns != width or len(base64.b64decode(packed, validate=True)) != 2 * rows * (columns + 1):
             raise ValueError("a layer has another size")
         width = rows
-    pixels = decoder.channels * 32 * 32
+    pixels = decoder.channels * SIDE * SIDE
     sizes = {len(base64.b64decode(image, validate=True)) for image in decoder.images}
     shapes = [len(row) == len(decoder.order) and all(map(math.isfinite, row)) for row in decoder.means]
     whole = sorted(decoder.order) == list(range(len(decoder.order))) and len(shapes) == len(decoder.images) > 0

@@ -17,11 +17,12 @@ gradient of the inputs, one for that of the weights), a step on inputs alone two
 
 from typing import NamedTuple
 
+from ...images import SIDE
 from ...models.residual import VARIANTS
 from ..kinds import kind_of
 from ..settings import Artifact, Exact, Network, Pretrained, Teacher, VAERun
 
-PIXELS = 32**2
+PIXELS = SIDE**2
 DDPM_MACS, DDPM_PARAMETERS = 6_054_000_000, 35_746_307  # of google/ddpm-cifar10-32
 # What a GPU computes one after another, counted by the tests: for a VAE's training step, a U-Net's pass.
 KERNELS = {"fc": 123, "residual": 198, "small": 277, "edm": 895}

@@ -4,10 +4,13 @@ A stage gets its settings and a :class:`~vaelib.runs.stages.context.Context`; it
 ``context.folder``, keeps checkpoints below it, and reads upstream artifacts through ``context.store``.
 """
 
+import contextlib
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ...errors import VaelibError
 from ..kinds import kind_of
 from ..settings import Artifact, Bank
 from ..store import SCRATCH, Store
@@ -34,14 +37,26 @@ def make(
 
 
 def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Callable[[float, str], None]) -> None:
-    """Sample one shard of a bank ahead of :func:`make`, which then finds it there."""
+    """Sample one shard of a bank ahead of :func:`make`, which then finds it there.
+
+    No lock is held, so that many can; whoever makes the same bank may publish it at any moment, and so move the folder.
+    """
     folder, start = store.work_folder(settings), time.monotonic()
     if store.has_manifest(settings):
         return
     with store.plainly(settings):
-        (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
-        fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
-        (folder / SCRATCH / f"shard-{shard}.seconds").write_text(str(time.monotonic() - start), encoding="ascii")
+        try:
+            (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
+            fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
+            with contextlib.suppress(FileNotFoundError):  # it is being published
+                (folder / SCRATCH / f"shard-{shard}.seconds").write_text(
+                    str(time.monotonic() - start), encoding="ascii"
+                )
+        except (OSError, VaelibError):
+            if not store.has_manifest(settings):
+                raise
+        if store.has_manifest(settings):  # what came too late is nobody's
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 __all__ = [

@@ -8,6 +8,7 @@ import numpy as np
 
 from ... import files
 from ...errors import VaelibError
+from ...images import SIDE
 from ...models import pretrained
 from ...models.pretrained import CONFIG, SCHEDULE, WEIGHTS
 from ...samplers.bank import shard_path
@@ -75,7 +76,7 @@ def make_samples(settings: Samples, context: Context) -> None:
     found = open_samples(Path(settings.path))
     if found.digest != settings.digest:
         raise VaelibError(f"bank_from = {settings.path}: the file changed since it was looked at; run again")
-    part, shape = context.folder / "drawn.part", (settings.size, settings.channels, 32, 32)
+    part, shape = context.folder / "drawn.part", (settings.size, settings.channels, SIDE, SIDE)
     out = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
     with open(part, "r+b") as file:  # a full disk is told here; in mapped memory it would end the process
         os.posix_fallocate(file.fileno(), 0, part.stat().st_size)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ... import files, gaps
 from ...errors import VaelibError
+from ...gaps.bounds import CLIMB, SCORING
 from ...models import VAE
 from ..cost.work import Work, vae_work
 from ..kinds import makes
@@ -20,9 +21,6 @@ from .vae import load_vae, mean_and_error
 
 Gap = Literal["amortization", "robustness"]
 BOTH: tuple[Gap, ...] = ("amortization", "robustness")
-CLIMB = 250  # steps after which ELBO* is flat for most images, of at most 1,000
-
-SCORING = 0.8  # decodings a step that select the best posterior: 16 every 20 steps
 
 FEWEST_REGRESSED = 10  # from fewer images no slope is estimated
 

@@ -167,6 +167,8 @@ def _by_seeds(row: Mapping[str, Any], need: Mapping[str, Any], way: Way, study: 
     way = way._replace(way=how_many(seeds, "seed"), low=low, high=high)
     if not study.seeds:
         return way._replace(note=f"no setting adds seeds to {study.name}")
+    if row["quantity"] in study.shared:
+        return way._replace(note=f"no setting adds seeds to the {row['quantity']} in {study.name}")
     place = study, way.dataset, way.likelihood, now
     try:
         times = [count and prices.of_seeds(*place, count) for count in (seeds, low, high)]

@@ -25,7 +25,6 @@ from ...runs.experiments import (
     bank_for,
     bank_of,
     likelihood_of,
-    planned,
     prepared,
     teacher_for,
     vae_for,
@@ -74,5 +73,4 @@ def ladder(
     every = [point for seed in range(budget.seeds) for point in points(seed)]
     also = [Point(name, math.nan, Copies(data=data, pool=pool)) for name, pool in pools.items()]
     files = {"rows": "ladder", "curves": "sweep_curves"}
-    found = planned(every, budget)
-    return Experiment("ladder", budget, data.name, chosen, found, ladder_tables, files, planned(also, budget))
+    return Experiment("ladder", budget, data.name, chosen, every, ladder_tables, files, also)

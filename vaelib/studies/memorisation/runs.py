@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, planned, prepared, teacher_for, vae_for
+from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, prepared, teacher_for, vae_for
 from ...runs.profiles import Profile, load_profile
 from ...runs.settings import Data
 from .stages import Copies
@@ -47,10 +47,8 @@ def memorisation(
         known.add(data.n_train)
         some, more = _of_size(data, chosen, budget)
         points, also = points + some, also + more
-    found = planned(points, budget)
-    data, files = found[0].subject.data, {"rows": "memorisation", "curves": "sweep_curves"}
-    also = planned(also, budget)
-    return Experiment("memorisation", budget, data.name, chosen, found, memorisation_tables, files, also)
+    files = {"rows": "memorisation", "curves": "sweep_curves"}
+    return Experiment("memorisation", budget, data.name, chosen, points, memorisation_tables, files, also)
 
 
 def _of_size(data: Data, likelihood: str, budget: Profile) -> tuple[list[Point], list[Point]]:

@@ -20,4 +20,6 @@ STUDY = Study(
     tables=("memorisation",),
     claims=PART,
     applies=in_grey,
+    seeds="seeds",
+    shared=("share of copies",),
 )

@@ -125,7 +125,7 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, **frame) -> Repo
 
 
 def draw_protocols(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
-    """Draw and save ``protocol_<data set>`` from the tables of :func:`vaelib.runs.calibrate_protocol`."""
+    """Draw and save ``protocol_<data set>`` from the tables of :func:`~vaelib.studies.protocol.runs.calibrate_protocol`."""
     footer = provenance_line(tables["rows"], profile=experiment.profile.name, alone="one seed")
     figure = protocols_figure(
         tables["curves"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...runs.experiments import Experiment, Point, planned
+from ...runs.experiments import Experiment, Point
 from ...runs.store import Store
 from ...runs.tables import IDENTITY, about_data, rows_of
 from ..three_gaps.runs import three_gaps
@@ -25,7 +25,7 @@ def rate_distortion(
     """
     base = three_gaps(profile, dataset, likelihood, overrides)
     points = [Point(point.series, math.nan, RateDistortion(vae=point.vae)) for point in base.points]
-    return base._replace(name="rate_distortion", points=planned(points, base.profile), tables=rate_distortion_tables)
+    return base._replace(name="rate_distortion", points=points, tables=rate_distortion_tables)
 
 
 def rate_distortion_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:

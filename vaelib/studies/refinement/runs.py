@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import VaelibError
-from ...runs.experiments import Experiment, planned
+from ...runs.experiments import Experiment
 from ..three_gaps.runs import three_gaps
 from .stages import Refinement
 from .tables import refinement_tables
@@ -34,4 +34,4 @@ def refinement(
         climb = {"samples": measured.amortization_samples, "lr": measured.amortization_lr, "seed": measured.seed}
         run = Refinement(vae=point.vae, steps=steps, images=measured.amortization_images, **climb)
         points.append(point._replace(run=run))
-    return experiment._replace(name="refinement", points=planned(points, budget), tables=refinement_tables)
+    return experiment._replace(name="refinement", points=points, tables=refinement_tables)

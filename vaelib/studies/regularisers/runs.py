@@ -17,7 +17,6 @@ from ...runs.experiments import (
     gaps_for,
     likelihood_of,
     methods_for,
-    planned,
     prepared,
     vae_for,
 )
@@ -109,7 +108,4 @@ def regularisers(
         for name, candidates in tuned.items():
             points.append(Point(name, math.nan, Tuned(candidates=candidates, protocol=protocol, seed=seed)))
     files = {"tuning": "regulariser_tuning"}
-    shown = planned(points, budget)
-    return Experiment(
-        "regularisers", budget, data.name, chosen, shown, regulariser_tables, files, planned(also, budget)
-    )
+    return Experiment("regularisers", budget, data.name, chosen, points, regulariser_tables, files, also)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ...report.canvas import LABELS
 from ...report.escape import nothing, styled
+from ...report.publish import papers_images
 from ...report.reference import METHODS, SETTING, of_setting, paper_curves
 from ...report.rules import interval95
 from ...runs import Experiment, tables_folder
@@ -91,8 +92,7 @@ def against_paper(curves: pd.DataFrame) -> pd.DataFrame:
 
 def write_numbers(experiment: Experiment, curves: pd.DataFrame) -> pd.DataFrame:
     """Write ``numbers.csv`` and return its rows of this experiment; none unless all of the paper's images were trained on."""
-    whole = PUBLISHED.get(experiment.dataset, (0,))[0]
-    table = against_paper(curves if experiment.data.n_train == whole else curves.iloc[:0])
+    table = against_paper(curves if papers_images(experiment) else curves.iloc[:0])
     path = tables_folder(experiment.profile.name) / "numbers.csv"
     if len(table) or path.exists():
         merge_table(path, table, experiment.place)

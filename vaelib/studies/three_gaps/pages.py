@@ -11,7 +11,7 @@ from ...report.escape import styled
 from ...report.explorers.live import can_live, keep_decoders
 from ...report.explorers.static import traversal_twin
 from ...report.pages import compared
-from ...report.publish import framed, provenance_line, publish, stem
+from ...report.publish import framed, papers_images, provenance_line, publish, stem
 from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
 from ...report.study import Figure
 from ...report.trained import load_test_set, trained_vaes
@@ -51,7 +51,7 @@ def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
     """Return what every figure of an experiment shares; the paper's curves only where the scale is the paper's."""
     setting = (experiment.dataset, experiment.likelihood)
     beneath = None
-    if experiment.profile.name in ("overnight", "gpu", "paper") and setting in FIGURES:
+    if setting in FIGURES and papers_images(experiment):
         beneath = of_setting(paper_curves(), *setting)
     return framed(experiment, provenance_line(gaps, profile=experiment.profile.name)) | {"paper": beneath}
 
