@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import VaelibError
-from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, planned, prepared, teacher_for, vae_for
+from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, prepared, teacher_for, vae_for
 from ...runs.profiles import load_profile
 from .stages import Fold, Remembered
 from .tables import memorisation_tables
@@ -48,4 +48,4 @@ def image_memorisation(
                 vae = vae_for(part, budget, chosen, method, repeat, bank=bank, **last)
                 run = Remembered(data=data, vae=vae, draws=budget.memorisation_draws, steps=budget.amortization_steps)
                 points.append(Point(method, math.nan, run.model_copy(update={"seed": repeat})))
-    return Experiment("image_memorisation", budget, data.name, chosen, planned(points, budget), memorisation_tables)
+    return Experiment("image_memorisation", budget, data.name, chosen, points, memorisation_tables)

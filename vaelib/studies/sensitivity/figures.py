@@ -215,7 +215,7 @@ def strength_figure(table: pd.DataFrame, *, steps: int, **frame) -> ReportFigure
     """Return what an attack reaches: SKL and G_r over steps, G_r over δ, and of the worst of so many restarts.
 
     Arguments:
-        table: :func:`~vaelib.studies.sensitivity.tables.attack_strength`.
+        table: ``attack_strength`` of :func:`~vaelib.studies.sensitivity.tables.panel_tables`.
         steps: of the protocol, Table 2's n_ε, marked by a dotted line.
     """
     rows = one_setting(table)

@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from ...models import count_parameters
-from ...runs.experiments import Experiment, Point, planned
+from ...runs.experiments import Experiment, Point
 from ...runs.profiles import Profile
 from ...runs.stages import build_vae
 from ...runs.store import Store
@@ -44,4 +44,4 @@ def sweep_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame
 def sweep_experiment(name: str, profile: Profile, dataset: str, likelihood: str, points: list[Point]) -> Experiment:
     """Return a sweep as an experiment: its rows are kept under its own name, its curves with those of all sweeps."""
     files = {"rows": name, "curves": "sweep_curves"}
-    return Experiment(name, profile, dataset, likelihood, planned(points, profile), sweep_tables, files)
+    return Experiment(name, profile, dataset, likelihood, points, sweep_tables, files)
