@@ -43,8 +43,8 @@ overrides = {}  # settings of the profile by name, for example {"ladder_shift": 
 from IPython.display import Markdown
 
 from vaelib.report import claims, pages
+from vaelib.report.trained import keep_for_explorers
 from vaelib.results.shipped import made
-from vaelib.runs.weights import keep_for_explorers
 from vaelib.studies.halves import figures as pairs
 from vaelib.studies.halves.runs import halves
 from vaelib.studies.halves.stages import EqualSeeds

@@ -27,11 +27,10 @@ from vaelib.report import pages
 from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
 from vaelib.report.publish import framed
-from vaelib.report.trained import load_test_set, trained_vaes
+from vaelib.report.trained import keep_for_explorers, load_test_set, trained_vaes
 from vaelib.results import shipped
 from vaelib.runs.stages import build_vae
 from vaelib.runs.tables import read_table
-from vaelib.runs.weights import keep_for_explorers
 from vaelib.studies import tour
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.runs import three_gaps

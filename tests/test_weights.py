@@ -20,7 +20,7 @@ from vaelib import (
 )
 from vaelib.models.denoiser import build_denoiser
 from vaelib.models.weights import load_weights
-from vaelib.runs.weights import keep_weights, kept_weights
+from vaelib.report.trained import keep_weights, kept_weights
 from vaelib.samplers import sample_images
 from vaelib.tasks import FitState, SmallClassifier, fit, generate, interpolate, psnr, reconstruct
 from vaelib.training.diffusion import DiffusionState, train_denoiser

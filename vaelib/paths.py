@@ -20,6 +20,11 @@ def results_folder(profile: str) -> Path:
     return project_root() / "results" / profile
 
 
+def weights_file(folder: Path, name: str) -> Path:
+    """Return where a build's ``folder``, or that of shipped results, has weights."""
+    return folder / "weights" / f"{name}.safetensors"
+
+
 def data_roots() -> list[Path]:
     """Return the folders searched for data sets: ``$VAELIB_DATA`` (only read), then our own cache."""
     given = os.environ.get("VAELIB_DATA")

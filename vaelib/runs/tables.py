@@ -19,7 +19,6 @@ from .lock import Lock
 from .provenance import packages_digest
 from .settings import RHA, Artifact, Data, Gaps, VAERun
 from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
-from .weights import weights_file
 
 IDENTITY = ["dataset", "likelihood"]
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
@@ -71,7 +70,7 @@ def measured_tensors(experiment: Experiment, kind: type[Artifact], store: Store 
 
     def path(run: Artifact) -> Path:
         if experiment.profile.use_results:
-            return weights_file(paths.results_folder(experiment.profile.name), run.key)
+            return paths.weights_file(paths.results_folder(experiment.profile.name), run.key)
         return (store or Store()).require(run) / TENSORS
 
     return {point.series: load_tensors(path(point.run))[0] for point in experiment.measured(kind)}

@@ -19,12 +19,12 @@ from ..report.canvas import ReportFigure
 from ..report.publish import publish_alone
 from ..report.rules import Evidence
 from ..report.study import Figure
+from ..report.trained import keep_weights, kept_weights
 from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
 from ..runs.profiles import Protocol, architecture, protocol
 from ..runs.settings import Network
 from ..runs.stages import build_vae, lowered
-from ..runs.weights import keep_weights, kept_weights, weights_file
 from ..text import number
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
@@ -86,7 +86,7 @@ def fit(
     Its weights are kept for :func:`vaelib.results.shipped.pack`; under ``use_results`` they are those that were shipped.
     """
     folder = paths.results_folder(budget.name) if budget.use_results else paths.build_root() / budget.name
-    path = weights_file(folder, f"tour-{_key(vae, stream, train, test, budget, seed)}")
+    path = paths.weights_file(folder, f"tour-{_key(vae, stream, train, test, budget, seed)}")
     if budget.use_results:
         points = [tuple(point) for point in kept_weights(path, vae)["points"]]
         print(f"{title}: not trained here; weights (in half precision) and curve come with the project")

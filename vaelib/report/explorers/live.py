@@ -21,8 +21,8 @@ from ...images import SIDE, as_float
 from ...models import VAE
 from ...models.vae import FullyConnectedVAE
 from ...modes import evaluating
-from ...runs.weights import halves
 from ..canvas import LABELS
+from ..trained import halves
 from .frames import informative_latents
 from .static import read_checked
 
