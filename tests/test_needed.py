@@ -13,7 +13,7 @@ from vaelib.cli import app
 from vaelib.errors import VaelibError
 from vaelib.report.claims import NOT_RUN, OURS, evaluate_claims
 from vaelib.report.entries import Entry, Part
-from vaelib.report.needed import AT_MOST, needed, seeds_needed, spread_ends
+from vaelib.report.needed import AT_MOST, Needed, needed, seeds_needed, spread_ends
 from vaelib.report.rules import Case, Evidence, interval95, needs, value
 from vaelib.report.study import Study, _registered, register, studies
 from vaelib.runs import Experiment, Point, VAERun, run, tables_folder, write_tables
@@ -152,7 +152,7 @@ def test_more_vaes_of_a_teacher_are_no_more_teachers(prices):
         "verdict": "not_testable",
         "note": "",
     }
-    row |= {"seeds": 1, "needs": {"verdict": "supported", "seeds": 6, "low": None, "high": None, "images": None}}
+    row |= {"seeds": 1, "needs": Needed("supported", margin=100.0, seeds=6).plain()}
     asked = {"mem-normal": "test ELBO", "mem-proportion": "share of copies"}
     found = resolve.ways([row | {"id": one, "claim": one, "quantity": q} for one, q in asked.items()], "laptop", prices)
     assert [way.id for way in found] == list(asked)
