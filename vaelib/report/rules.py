@@ -31,7 +31,7 @@ AUGMENTATIONS = ("aug_tuned", "aug_naive")
 Term = tuple[Hashable, ...]  # its last entry is the quantity's name
 SAME, CONSTANT = 0.2, "constant"
 # A run's standard deviation over seeds as a share of its value, where nothing was measured. Root mean squares over our laptop
-# runs with 3 seeds: test ELBOs 0.4 % (CIFAR-10), 0.8 % (fully connected, 1,000 images), 2.2 % (300), 5 to 7 % (residual, 300),
+# runs with 3 seeds: test ELBOs 0.4 % (CIFAR-10), 0.8 % (fully connected, 1,000 images), 2.2 % (300), 5 to 8 % (residual, 300),
 # so of few images one seed tells less than this allows; G_g 2 to 22 %, G_a 3 to 9 %, G_r 6 to 26 %. The paper's test ELBOs
 # scatter by 0.23 % where k no longer matters (Fig. 4 right, k >= 10).
 ELBO_NOISE, GAP_NOISE, PAPER_ELBO_NOISE = 0.01, 0.1, 0.0025
