@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 from typing import ClassVar, get_args, get_type_hints
 
+import dask
 import numpy as np
 import pytest
 import torch
@@ -89,7 +90,8 @@ def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path, monkey
     doomed, fails, odd, fine = (
         Odd(name=name, deaths=deaths) for name, deaths in (("killed", 9), ("fails", 9), ("fails", 1), ("fine", 0))
     )
-    with pytest.raises(VaelibError) as error:
+    # What a new process takes on a busy machine is longer than what dask grants it; here it grants next to nothing.
+    with pytest.raises(VaelibError) as error, dask.config.set({"distributed.deploy.lost-worker-timeout": "1 ms"}):
         runs.run([doomed, fails, odd, fine], store=store, workers=1)
     text = str(error.value)
     assert text.startswith("2 of 4 runs failed")

@@ -58,6 +58,8 @@ def client_of(workers: int | None, scheduler: str | None, device: str = "auto") 
         "distributed.worker.memory.terminate": 0.95,
         # Dask blames every task that a dead worker had in its queue; `worker` counts those that were running.
         "distributed.scheduler.allowed-failures": 1000,
+        # A nanny starts its worker again; a cluster would close it if that took 15 seconds, or if the worker died again meanwhile.
+        "distributed.deploy.lost-worker-timeout": "365 days",
         # A worker that could not be started again must not leave the rest waiting for ever.
         "distributed.scheduler.no-workers-timeout": "3 minutes",
     }
