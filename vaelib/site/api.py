@@ -1,6 +1,7 @@
 """The API reference: pdoc's pages from the docstrings, a page a module, without a network."""
 
 import importlib
+import json
 import pkgutil
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def write_api(folder: Path) -> Path:
 
     render.configure(docformat="google", show_source=False, footer_text=f"vaelib {vaelib.__version__}")
     render.env.filters["to_markdown"] = to_markdown
+    # A browser makes the index of the search when somebody searches: 7 MB less, and the same bytes with Node.js and without.
+    render.precompile_index = lambda documents, script: json.dumps(documents)
     modules = {name: doc.Module(importlib.import_module(name)) for name in module_names()}
     for name, module in modules.items():  # where __all__ names the public objects, pdoc would leave the modules out
         module.__dict__["submodules"] = [one for other, one in modules.items() if other.rpartition(".")[0] == name]
