@@ -26,7 +26,6 @@ from vaelib.report.claims import (
     shares,
 )  # fmt: skip
 from vaelib.report.entries import Entry, Part
-from vaelib.report.reference import METHODS
 from vaelib.report.rules import Case, Evidence, interval95, judge, needs, same, value
 from vaelib.report.study import Study, studies
 from vaelib.results import gallery
@@ -39,6 +38,7 @@ from vaelib.studies.sweeps import claims as sweep_ledger
 from vaelib.studies.sweeps.paper import SWEEPS
 from vaelib.studies.three_gaps.paper import paper_gaps, paper_values, table_07
 from vaelib.text import as_given, number, with_error
+from vaelib.training.distributions import METHODS
 
 FASHION = ("fashion_mnist", "gaussian")
 SWEEP_CLAIMS = [*sweep_ledger.ENTRIES, *sweep_ledger.SIZE_ENTRIES]

@@ -13,11 +13,11 @@ from tests.test_report import tables
 from vaelib.report import pages
 from vaelib.report.canvas import COLOURS, LABELS, MARKERS
 from vaelib.report.explorers.static import TEMPLATES
-from vaelib.report.reference import METHODS
 from vaelib.studies import tour
 from vaelib.studies.claims import figures as claim_figures
 from vaelib.studies.sweeps import figures as size_figures
 from vaelib.studies.three_gaps.figures import three_gaps_figure
+from vaelib.training.distributions import METHODS
 
 EYES = {
     "trichromat": np.eye(3),
@@ -115,7 +115,7 @@ def test_colours_that_meet_are_far_apart(family, eyes):
 
 @pytest.mark.parametrize("eyes", EYES)
 def test_other_palettes_are_far_apart_too(eyes):
-    palettes = (list(claim_figures.VERDICTS.values()), [size_figures.CYAN, size_figures.BROWN])
+    palettes = (list(claim_figures.COLOURS.values()), [size_figures.CYAN, size_figures.BROWN])
     for palette in (*palettes, [COLOURS[name] for name in tour.COLOURED]):
         for one, other in itertools.combinations(palette, 2):
             assert distance(one, other, eyes) >= 20, (one, other)

@@ -21,7 +21,6 @@ from vaelib.models import FullyConnectedVAE
 from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.html import write_report
 from vaelib.report.pictures import mosaic
-from vaelib.report.reference import METHODS
 from vaelib.runs import (
     Classifier,
     Experiment,
@@ -48,6 +47,7 @@ from vaelib.studies.downstream.stages import Corrupted, Downstream, Pictures
 from vaelib.studies.downstream.tables import downstream_tables
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.tasks import CLASSIFIERS, generate, overall, posterior_means, proxy_quality, psnr, representation_accuracy
+from vaelib.training.distributions import METHODS
 
 NAMES = ("fog", "contrast")
 

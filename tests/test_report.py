@@ -22,7 +22,7 @@ from vaelib.report.canvas import ReportFigure, robust_limits
 from vaelib.report.claims import format_claims, judge_build
 from vaelib.report.html import write_report
 from vaelib.report.publish import provenance_line, publish_alone, save_figure
-from vaelib.report.reference import METHODS, digitised, paper_curves
+from vaelib.report.reference import digitised, paper_curves
 from vaelib.report.sources import source_of
 from vaelib.runs.provenance import commit
 from vaelib.studies.ground_truth.pages import FIG01
@@ -31,6 +31,7 @@ from vaelib.studies.three_gaps.pages import HEADLINES
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.sentences import sentences
 from vaelib.studies.tour import Training, conclusion, overfitting_figure
+from vaelib.training.distributions import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 

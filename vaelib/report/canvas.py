@@ -20,9 +20,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import BboxBase
 
+from ..runs.tables import SETTING
 from ..text import as_given
 from .alternatives import PLAIN, words
-from .reference import SETTING
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 GREY = PLAIN

@@ -19,16 +19,15 @@ import pandas as pd
 
 from ..errors import VaelibError
 from ..files import write_json
-from ..runs.tables import read_table, tables_folder
+from ..runs.tables import SETTING, read_table, tables_folder
 from ..text import number
 from .entries import OWN, Part, Tables
 from .needed import needed
-from .reference import SETTING, SWEEP_SETTING, of_setting
+from .reference import SMOKE, SWEEP_SETTING, of_setting
 from .rules import Evidence, Rule, Verdict, judge
 from .study import studies
 
 OURS, PAPER, NOT_RUN, AUDIT = "our runs", "paper's numbers", "not run", "audit-"
-SMOKE = "smoke: no claim"
 
 
 @dataclass(frozen=True)

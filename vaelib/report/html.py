@@ -23,11 +23,11 @@ from .explorers.live import read_decoders
 from .explorers.static import TEMPLATES, TRAVERSAL, read_twin
 from .publish import RECORD
 from .reference import NAMES, setting
+from .rules import VERDICTS
 from .sources import source_of, table_rows
 from .study import studies
 
 LIMIT = 15_000_000  # bytes of the page; sliders that would exceed it are left to the notebooks
-VERDICTS = ("supported", "contradicted", "not_testable")
 
 
 def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | None = None) -> Path:

@@ -11,13 +11,13 @@ from ..runs import Experiment, Store, missing
 from ..runs.engine import all_artifacts
 from ..runs.external import source_of_samples
 from ..runs.provenance import provenance
-from ..runs.tables import merge_table, read_table, shipped_record, tables_folder
+from ..runs.tables import SETTING, merge_table, read_table, shipped_record, tables_folder
 from ..text import how_many, number, with_error
 from .canvas import LABELS
 from .claims import NOT_RUN, OURS
 from .escape import in_markdown, nothing, styled
 from .publish import title
-from .reference import SETTING, of_setting, setting
+from .reference import of_setting, setting
 from .study import study_named
 
 
@@ -42,7 +42,8 @@ def headed(name: str, about: str, *experiments: Experiment) -> str:
 
 
 # A verdict brings its own background, so that it can be read in a dark JupyterLab too.
-VERDICTS = {"supported": "#00563b", "contradicted": "#b3261e", "not testable": "#5c6670"}
+# White on each is read easily; the figure of the ledger has colours that the colour-blind tell apart.
+VERDICT_COLOURS = {"supported": "#00563b", "contradicted": "#b3261e", "not testable": "#5c6670"}
 
 
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -65,7 +66,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Any:
         )
         .set_properties(subset=["claim", "paper location", "quantity", "note"], **{"text-align": "left"})
         .set_properties(subset=["interval", "verdict"], **{"white-space": "nowrap"})
-        .map(lambda verdict: f"color: #ffffff; background-color: {VERDICTS[verdict]}", subset=["verdict"])
+        .map(lambda verdict: f"color: #ffffff; background-color: {VERDICT_COLOURS[verdict]}", subset=["verdict"])
         .hide(axis="index")
     )
 

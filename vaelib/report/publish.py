@@ -21,7 +21,7 @@ from ..runs.provenance import commit
 from ..runs.stages.data import PUBLISHED
 from ..runs.tables import commits_of
 from .canvas import STYLE, ReportFigure
-from .reference import SWEEP_SETTING, setting
+from .reference import SMOKE, SWEEP_SETTING, setting
 from .study import Figure as Shown
 from .study import studies
 
@@ -49,7 +49,7 @@ def command_of(experiment: Experiment) -> str:
 
 def watermark(profile: str) -> str | None:
     """Return what is printed across figures of the smoke profile."""
-    return "smoke: no claim" if profile == "smoke" else None
+    return SMOKE if profile == "smoke" else None
 
 
 def title(experiment: Experiment) -> str:

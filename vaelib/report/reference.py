@@ -13,9 +13,8 @@ import pandas as pd
 from ..errors import unknown
 
 REFERENCE = Path(__file__).with_name("reference")
-METHODS = ("normal", "dmaapx", "aug_tuned", "aug_naive")
 GAPS = ("generalization_gap", "amortization_gap", "robustness_gap")
-SETTING = ["dataset", "likelihood"]
+SMOKE = "smoke: no claim"  # of the profile smoke
 NAMES = {"fashion_mnist": "FashionMNIST", "binary_mnist": "BinaryMNIST", "cifar10": "CIFAR-10"}
 LIKELIHOODS = {"bernoulli": "Bernoulli", "gaussian": "Gaussian", "mol": "mixture of logistics"}
 

@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtrit  # Student's quantiles; scipy.stats would take a second to import
 
+VERDICTS = ("supported", "contradicted", "not_testable")
+
 OTHERS = ("normal", "aug_tuned", "aug_naive")
 
 AUGMENTATIONS = ("aug_tuned", "aug_naive")

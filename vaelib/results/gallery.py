@@ -13,10 +13,11 @@ from ..report.claims import NOT_RUN, shares
 from ..report.escape import in_markdown
 from ..report.html import VERDICTS, place_of
 from ..report.publish import origin
-from ..report.reference import GAPS, METHODS, SETTING, setting
-from ..runs.tables import read_table
+from ..report.reference import GAPS, setting
+from ..runs.tables import SETTING, read_table
 from ..studies.three_gaps.paper import paper_gaps
 from ..text import how_many, listed, number, with_error
+from ..training.distributions import METHODS
 
 BRACKETS = str.maketrans("[]", "()")  # would end an alternative text in Markdown
 COLUMNS = {

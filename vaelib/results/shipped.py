@@ -24,7 +24,7 @@ from ..report.reference import of_setting
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
-from ..runs.tables import IDENTITY, merge_table, note_build, read_table, replaced, tables_folder, write_tables
+from ..runs.tables import SETTING, merge_table, note_build, read_table, replaced, tables_folder, write_tables
 from .gallery import gallery
 
 KEPT = (
@@ -77,7 +77,7 @@ def pack(profile: str, join: bool = False) -> list[Path]:
                 copy.write_text(_still(path.read_text(encoding="utf-8")), encoding="utf-8")
             elif join and path.suffix == ".csv" and copy.exists():
                 table = read_table(path)
-                identity = [column for column in ("experiment", *IDENTITY, "seed") if column in table]
+                identity = [column for column in ("experiment", *SETTING, "seed") if column in table]
                 table = replaced(read_table(copy), table, identity)  # of other data sets, experiments or seeds
                 table.sort_values(identity, kind="stable", ignore_index=True).to_csv(copy, index=False)
             elif path.suffix == ".png":
@@ -129,8 +129,8 @@ def _derive(folder: Path, profile: str) -> None:
         path, of = folder / f"tables/{name}.csv", folder / f"tables/{source}.csv"
         if path.exists() and of.exists():
             kept, new = read_table(path), compute(read_table(of))
-            settings = set(map(tuple, kept[IDENTITY].to_numpy()))
-            new[[tuple(row) in settings for row in new[IDENTITY].to_numpy()]].to_csv(path, index=False)
+            settings = set(map(tuple, kept[SETTING].to_numpy()))
+            new[[tuple(row) in settings for row in new[SETTING].to_numpy()]].to_csv(path, index=False)
     judge_build(folder, profile)
 
 

@@ -20,7 +20,7 @@ from .provenance import packages_digest
 from .settings import RHA, Artifact, Data, Gaps, VAERun
 from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
 
-IDENTITY = ["dataset", "likelihood"]
+SETTING = ["dataset", "likelihood"]
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
 PLAIN = [
     "input_similarity",
@@ -134,8 +134,8 @@ def merge_table(path: Path, new: pd.DataFrame, place: Mapping[str, str] | None =
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.with_name(f"{path.name}.lock")):
         kept = read_table(path) if path.exists() else pd.DataFrame(columns=new.columns)
-        identity = [column for column in ("experiment", *IDENTITY) if column in (kept if new.empty else new)]
-        if path.exists() and not set(identity or IDENTITY) <= set(kept.columns):
+        identity = [column for column in ("experiment", *SETTING) if column in (kept if new.empty else new)]
+        if path.exists() and not set(identity or SETTING) <= set(kept.columns):
             raise VaelibError(f"{path} is not a table of this project; delete it and run again")
         if new.empty and place:
             table = kept[(kept[identity].astype(str) != pd.Series(place)[identity]).any(axis=1)]

@@ -15,9 +15,9 @@ import pandas as pd
 from ... import paths
 from ...errors import VaelibError
 from ...runs import Store, VAERun
-from ...runs.tables import read_table, stored_curves
+from ...runs.tables import SETTING, read_table, stored_curves
 from ..canvas import COLOURS, LABELS, MARKERS, WARM_UP
-from ..reference import SETTING, setting
+from ..reference import setting
 from .static import TEMPLATES
 
 DASHES = ("", "7 3", "2 3", "7 3 2 3")  # of the curves of one method

@@ -20,6 +20,7 @@ from ...report.canvas import GREY, STYLE, ReportFigure, blank, figure_legend
 from ...report.claims import OURS, shares
 from ...report.publish import footer_line, publish_alone
 from ...report.reference import NAMES
+from ...report.rules import VERDICTS
 from ...report.study import Figure
 
 CLAIMS = Figure(
@@ -31,7 +32,7 @@ CLAIMS = Figure(
 
 Row = Mapping[str, Any]
 # Green and vermilion differ in lightness too; what cannot be told is light.
-VERDICTS = {"supported": "#00563B", "contradicted": "#d55e00", "not_testable": "#c9ced4"}
+COLOURS = dict(zip(VERDICTS, ("#00563B", "#d55e00", "#c9ced4"), strict=True))
 UNCUT = 1_000  # letters: this footer has one line
 FAR = 30  # margins beyond this many half-widths are drawn there
 LINE, LEFT, WIDTH = 0.19, 4.0, 4.2  # inches: a row's height, room for its name, the axes' width
@@ -64,7 +65,7 @@ def _bars(ax: Axes, counts: Mapping[str, Mapping[str, int]], sections: Sequence[
     """Draw one stacked bar a section, the numbers inside."""
     for place, name in enumerate(sections):
         start = 0
-        for verdict, colour in VERDICTS.items():
+        for verdict, colour in COLOURS.items():
             count = counts.get(name, {}).get(verdict, 0)
             if count:
                 ax.barh(place, count, left=start, color=colour, height=0.72)
@@ -82,7 +83,7 @@ def _bars(ax: Axes, counts: Mapping[str, Mapping[str, int]], sections: Sequence[
 
 def _legend(fig: ReportFigure, more: Sequence[Line2D] = ()) -> None:
     """Write the legend of verdicts, and of what else there is, in one row."""
-    names = [Patch(color=colour, label=verdict.replace("_", " ")) for verdict, colour in VERDICTS.items()]
+    names = [Patch(color=colour, label=verdict.replace("_", " ")) for verdict, colour in COLOURS.items()]
     figure_legend(fig, [*names, *more], len(names) + len(more), handlelength=1.2, columnspacing=1.2)
 
 
@@ -137,10 +138,10 @@ def margins_figure(rows: Sequence[Row], dataset: str, title: str, footer: str = 
     with mpl.rc_context(fname=STYLE):
         fig, _ = blank(LEFT + WIDTH + 0.3, tall + 1.65, title_note=title, footer=footer, wrap=UNCUT, grows=False)
         ax = fig.box(LEFT, 0.72, WIDTH, tall)
-        ax.axvspan(-1, 1, color=VERDICTS["not_testable"], alpha=0.35, lw=0, zorder=0)
+        ax.axvspan(-1, 1, color=COLOURS["not_testable"], alpha=0.35, lw=0, zorder=0)
         ax.axvline(0, color=GREY, lw=0.8, zorder=1)
         for place, row in zip(places, shown, strict=True):
-            x, colour = scaled(row), VERDICTS[row["verdict"]]
+            x, colour = scaled(row), COLOURS[row["verdict"]]
             dark = GREY if row["verdict"] == "not_testable" else colour
             ax.plot([x - 1, x + 1], [place, place], color=dark, lw=1.6, solid_capstyle="butt")
             ax.plot(x, place, "o", color=dark, mfc="white" if row["seeds"] == 1 else dark, ms=4)

@@ -17,8 +17,9 @@ from ...errors import VaelibError, unknown
 from ...files import write_atomic
 from ...planning.plan import price
 from ...progress import duration
-from ...report.claims import NOT_RUN, OURS, SMOKE, parts
+from ...report.claims import NOT_RUN, OURS, parts
 from ...report.needed import AT_MOST
+from ...report.reference import SMOKE
 from ...report.study import Study, studies
 from ...runs.cost.price import Machine, this_machine
 from ...runs.engine import all_artifacts

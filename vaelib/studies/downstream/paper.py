@@ -7,8 +7,10 @@ from functools import cache
 
 import pandas as pd
 
-from ...report.reference import METHODS, REFERENCE, SETTING
+from ...report.reference import REFERENCE
+from ...runs.tables import SETTING
 from ...tasks import CLASSIFIERS
+from ...training.distributions import METHODS
 
 # Table 11's rows, and ours that it has not.
 TASKS = (

@@ -11,9 +11,8 @@ import math
 from ...report.entries import OWN, Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import SAME, Case, Evidence, larger, needs, smaller, value
+from ..sweeps.claims import QUANTITIES
 from .runs import ON_DMAAPX, REMEDIES
-
-QUANTITIES = ("elbo_train", "elbo_test", "generalization_gap", "amortization_gap", "robustness_gap")
 
 
 def measured(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:

@@ -8,7 +8,7 @@ from ...runs.cost.work import work
 from ...runs.experiments import Experiment
 from ...runs.settings import Samples, Teacher
 from ...runs.store import Store
-from ...runs.tables import IDENTITY, about_data
+from ...runs.tables import SETTING, about_data
 from .stages import C2ST, Audit, SampleElbo
 
 KS = (1, 10, 1000)  # of Appendix D.2
@@ -42,7 +42,7 @@ def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     FLOPs. ``k`` = 0 is the teacher's own training, as far as its manifest tells. Samples of others have cost us nothing.
     """
     bank = audit_of(experiment).bank
-    columns = [*IDENTITY, "k", "images", "bytes", "seconds", "seconds_a100", "images_per_second", "device"]
+    columns = [*SETTING, "k", "images", "bytes", "seconds", "seconds_a100", "images_per_second", "device"]
     if isinstance(bank, Samples):
         return pd.DataFrame(columns=[*columns, *about_data(experiment.data), "key"])
     manifest, data, a100 = store.manifest(bank), experiment.data, hardware("a100")

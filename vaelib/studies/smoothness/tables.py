@@ -4,7 +4,7 @@ import pandas as pd
 
 from ...runs.experiments import Experiment
 from ...runs.store import Store
-from ...runs.tables import IDENTITY, measured_table, measured_tensors
+from ...runs.tables import SETTING, measured_table, measured_tensors
 from ...tasks.interpolation import Interpolation
 from ..sweeps.tables import sweep_tables
 from .stages import ManyPaths, OnePath
@@ -18,7 +18,7 @@ def smoothness_tables(experiment: Experiment, store: Store) -> dict[str, pd.Data
     place of x̃_α.
     """
     paths = measured_table(experiment, store, ManyPaths)
-    first = [*IDENTITY, "method", "seed"]
+    first = [*SETTING, "method", "seed"]
     paths = paths[[*first, *(column for column in paths if column not in first)]]
     return sweep_tables(experiment, store) | {"smoothness_paths": paths}
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from ...errors import VaelibError, unknown
-from ...report.reference import QUANTITIES, SETTING, SWEEP_SETTING, digitised, paper_curves
+from ...report.reference import QUANTITIES, SWEEP_SETTING, digitised, paper_curves
+from ...runs.tables import SETTING
 from ..three_gaps.paper import last_values
 
 SWEEPS = ("limited_k", "rha", "latents", "sizes", "mollify", "mixing", "teacher_fractions")

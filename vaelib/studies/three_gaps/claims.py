@@ -5,8 +5,9 @@ from functools import cache
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
-from ...report.reference import FIGURES, SETTING, of_setting
+from ...report.reference import FIGURES, of_setting
 from ...report.rules import AUGMENTATIONS, OTHERS, Evidence, Quantity, larger, needs, smaller, value
+from ...runs.tables import SETTING
 from .paper import last_values, paper_values
 
 

@@ -35,7 +35,8 @@ from ...report.canvas import (
     series_handles,
     style_legend,
 )
-from ...report.reference import SETTING, of_setting, setting
+from ...report.reference import of_setting, setting
+from ...runs.tables import SETTING
 from ...text import number
 
 

@@ -13,12 +13,13 @@ import pandas as pd
 from ...report.canvas import LABELS
 from ...report.escape import nothing, styled
 from ...report.publish import papers_images
-from ...report.reference import METHODS, SETTING, of_setting, paper_curves
+from ...report.reference import of_setting, paper_curves
 from ...report.rules import interval95
 from ...runs import Experiment, tables_folder
 from ...runs.stages.data import PUBLISHED
-from ...runs.tables import merge_table
+from ...runs.tables import SETTING, merge_table
 from ...text import listed, number
+from ...training.distributions import METHODS
 
 TOLERANCE = 0.05
 # What is judged, and what it is made of where it is no curve of its own.

@@ -4,7 +4,9 @@ from functools import cache
 
 import pandas as pd
 
-from ...report.reference import GAPS, METHODS, REFERENCE, SETTING, paper_curves
+from ...report.reference import GAPS, REFERENCE, paper_curves
+from ...runs.tables import SETTING
+from ...training.distributions import METHODS
 
 
 @cache

@@ -7,10 +7,11 @@ import pandas as pd
 
 from ...report.canvas import LABELS
 from ...report.pages import blocks, images_and_seeds
-from ...report.reference import FIGURES, METHODS, SETTING, of_setting, setting
+from ...report.reference import FIGURES, of_setting, setting
 from ...report.rules import Evidence, estimate, value
-from ...runs.tables import read_table
+from ...runs.tables import SETTING, read_table
 from ...text import listed, number
+from ...training.distributions import METHODS
 from .claims import evidence, our_values
 from .numbers import beside_paper
 from .pages import compared_gaps, own_gaps
