@@ -31,7 +31,7 @@
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
-overrides = {}  # settings of the profile by name, for example {"epochs": 50, "sweep_seeds": 3}
+overrides = {}  # settings of the profile by name, for example {"epochs": 50, "sweep_seeds": 10}
 pair = None  # two test images by number, for example [3, 17]; None: two of different classes, drawn at random
 
 # %%
@@ -129,9 +129,9 @@ widgets.traversal_explorer(vaes, images[:12])
 static.traversal_twin(experiment, vaes, 0)
 
 # %% [markdown]
-# **What to try next.** Another `pair`. `overrides = {"sweep_seeds": 3}` trains each network three times, so that the verdicts
-# hold for more than one training. `likelihood = "mol"` puts another noise into x̃, thus other teeth: does the order of the
-# methods stay?
+# **What to try next.** Another `pair`. `overrides = {"sweep_seeds": 10}` trains each network ten times (the profile laptop: three),
+# so that the verdicts hold for more trainings. `likelihood = "mol"` puts another noise into x̃, thus other teeth: does the
+# order of the methods stay?
 
 # %%
 Markdown(pages.provenance_note(experiment))

@@ -33,7 +33,7 @@
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
 likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
-overrides = {}  # settings of the profile by name, for example {"rha_source": "prior", "sweep_seeds": 3}
+overrides = {}  # settings of the profile by name, for example {"rha_source": "prior", "sweep_seeds": 10}
 
 # %%
 import pandas as pd
@@ -108,7 +108,7 @@ pages.verdicts(claims.evaluate_sweeps({name: one["rows"] for name, one in tables
 
 # %% [markdown]
 # **What to try next.** `overrides = {"rha_real_share": 0.0}` trains the sleeping encoder on samples alone, as Sec. 5.2 words
-# it; `{"sweep_seeds": 3}` gives intervals over seeds; `{"evaluations": 60}` makes the oracle sharper.
+# it; `{"sweep_seeds": 10}` gives narrower intervals over seeds; `{"evaluations": 60}` makes the oracle sharper.
 
 # %%
 Markdown(pages.provenance_note(asleep, noisy))

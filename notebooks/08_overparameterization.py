@@ -107,8 +107,8 @@ figures.compared_sweep(tables["sizes"]["rows"])
 pages.verdicts(claims.evaluate_sweeps({name: one["rows"] for name, one in tables.items()}, profile))
 
 # %% [markdown]
-# **What to try next.** `axis = "linear"` for the paper's view of Fig. 8; `overrides = {"sweep_seeds": 3}` for intervals over
-# seeds; `{"nc_grid": [8, 16, 32, 64, 128]}` to look further right.
+# **What to try next.** `axis = "linear"` for the paper's view of Fig. 8; `overrides = {"sweep_seeds": 10}` for narrower
+# intervals over seeds; `{"nc_grid": [8, 16, 32, 64, 128]}` to look further right.
 
 # %%
 Markdown(pages.provenance_note(few_and_many, grid))

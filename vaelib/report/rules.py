@@ -229,19 +229,14 @@ def judge(case: Case | str, evidence: Evidence) -> Verdict:
     against = [one for one in limits if one.high < 0]
     if against:
         return _verdict(min(against, key=lambda one: one.high), "contradicted", evidence)
+    holding = [some for some in found if all(one.low > 0 for one in some)]
+    best = max(holding or found, key=lambda some: min(one.mean for one in some))
     plain = [[estimate(quantity, evidence) for quantity in one] for one in case.alternatives]
     if all(any(one.high < 0 for one in some) for some in plain):
-        best = max(found, key=_least)
         return _verdict(min(best, key=lambda one: one.high), "contradicted", evidence)
-    holding = [some for some in found if all(one.low > 0 for one in some)]
-    best = max(holding or found, key=_least)
     if holding:
         return _verdict(min(best, key=lambda one: one.mean), "supported", evidence)
     return _verdict(min(best, key=lambda one: one.low), "not_testable", evidence)
-
-
-def _least(some: Iterable[Estimate]) -> float:
-    return min(one.mean for one in some)
 
 
 def _verdict(decisive: Estimate, verdict: str, evidence: Evidence) -> Verdict:

@@ -11,9 +11,10 @@ from ..files import read_json
 from ..report.canvas import LABELS
 from ..report.claims import NOT_RUN, shares
 from ..report.escape import in_markdown
-from ..report.html import VERDICTS, place_of
+from ..report.html import place_of
 from ..report.publish import origin
 from ..report.reference import GAPS, setting
+from ..report.rules import VERDICTS
 from ..runs.tables import SETTING, read_table
 from ..studies.three_gaps.paper import paper_gaps
 from ..text import how_many, listed, number, with_error

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from ..runs.experiments import likelihood_of, network_for, spaced
 from ..runs.profiles import Protocol, architecture, protocol
 from ..runs.settings import Network
 from ..runs.stages import build_vae, lowered
+from ..runs.stages.vae import mean_and_error
 from ..text import number
 from ..training.distributions import TrainingDistribution
 from ..training.vae import VAEState, train_vae
@@ -188,8 +188,8 @@ def conclusion(
         _, train, test = run.points[-1]
         values[title, "generalization_gap"], errors[title, "generalization_gap"] = {0: train - test}, {0: run.error}
         for quantity, each in {"amortization_gap": best[title].gap, "robustness_gap": attack[title]["gap"]}.items():
-            values[title, quantity] = {0: float(each.mean())}
-            errors[title, quantity] = {0: float(each.std() / len(each) ** 0.5) if len(each) > 1 else math.nan}
+            mean, error = mean_and_error(each)
+            values[title, quantity], errors[title, quantity] = {0: mean}, {0: error}
     evidence, (few, many) = Evidence(values, errors), runs
     lines = []
     for quantity in ("generalization_gap", "amortization_gap", "robustness_gap"):

@@ -1,6 +1,7 @@
 """Training one VAE by one method, scored along the way (Eqs. 3, 7–9); going on with its encoder alone (Fig. 5)."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,9 +112,9 @@ def evaluation_sets(settings: VAERun, distribution: Stream, context: Context) ->
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Return the mean over images, two or more, and its standard error."""
+    """Return the mean over images and its standard error, of one image NaN."""
     values = values.double()
-    return float(values.mean()), float(values.std() / len(values) ** 0.5)
+    return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else math.nan
 
 
 def score(vae: VAE, sets: dict[str, Tensor | str], epoch: int) -> list[dict[str, Any]]:

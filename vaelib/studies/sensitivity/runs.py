@@ -88,9 +88,7 @@ def _does_not_apply(name: str, experiment: Experiment) -> str:
         return "only for a Gaussian likelihood"
     if name in ("rgb", "rgb_zhang") and (network.likelihood != "mol" or experiment.data.channels == 1):
         return "only for a mixture of logistics on colour images"
-    if name in ("second_teacher", "third_teacher") and (
-        experiment.profile.teacher_from or experiment.profile.bank_from
-    ):
+    if "teacher_seed" in TRAINING[name][1] and (experiment.profile.teacher_from or experiment.profile.bank_from):
         return "the diffusion model is one that others trained"
     if name == "binarize_bank":
         binary = experiment.dataset in PROTOCOLS and PROTOCOLS[experiment.dataset].binarize
