@@ -34,7 +34,7 @@ from vaelib import gaps
 from vaelib.data.identity import dataset_tag
 from vaelib.report import pages, pictures
 from vaelib.report.explorers import static, widgets
-from vaelib.runs import likelihood_of, protocol
+from vaelib.runs import likelihood_of
 from vaelib.studies import tour
 from vaelib.training.distributions import TrainingDistribution
 
@@ -110,12 +110,12 @@ pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.
 
 # %%
 shown = few.test[:8].float() / 255
-rows = tour.attacked(vaes, shown, protocol(dataset).attack_radius, budget, seed)
+rows = tour.attacked(vaes, shown, budget, seed)
 strip = pictures.image_rows(rows, "attacked test images and their reconstructions")
 tour.saved(strip, tour.SHOWN_ATTACK, profile, dataset, likelihood)
 
 # %%
-attack = tour.robustness(vaes, few.test, few.test_labels, protocol(dataset), budget, seed)
+attack = tour.robustness(vaes, few.test, few.test_labels, budget, seed)
 pages.means(attack)
 
 # %% [markdown]

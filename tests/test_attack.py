@@ -218,16 +218,24 @@ def test_a_course_passes_through_the_attacks_of_every_length(vae, x, gradient):
 # --- the tour -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("overrides", "steps"), [({"attack_steps": None}, 7), ({"attack_steps": 3}, 3)])
-def test_both_attacks_of_the_tour_take_table_2s_steps(overrides, steps, toy, monkeypatch):
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"attack_steps": None}, (7, 0.1, "raw")),
+        ({"attack_steps": 3, "attack_radius": 0.05}, (3, 0.05, "raw")),
+        ({"attack_steps": 3, "attack_gradient": "sign"}, (3, 0.1, "sign")),
+    ],
+)
+def test_both_attacks_of_the_tour_are_the_profiles_or_table_2s(overrides, expected, toy, monkeypatch):
     table_2 = Protocol("gaussian", 2, 7, 0.1)
     monkeypatch.setitem(PROTOCOLS, dataset_tag(toy), table_2)
     sizes = {"n_train": 4, "n_test": 10, "attack_restarts": 1} | overrides
     few, _, budget = tour.few_and_many(toy, tour.budget("smoke", toy, "gaussian", sizes), 0)
     taken, attack = [], gaps.attack_encoder
     for room in (gaps, gaps.robustness):
-        monkeypatch.setattr(room, "attack_encoder", lambda *a, **k: taken.append(k["steps"]) or attack(*a, **k))
+        told = lambda *a, **k: taken.append((k["steps"], k["radius"], k["gradient"])) or attack(*a, **k)  # noqa: E731
+        monkeypatch.setattr(room, "attack_encoder", told)
     vaes = {"N": tour.untrained(toy, "gaussian", budget, 1, 0)}
-    tour.attacked(vaes, as_float(few.test[:2]), 0.1, budget, 0)
-    tour.robustness(vaes, few.test, few.test_labels, table_2, budget, 0)
-    assert taken == [steps, steps]
+    tour.attacked(vaes, as_float(few.test[:2]), budget, 0)
+    tour.robustness(vaes, few.test, few.test_labels, budget, 0)
+    assert taken == [expected, expected]

@@ -127,7 +127,7 @@ def test_a_data_set_with_images_to_spare_keeps_its_training_images(twins):
 
 def test_no_validation_without_images(tmp_path):
     np.savez(tmp_path / "few.npz", images=np.zeros((8, 32, 32), np.uint8), labels=np.arange(8) % 2)
-    with pytest.raises(VaelibError, match="no validation images are left beside n_train = 5; lower it"):
+    with pytest.raises(VaelibError, match="no two validation images are left beside n_train = 5; set it to at most 4"):
         with_validation(str(tmp_path / "few.npz"), load_profile("smoke"))
 
 

@@ -115,6 +115,15 @@ def test_rows_of_other_sizes_are_counted_and_not_compared(shipped, tmp_path):
     assert found.alone["shipped"] == found.alone["yours"] == 3
 
 
+def test_what_the_paper_prints_is_compared_where_only_one_side_has_run(shipped, tmp_path):
+    mine = build(tmp_path / "b", gaps(0))
+    for folder, made in ((shipped, {"ours": 2.0, "n_train": 8}), (mine, {"ours": None, "n_train": None})):
+        pd.DataFrame([PLACE | {"paper": 1.5} | made]).to_csv(folder / "tables/table_07.csv", index=False)
+    found = compare(shipped, mine)
+    assert verdicts(found, "paper") == {"toy, gaussian": "equal"}
+    assert found.alone == {"shipped": 1, "yours": 0}
+
+
 @pytest.mark.parametrize(
     ("shift", "code", "word"), [(0.0, 0, "agrees"), (1.0, 1, "DIFFERS"), (None, 2, "nothing to compare")]
 )

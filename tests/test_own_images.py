@@ -1,5 +1,6 @@
 """One's own images: an .npz or a folder comes back as it was saved, and a mistake is named."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -14,7 +15,7 @@ import torch
 
 from vaelib.data import load_dataset
 from vaelib.errors import VaelibError
-from vaelib.report.study import study_named
+from vaelib.report.study import studies, study_named
 
 RNG = np.random.default_rng(0)
 
@@ -102,6 +103,7 @@ def test_an_npz_that_is_none(tmp_path):
         (9, "teacher_sheet", "n_test = 2 and .* too few for precision and recall; raise n_test to at least 8"),
         (8, "three_gaps", ""),
         (38, "teacher_sheet", ""),
+        (8, "regularisers", "set it to at most 4, or give more images"),
     ],
 )
 def test_too_few_images_for_a_study_are_refused_in_a_line(tmp_path, profile, n, study, words):
@@ -111,6 +113,14 @@ def test_too_few_images_for_a_study_are_refused_in_a_line(tmp_path, profile, n, 
         return
     with pytest.raises(VaelibError, match=words):
         study_named(study).runs(profile, str(tmp_path / "mine.npz"))
+
+
+@pytest.mark.parametrize("study", [study.name for study in studies().values() if study.runs])
+def test_a_study_takes_eight_images_or_says_in_a_line_what_it_lacks(tmp_path, study):
+    np.savez(tmp_path / "mine.npz", images=RNG.integers(0, 256, (8, 28, 28), dtype=np.uint8))
+    for profile in ("smoke", "paper"):
+        with contextlib.suppress(VaelibError):  # and no other error
+            assert study_named(study).runs(profile, str(tmp_path / "mine.npz")).runs
 
 
 def write_images(folder: Path, arrays: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Settings, store, engine and tables, on a toy data set that needs no download."""
 
 import json
+import math
 import multiprocessing
 import os
 import subprocess
@@ -197,6 +198,39 @@ def test_the_board_tells_the_speed_of_what_is_under_way(board):
     assert told[-1][1] == "1 of 2 made, vae 70% at 8 epochs/s ELBO -9"
 
 
+def test_what_an_earlier_process_did_tells_no_time(toy, board, tmp_path):
+    """The first words of a run that goes on from 64 % were "3 min left", for an hour of work."""
+    make, clock, told = board
+    vae = VAERun(data=data(), epochs=80, evaluations=(80,), snapshots=(80,))
+    again, fresh = make({vae: []}), make({vae: []})
+    clock[0] = 60.0
+    again.tell(vae.key, "vae", 0.64, "")
+    assert told[-1][2] == math.inf
+    clock[0] = 0.0
+    fresh.tell(vae.key, "vae", 0.0, "")  # as a run does that finds no checkpoint
+    clock[0] = 60.0
+    fresh.tell(vae.key, "vae", 0.25, "")
+    assert told[-1][2] == pytest.approx(180.0)
+
+
+def test_a_run_tells_its_beginning_unless_it_goes_on(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages.context, "CHECKPOINT_SECONDS", 0.0)
+    run = three_gaps("smoke", toy, overrides=TINY | {"epochs": 4}).points[0].vae
+    store, heard = Store(tmp_path), []
+    stages.make(run.data, store, "cpu")
+
+    def killed_in_the_middle(share, note):
+        heard.append(share)
+        if share >= 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.make(run, store, "cpu", killed_in_the_middle)
+    assert heard == [0.0, 0.25, 0.5]
+    stages.make(run, store, "cpu", lambda share, note: heard.append(share))
+    assert heard[3:] == [0.75, 1.0]
+
+
 def test_shares_that_are_rounding_noise_tell_no_time(board):
     make, clock, told = board
     vaes = [VAERun(data=data(), seed=seed) for seed in range(9)]
@@ -204,7 +238,7 @@ def test_shares_that_are_rounding_noise_tell_no_time(board):
     for second, share in enumerate((0.1, 0.1 + 1e-16, 0.3 - 0.2 + 1e-12)):
         clock[0] = float(second)
         shown.tell(vaes[0].key, "vae", share, "")
-    assert told[-1][2] is None
+    assert told[-1][2] == math.inf
     clock[0] = 20.0
     shown.tell(vaes[0].key, "vae", 0.2, "")
     assert 0 < told[-1][2] < 3600
@@ -216,7 +250,7 @@ def test_the_time_left_counts_the_workers_and_the_longest_chain(board):
     side_by_side = make({vae: [] for vae in vaes})
     for vae in vaes[:2]:
         side_by_side.tell(vae.key, "vae", 0.0, "")
-    assert told[-1][2] is None
+    assert told[-1][2] == math.inf
     clock[0] = 20.0  # two runs of price 10 took two workers 20 s each: a price is worth 2 s
     for vae in vaes[:2]:
         side_by_side.finish(vae.key)

@@ -37,7 +37,8 @@ PLACES = (
 SETTINGS = ("source", "n_train", "n_test", "effective_epochs")  # rows of others are not compared
 REPEATED = ("seed", "repetition", "first", "second", "image")  # measurements of one quantity: averaged, the seed last
 TOLD = ("key", "device", "verdict", "note", "corruptions", "seeds", "seconds", "seconds_a100", "images_per_second")
-FIXED = ("paper", "paper_sd", "d_z", "parameters", "latent_parameters", "bytes")  # known without a run
+PRINTED = ("paper", "paper_sd")  # by the paper, whatever the settings of the row that they stand in
+FIXED = (*PRINTED, "d_z", "parameters", "latent_parameters", "bytes")  # known without a run
 MACHINE = ("processor", "threads", "device", "python", "torch", "numpy", "diffusers", "vaelib")
 SIDES = ("shipped", "yours")
 ROW = ["row", "settings", "entry", "quantity"]
@@ -143,6 +144,7 @@ def _long(table: pd.DataFrame, owner: str) -> pd.DataFrame:
     pieces = [
         pd.DataFrame(
             place
+            | ({"settings": ""} if name in PRINTED else {})
             | {
                 "quantity": table["quantity"] if name == "value" and "quantity" in table else name,
                 "value": table[name].astype(float),

@@ -1,5 +1,6 @@
 """One bar for a whole graph of runs: what is made, what is under way and how fast, how long the rest will take."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -86,16 +87,17 @@ class GraphProgress:
         rate = count / parts * (share - before) / (self.last - start) if self.last > start + 1 else 0.0
         return f"at {rate:{',.0f' if rate > 10 else '.2g'}} {unit}/s" if rate > 0 else ""
 
-    def left(self, done: dict[str, float]) -> float | None:
+    def left(self, done: dict[str, float]) -> float:
         """Return the seconds that are left: what is to do over all workers, or the longest chain of runs if that is longer.
 
-        ``done``: each artifact's share. Prices are worth the seconds that they were worth so far; None: nothing to judge by.
+        ``done``: each artifact's share. Prices are worth the seconds that they were worth so far; infinite
+        where nothing was watched yet: what an earlier process did tells no pace.
         """
         rest = {key: (1 - done[key]) * price for key, price in self.prices.items()}
         whole = sum(self.prices.values())
         made = whole - sum(rest.values()) - self.given
         if made < FIRST * whole or not self.busy:
-            return None
+            return math.inf
         alone = {key: price / min(self.shards.get(key, 1), self.workers) for key, price in rest.items()}
         chain = max(chain_lengths(self.needs, alone).values())
         return max(sum(rest.values()) / self.workers, chain) * self.busy / made

@@ -21,7 +21,7 @@ from ..report.study import Figure
 from ..report.trained import keep_weights, kept_weights
 from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
-from ..runs.profiles import Protocol, architecture, protocol
+from ..runs.profiles import architecture, protocol
 from ..runs.settings import Network
 from ..runs.stages import build_vae, lowered
 from ..runs.stages.vae import mean_and_error
@@ -49,14 +49,15 @@ def budget(profile: str, dataset: str, likelihood: str, overrides: Mapping[str, 
 def few_and_many(dataset: str, budget: Profile, seed: int) -> tuple[ImageData, ImageData, Profile]:
     """Return N training images, ten times as many, and the budget: where there are too few images, N is a tenth of them.
 
-    An attack's steps are Table 2's where the profile leaves them open.
+    What the profile leaves open of an attack is Table 2's.
     """
     tag, n_test = dataset_tag(dataset), budget.n_test
     there = load_dataset(dataset, n_train=10 * budget.n_train, n_test=n_test, at_most=True, seed=seed)
     n = lowered(tag, "n_train of the tour", budget.n_train, max(2, len(there.train) // 10))
     sizes = {"n_train": n, "n_test": lowered(tag, "n_test", n_test, len(there.test))}
     sizes["batch_size"] = lowered(tag, "batch_size of the tour", budget.batch_size, n)
-    sizes["attack_steps"] = budget.attack_steps or protocol(tag).attack_steps
+    for setting in ("attack_images", "attack_steps", "attack_radius"):
+        sizes[setting] = getattr(budget, setting) or getattr(protocol(tag), setting)
     few, many = (load_dataset(dataset, n_train=m, n_test=n_test, at_most=True, seed=seed) for m in (n, 10 * n))
     return few, many, budget.changed(sizes)
 
@@ -138,11 +139,12 @@ def _key(vae: VAE, stream: TrainingDistribution, train: Tensor, test: Tensor, bu
 
 
 @torch.no_grad()
-def attacked(vaes: Mapping[str, VAE], x: Tensor, radius: float, budget: Profile, seed: int) -> dict[str, Tensor]:
+def attacked(vaes: Mapping[str, VAE], x: Tensor, budget: Profile, seed: int) -> dict[str, Tensor]:
     """Return rows of images: ``x``, and for each VAE the attacked input and both reconstructions (decoder means)."""
     rows = {"image": x}
+    options = budget.only("steps radius gradient start", "attack_")
     for title, vae in vaes.items():
-        (x_a,) = gaps.attack_encoder(vae, x, radius=radius, steps=budget.attack_steps, restarts=1, seed=seed)
+        (x_a,) = gaps.attack_encoder(vae, x, restarts=1, seed=seed, **options)
         rows[f"{title}\nattacked"] = x_a
         for label, images in (("reconstruction", x), ("after the attack", x_a)):
             rows[f"{title}\n{label}"] = vae.likelihood.mean(vae.decode(vae.encode(images).mu))
@@ -150,7 +152,7 @@ def attacked(vaes: Mapping[str, VAE], x: Tensor, radius: float, budget: Profile,
 
 
 def robustness(
-    vaes: Mapping[str, VAE], test: Tensor, labels: Tensor, table_2: Protocol, budget: Profile, seed: int
+    vaes: Mapping[str, VAE], test: Tensor, labels: Tensor, budget: Profile, seed: int
 ) -> dict[str, dict[str, Tensor]]:
     """Return each VAE's similarities under attack and its G_r (Eq. 5), one value an image."""
     measured = {}
@@ -159,11 +161,9 @@ def robustness(
             vae,
             test,
             labels,
-            n_images=min(budget.attack_images or table_2.attack_images, len(test)),
-            steps=budget.attack_steps,
-            radius=table_2.attack_radius,
+            n_images=min(budget.attack_images, len(test)),
             seed=rng.derive(seed, "tour"),
-            **budget.only("restarts gradient start", "attack_"),
+            **budget.only("steps radius restarts gradient start", "attack_"),
         )
         measured[title] = {
             "inputs": result.input_similarity,

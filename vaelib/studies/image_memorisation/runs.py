@@ -38,6 +38,11 @@ def image_memorisation(
             "image_memorisation fits a teacher to each fold, and one that others made is the same for all of them: unset "
             'teacher_from and bank_from, or set memorisation_methods to ["normal"]'
         )
+    if budget.memorisation_folds > data.n_train:
+        raise VaelibError(
+            f"memorisation_folds = {budget.memorisation_folds}: {dataset} has n_train = {data.n_train} images, and none to "
+            f"leave out of some folds; choose 2 to {data.n_train}"
+        )
     last = {"evaluations": (budget.epochs,), "snapshots": (budget.epochs,)}
     points = []
     for repeat in range(budget.memorisation_repeats):

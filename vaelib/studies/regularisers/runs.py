@@ -47,7 +47,8 @@ def with_validation(dataset: str, budget: Profile) -> tuple[Data, Profile, HeldO
     count = min(budget.validation_images, spare_images(data))
     if count < 2:
         raise VaelibError(
-            f"dataset = {dataset}: no validation images are left beside n_train = {data.n_train}; lower it"
+            f"dataset = {dataset}: no two validation images are left beside n_train = {data.n_train}; set it to at most "
+            f"{data.n_train + spare_images(data) - 2}, or give more images"
         )
     return data, ready, HeldOut(data=data, size=count)
 
