@@ -33,6 +33,7 @@ COMPARED = (
     Bench("sweep", training.sweep, 75),
     Bench("workers", training.two_workers, 35),
     Bench("mean", training.bounded_mean, 20),
+    Bench("late", training.late_epochs, 60),
     Bench("ceilings", training.ceilings, 30),
     Bench("elbo", training.equal_elbo, 150, long=True),
     Bench("sampling", sampling.against_diffusers, 50),

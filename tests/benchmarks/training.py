@@ -84,6 +84,32 @@ def two_workers(quick: bool = False) -> list[Row]:
     return [Row("VAE training by two workers", "images/s", 2 * work / seconds["2"], work / seconds["1"], "one", 1.8)]
 
 
+class _Unsettled(VAEState):
+    def settle(self) -> None:
+        pass
+
+
+def late_epochs(quick: bool = False) -> list[Row]:
+    """Return training images/s late in a laptop's training, and with Adam's denormal moments left as they are."""
+    images, before, epochs = (64, 2, 1) if quick else (1_000, 80, 5)
+    try:
+        pool = load_dataset("fashion_mnist", n_train=images, n_test=1).train
+    except VaelibError as error:
+        raise LeftOut(f"FashionMNIST is not here: {error}") from None
+    loops = {}
+    for kind in (VAEState, _Unsettled):
+        loops[kind] = train_vae(kind(Job(images, epochs).network()), TrainingDistribution(pool, images), epochs=10_000)
+        for _ in range(before):
+            next(loops[kind])
+    calls = {
+        kind.__name__: lambda loop=loop: spent(lambda: [next(loop) for _ in range(epochs)])
+        for kind, loop in loops.items()
+    }
+    rate = {name: epochs * images / seconds for name, seconds in in_turn(calls, 1 if quick else 5).items()}
+    name = f"VAE training, fully connected, after {before} epochs"
+    return [Row(name, "images/s", rate["VAEState"], rate["_Unsettled"], "denormal moments kept", 1.5)]
+
+
 def bounded_mean(quick: bool = False) -> list[Row]:
     """Return training images/s with the Gaussian's mean through a sigmoid, and with the decoder's output as it is."""
     job = Job(128, 2) if quick else Job(2_000, 5)
