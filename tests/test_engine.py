@@ -84,7 +84,8 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
 
 def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path, monkeypatch, capsys):
     pytest.importorskip("bokeh")
-    pytest.importorskip("distributed")  # now: imported inside dask.config.set, it would lose its defaults at the end of it
+    # Now, not inside dask.config.set: at the end of that it would lose its defaults.
+    pytest.importorskip("distributed")
     monkeypatch.delenv("VAELIB_HEADLESS", raising=False)
     monkeypatch.setattr(cluster, "DASHBOARD_AFTER", 0.0)
     store = Store(tmp_path)
