@@ -29,10 +29,10 @@ from .regularise import Regulariser
 
 CAPTURED_ON = ("cuda",)  # kinds of devices on which a step is captured once and then replayed
 NOISE_AT_ONCE, STEPS_AT_ONCE = 2**24, 64  # the most bytes, and steps, whose noise is sent to a GPU at once
-# Where a gradient stays 0 (a pixel that is always 0, a unit that never fires) Adam's first moment shrinks by 0.9 a step, and
-# from 1e-38 on a processor takes ten times as long for it, for ever: a quarter of the moments, half the speed, from step 750
-# on. A moment below 1e-30 moves a weight by less than 1e-25, far below the last bit of any weight: so it becomes 0. In the
-# steps between it shrinks to 1e-36, not to 1e-38.
+# Where a gradient has become 0 (a unit that fires no more, a pixel whose mean is saturated) Adam's first moment shrinks by 0.9
+# a step, and below 1e-38, where rounding keeps it from ever being 0, a processor takes many times as long for it: from step
+# 750 on a quarter of a laptop's moments, and half of its speed. A moment below 1e-30 moves a weight by less than 1e-25, far
+# below the last bit of any weight: so it becomes 0. In the steps between it shrinks to 1e-36, not to 1e-38.
 NO_MOMENT, STEPS_BETWEEN = 1e-30, 128
 
 
