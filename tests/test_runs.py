@@ -198,7 +198,7 @@ def test_the_board_tells_the_speed_of_what_is_under_way(board):
     assert told[-1][1] == "1 of 2 made, vae 70% at 8 epochs/s ELBO -9"
 
 
-def test_what_an_earlier_process_did_tells_no_time(toy, board, tmp_path):
+def test_what_an_earlier_process_did_tells_no_time(board):
     """The first words of a run that goes on from 64 % were "3 min left", for an hour of work."""
     make, clock, told = board
     vae = VAERun(data=data(), epochs=80, evaluations=(80,), snapshots=(80,))

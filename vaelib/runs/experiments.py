@@ -204,15 +204,10 @@ def vae_for(data: Data, profile: Profile, likelihood: str, method: str, seed: in
 
 def gaps_for(vae: VAERun, profile: Profile) -> Gaps:
     """Return the gap measurement of a VAE; what the profile leaves open is Table 2's."""
-    table_2, images = protocol(vae.data.name), profile.amortization_images
-    values = profile.values(
-        Gaps,
-        vae=vae,
-        amortization_images=min(images, vae.data.n_test) if images else None,
-        attack_images=min(profile.attack_images or table_2.attack_images, vae.data.n_test),
-        attack_steps=profile.attack_steps or table_2.attack_steps,
-        attack_radius=profile.attack_radius or table_2.attack_radius,
-    )
+    attack, images = profile.attack(vae.data.name), profile.amortization_images
+    attack["attack_images"] = min(attack["attack_images"], vae.data.n_test)
+    images = min(images, vae.data.n_test) if images else None
+    values = profile.values(Gaps, vae=vae, amortization_images=images, **attack)
     return checked(Gaps, values, "the gaps")
 
 

@@ -219,6 +219,11 @@ class Profile(Filled):
         """Return the values of a record's fields: those ``given``, and what fills it here (:data:`FILLS`)."""
         return {name: getattr(self, setting) for filled, name, setting in FILLED if filled is record} | given
 
+    def attack(self, dataset: str) -> dict[str, Any]:
+        """Return how many images are attacked, in how many steps and how far: Table 2's where the profile leaves it open."""
+        table_2, names = protocol(dataset), ("attack_images", "attack_steps", "attack_radius")
+        return {name: getattr(self, name) or getattr(table_2, name) for name in names}
+
 
 def architecture(dataset: str, likelihood: str) -> Literal["fc", "residual"]:
     """Return the network of Table 3: fully connected for grey digits and clothes, else residual under mixtures."""

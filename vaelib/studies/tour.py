@@ -21,7 +21,7 @@ from ..report.study import Figure
 from ..report.trained import keep_weights, kept_weights
 from ..runs import Profile, load_profile
 from ..runs.experiments import likelihood_of, network_for, spaced
-from ..runs.profiles import architecture, protocol
+from ..runs.profiles import architecture
 from ..runs.settings import Network
 from ..runs.stages import build_vae, lowered
 from ..runs.stages.vae import mean_and_error
@@ -56,10 +56,8 @@ def few_and_many(dataset: str, budget: Profile, seed: int) -> tuple[ImageData, I
     n = lowered(tag, "n_train of the tour", budget.n_train, max(2, len(there.train) // 10))
     sizes = {"n_train": n, "n_test": lowered(tag, "n_test", n_test, len(there.test))}
     sizes["batch_size"] = lowered(tag, "batch_size of the tour", budget.batch_size, n)
-    for setting in ("attack_images", "attack_steps", "attack_radius"):
-        sizes[setting] = getattr(budget, setting) or getattr(protocol(tag), setting)
     few, many = (load_dataset(dataset, n_train=m, n_test=n_test, at_most=True, seed=seed) for m in (n, 10 * n))
-    return few, many, budget.changed(sizes)
+    return few, many, budget.changed(sizes | budget.attack(tag))
 
 
 def untrained(dataset: str, likelihood: str, budget: Profile, channels: int, seed: int) -> VAE:

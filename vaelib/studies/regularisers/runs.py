@@ -48,7 +48,7 @@ def with_validation(dataset: str, budget: Profile) -> tuple[Data, Profile, HeldO
     if count < 2:
         raise VaelibError(
             f"dataset = {dataset}: no two validation images are left beside n_train = {data.n_train}; set it to at most "
-            f"{data.n_train + spare_images(data) - 2}, or give more images"
+            f"{data.n_train + count - 2}, or give more images"
         )
     return data, ready, HeldOut(data=data, size=count)
 
