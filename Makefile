@@ -122,5 +122,5 @@ gpu-check: setup  ## prove on a GPU, in eight minutes, that it computes what a C
 gpu-check-bundle: setup  ## list what a machine without a network must be brought for that
 	@"$$PYTHON" -m tests.gpu --bundle
 
-clean:    ## delete what was made here, trained runs too; results/, data and the environment stay
+clean:    ## delete what was made here, trained runs too; results/, data, measurements and environments stay
 	@rm -rf "$$VAELIB_BUILD"/{smoke,laptop,overnight,gpu,paper,store,src,logs,api,site,screenshots}

@@ -190,7 +190,8 @@ pages.verdicts(claims.evaluate_claims(split_tables, profile))
 #
 # With all of the paper's training images (profiles `overnight`, `gpu` and `paper`) the numbers themselves can be compared,
 # at the same epoch. *Reproduced*: the paper's value lies in the 95 % interval over our seeds, widened by 5 % of it; *higher*
-# and *lower* say where ours lies.
+# and *lower* say where ours lies. Of one seed there is no interval, only the 5 %; two seeds have a wide one, which says little.
+# The test images are those named below the figure; where they are fewer than the paper's, their error comes on top.
 
 # %%
 numbers.beside_paper(numbers.write_numbers(experiment, tables["curves"]))
@@ -210,8 +211,8 @@ pages.verdicts(claims.evaluate_claims(tables, profile))
 # *Unconverged* counts the test images whose $q^*$ was still improving when its budget ended. The *clean floor* is the
 # similarity lost between two reconstructions of the same clean image: that much of $G_\text{r}$ is noise, not attack.
 # *At sigma floor* is the share of attacks that drive a $\sigma$ of the posterior down to the smallest that the encoder
-# may give, $10^{-6}$: there that number, not the network, ends the attack, and $G_\text{r}$ moves with it (notebook 09,
-# rows $\sigma \ge \ldots$).
+# may give, $10^{-6}$: there that number ends the attack, and one has to ask whether it decides $G_\text{r}$, too. Notebook 09
+# measures it with other smallest values (rows $\sigma \ge \ldots$).
 
 # %%
 figures.fine_print(tables["three_gaps"])

@@ -100,8 +100,9 @@ figures.compared_sweep(tables["sizes"]["rows"])
 # ## What the numbers say about the paper's claims
 #
 # A number is the margin by which a claim holds. *Supported*: its 95 % interval lies above zero; *contradicted*: below; else
-# *not testable*. With one seed the interval is over test images and allows for run-to-run noise (1 % of an ELBO, 10 % of a
-# gap). "The same" means closer than a fifth of the effect in question.
+# *not testable*. With one seed the interval is over test images and run-to-run noise: measured, where notebook 03 trained the
+# same network from several seeds, else 1 % of an ELBO and 10 % of a gap. "The same" means closer than a fifth of
+# the effect in question.
 
 # %%
 pages.verdicts(claims.evaluate_sweeps({name: one["rows"] for name, one in tables.items()}, profile))

@@ -27,10 +27,10 @@
 # | verdict | when |
 # | --- | --- |
 # | supported | the 95 % intervals of all its differences lie above zero |
-# | contradicted | one of them lies below zero |
+# | contradicted | one of them lies below zero, made wider for the number of differences that might by chance |
 # | not testable | neither: too few seeds, too small an effect, or a grid that cannot tell |
 #
-# Intervals are Student's over seeds, paired by seed; with one seed, over test images and run-to-run noise: measured where
+# Intervals are Student's over seeds, paired by seed; with one seed, over images and run-to-run noise: measured where
 # the same network was trained from several seeds, else 1 % of an ELBO and 10 % of a gap. The note says which.
 
 # %% tags=["parameters"]
@@ -96,11 +96,12 @@ pages.verdicts([row for row in ours if row["verdict"] == "not_testable"])
 # ## What would it take?
 #
 # Half the interval of $n$ seeds is $t_{0.975,\,n-1}\, s / \sqrt{n}$. A claim is decided at the smallest $n$ at which that is less
-# than the margin that was measured, and the plan knows what a seed costs. Both are rough. The spread $s$ of three seeds may as
-# well be half as large or six times as large: the minutes in parentheses are for these two ends of its 95 % interval, and
-# where a single run had only an allowance for it there are no ends. And a margin within its noise may be smaller than it
-# looks, or of the other sign. So this is a price list, not a promise. Seeds are counted in all, those that are made already cost
-# nothing, and minutes are this machine's, good to a factor of two.
+# than the margin that was measured (here of the difference that takes the most seeds, which may be another one than above), and
+# the plan knows what a seed costs. Both are rough. The spread $s$ of three seeds may as well be half as large or six times as
+# large: the minutes in parentheses are for these two ends of its 95 % interval, and where a single run had only an allowance
+# for it there are no ends. And a margin within its noise may be smaller than it looks, or of the other sign. So this is a price
+# list, not a promise. Seeds are counted in all, those that are made already cost nothing, and minutes are this machine's, good
+# to a factor of two.
 #
 # What no number of seeds decides is at the end: a grid that cannot tell, or an effect that is not there. More epochs change the
 # quantities themselves, and nothing that was measured tells how; more test images help the gaps that take a subset of them.

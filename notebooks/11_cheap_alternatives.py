@@ -52,10 +52,12 @@ from vaelib.studies.regularisers.runs import regularisers
 # ## Six remedies, tuned alike
 #
 # Each remedy is tried with the values of its grid, from one seed. The value with the highest ELBO on *validation images* is
-# then trained from every seed (that one among them, so a little of its luck stays in the mean). Validation images are real
-# training images that are neither in $\mathcal{D}_\text{train}$ nor in $\mathcal{D}_\text{test}$: no test image has a part in
-# the choice. For early stopping the values are numbers of epochs; all of them together cost less than one run of another
-# remedy. On DMaaPx all values of all remedies are tried as well, and the best one of all is trained from every seed.
+# then trained from every seed. The seed that chose is among them, and its luck stays in the mean: where one of many values was
+# chosen, look at the seeds one by one (`tables/regularisers.csv`). Validation images are real training images that are neither
+# in $\mathcal{D}_\text{train}$ nor in $\mathcal{D}_\text{test}$: no test image has a part in the choice.
+#
+# For early stopping the values are numbers of epochs; all of them together cost less than one run of another remedy. On DMaaPx
+# all values of all remedies are tried as well, and the best one of all is trained from every seed.
 
 # %%
 tuned = regularisers(profile, dataset, likelihood, overrides)
@@ -112,6 +114,7 @@ pages.verdicts(claims.evaluate_sweeps(tables | steps, profile))
 # %% [markdown]
 # **What to try next.** `overrides = {"dropout_grid": [0.02, 0.05, 0.1, 0.2]}` tunes more finely; `{"n_train": 300}` asks whether
 # fewer images change the order; `{"refinement_steps": [1, 3, 10, 30, 100]}` refines at other places.
+# `{"use_results": True}` trains nothing and draws from what comes with the project.
 
 # %%
 Markdown(pages.provenance_note(tuned, refined))

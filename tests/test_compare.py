@@ -1,14 +1,17 @@
 """A fresh build beside what was shipped: what must be equal, what seeds allow, and what is not compared at all."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from typer.testing import CliRunner
 
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.files import read_json, write_json
-from vaelib.results.compare import MACHINE, NothingToCompare, compare
+from vaelib.results.compare import MACHINE, NothingToCompare, _held, compare
 from vaelib.results.shipped import TAKEN
 
 HERE = dict.fromkeys(MACHINE, "1") | {"processor": "Xeon"}
@@ -90,6 +93,15 @@ def test_one_seed_is_held_against_the_spread_of_the_shipped_ones(shipped, tmp_pa
     assert set(verdicts(both, "clean_floor").values()) == {"no tolerance"}
     far = compare(one, build(tmp_path / "far", gaps(2, seeds=1, shift=-99)))
     assert verdicts(far)["toy, gaussian, dmaapx"] == "differs"
+
+
+def test_a_spread_that_serves_both_sides_has_the_freedom_of_one_estimate():
+    nan = math.nan
+    found = _held(
+        np.array([[1.0, nan, 5.0, nan], [2.0, nan, nan, nan], [3.0, nan, nan, nan]]), "generalization_gap", False
+    )
+    t = (5 - 2) / math.sqrt(1 / 3 + 1)
+    assert (found["errors"], found["p"]) == pytest.approx((t, 2 * stats.t.sf(t, 2)))
 
 
 def test_what_needs_no_run_must_be_equal(shipped, tmp_path):

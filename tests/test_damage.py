@@ -18,7 +18,8 @@ from vaelib.cli import verify
 from vaelib.errors import VaelibError
 from vaelib.runs import Store
 from vaelib.runs.engine import all_artifacts
-from vaelib.runs.stages import context, make
+from vaelib.runs.stages import make
+from vaelib.runs.stages.context import Context
 from vaelib.runs.store import MANIFEST, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table, read_table
 from vaelib.studies.three_gaps.runs import three_gaps
@@ -116,10 +117,17 @@ class Stop(Exception):
     """The end of a run, at a place that the test chooses."""
 
 
+@pytest.mark.parametrize("text", ["abc", "-1", "nan", "inf"])
+def test_a_pause_between_checkpoints_that_is_none_is_named(store, tmp_path, monkeypatch, text):
+    monkeypatch.setenv("VAELIB_CHECKPOINT_SECONDS", text)
+    with pytest.raises(VaelibError, match=f"VAELIB_CHECKPOINT_SECONDS = '{text}' is no number of seconds; set it to 0"):
+        Context(store, tmp_path, torch.device("cpu"), print)
+
+
 @pytest.mark.parametrize("damage", [None, cut, flip, empty])
 @pytest.mark.parametrize("kind", ["vae", "gaps"])
 def test_a_damaged_checkpoint_costs_its_work_and_nothing_else(gaps, store, tmp_path, monkeypatch, capsys, kind, damage):
-    monkeypatch.setattr(context, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setenv("VAELIB_CHECKPOINT_SECONDS", "0")
     straight, artifact = Store(tmp_path / "straight"), gaps if kind == "gaps" else gaps.vae
     for one in all_artifacts([artifact]):
         make(one, straight)

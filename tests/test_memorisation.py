@@ -14,7 +14,7 @@ from vaelib.report.claims import evaluate_claims
 from vaelib.runs import Store, run
 from vaelib.runs.engine import all_artifacts, missing
 from vaelib.runs.profiles import load_profile
-from vaelib.runs.stages import context, make, resolve_data
+from vaelib.runs.stages import make, resolve_data
 from vaelib.runs.store import TENSORS, load_array, load_tensors
 from vaelib.studies.image_memorisation import stages
 from vaelib.studies.image_memorisation.figures import extremes, memorisation_figure, over_repeats
@@ -164,7 +164,7 @@ def test_an_interrupted_measurement_goes_on_with_the_same_numbers(overfitted, mo
     experiment, _, store = overfitted
     settings = experiment.points[0].run.model_copy(update={"steps": 20, "draws": 10})
     monkeypatch.setattr(stages, "AT_ONCE", 10)
-    monkeypatch.setattr(context, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setenv("VAELIB_CHECKPOINT_SECONDS", "0")
     calls, own = [], gaps.optimize_posterior
 
     def stopped(*args, **options):

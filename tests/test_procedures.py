@@ -14,7 +14,7 @@ from vaelib.errors import NonFiniteLoss, VaelibError
 from vaelib.models import VAE, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, elbo
 from vaelib.models.linear import LinearGaussianVAE
 from vaelib.runs import Store, run
-from vaelib.runs.settings import VAERun
+from vaelib.runs.settings import Network, VAERun
 from vaelib.runs.stages import resolve_data, training_distribution
 from vaelib.runs.stages.context import Context
 from vaelib.training import (
@@ -186,6 +186,11 @@ def test_each_seed_of_a_mollified_run_has_noise_of_its_own(toy, tmp_path):
     context = Context(store, tmp_path, torch.device("cpu"), print)
     assert [training_distribution(one, context).seed for one in runs] == [0, 1, 2]
     assert [one.version - VAERun(data=data, seed=one.seed).version for one in runs] == [0, 1, 1]
+    clipped = {
+        kind: runs[0].model_copy(update={"network": Network(likelihood=kind)})
+        for kind in ("gaussian", "bernoulli", "mol")
+    }
+    assert [training_distribution(one, context).clip for one in clipped.values()] == [False, True, True]
 
 
 def test_the_share_sets_when_the_noise_ends():

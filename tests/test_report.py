@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from vaelib.cli import app
 from vaelib.errors import VaelibError
 from vaelib.report import pages, pictures
+from vaelib.report.alternatives import words
 from vaelib.report.canvas import ReportFigure, robust_limits
 from vaelib.report.claims import format_claims, judge_build
 from vaelib.report.html import write_report
@@ -181,12 +183,37 @@ def test_saved_figures_are_the_same_bytes_twice_and_show_themselves(tmp_path):
 def test_a_figure_in_a_notebook_has_an_alternative_text():
     gaps, curves = tables(1, 4)
     data, metadata = three_gaps_figure(curves, gaps, title_note='<b>"FashionMNIST"</b>')._repr_mimebundle_()
-    words = metadata["image/png"]["alt"]
+    told = metadata["image/png"]["alt"]
     for part in ('"FashionMNIST"', "Generalization gap: ELBO (nats per image) over effective epoch", "DMaaPx", "q^*"):
-        assert part in words
-    assert "$" not in words
-    assert f'alt="{html.escape(words)}"' in data["text/html"]
+        assert part in told
+    assert "$" not in told
+    assert f'alt="{html.escape(told)}"' in data["text/html"]
     assert "<b>" not in data["text/html"]
+
+
+def test_lines_across_a_panel_and_named_rows_are_told_by_what_is_data_in_them():
+    figure = Figure()
+    curves, rows = figure.subplots(1, 2)
+    curves.plot([1, 2], [5, 7], color="C0", label="a curve")
+    curves.axvline(3, color="C1", label="frozen")
+    curves.axhline(9, color="C2", label="level")
+    curves.legend()
+    rows.axhline(1, color="C0")
+    rows.plot([-4, -2], [1, 1], color="C0")
+    rows.plot([-3], [1], "o", color="C1")
+    rows.plot([6, 6], [0, 0], color="C1")
+    rows.set_yticks(range(2), ["last", "first"])
+    told = words(figure)
+    for part in (
+        "a curve: from 5.00 to 7.00",
+        "frozen: at 3.00",
+        "level: 9.00",
+        "first: from −4.00 to −2.00",
+        "last: 6.00",
+    ):
+        assert part in told
+    rows.set_yticks(range(2), ["0", "1"])  # a scale
+    assert "first" not in words(figure)
 
 
 def test_provenance_line_states_data_and_seeds():

@@ -27,10 +27,10 @@ from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
 from vaelib.runs.experiments import bank_of, spaced
 from vaelib.runs.graph_progress import GraphProgress
-from vaelib.runs.provenance import cores
+from vaelib.runs.provenance import commit, cores
 from vaelib.runs.settings import Exact
-from vaelib.runs.store import load_array, load_tensors, save_tensors
-from vaelib.runs.tables import merge_table
+from vaelib.runs.store import MANIFEST, load_array, load_tensors, save_tensors
+from vaelib.runs.tables import merge_table, record_build
 from vaelib.studies.three_gaps.runs import three_gaps
 
 EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
@@ -214,7 +214,7 @@ def test_what_an_earlier_process_did_tells_no_time(board):
 
 
 def test_a_run_tells_its_beginning_unless_it_goes_on(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages.context, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setenv("VAELIB_CHECKPOINT_SECONDS", "0")
     run = three_gaps("smoke", toy, overrides=TINY | {"epochs": 4}).points[0].vae
     store, heard = Store(tmp_path), []
     stages.make(run.data, store, "cpu")
@@ -418,6 +418,11 @@ def test_a_whole_experiment_then_nothing_left_to_do(toy, tmp_path):
     before = time.monotonic()
     runs.run(chosen.runs, store=store)  # would start workers, were anything missing
     assert time.monotonic() - before < 2
+    first = store.require(chosen.runs[0]) / MANIFEST
+    first.write_text(json.dumps(json.loads(first.read_text()) | {"code": {"commit": "0ther"}}))
+    record_build(chosen, store)
+    kept = json.loads((runs.tables_folder("smoke").parent / "build.json").read_text())[chosen.entry]
+    assert kept["commit"].split("; ") == ["0ther", commit()]  # of all runs, not of the last one alone
 
 
 def test_workers_give_the_same_bits(toy, tmp_path):

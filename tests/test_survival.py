@@ -23,7 +23,6 @@ from vaelib.report.study import study_named
 from vaelib.runs import Store, missing
 from vaelib.runs.cost import price
 from vaelib.runs.engine import all_artifacts
-from vaelib.runs.stages import context
 
 SEED = int(os.environ.get("VAELIB_KILL_SEED", "0"))
 # Its children are forked from a process that has everything imported: a start costs milliseconds and shares no state.
@@ -49,7 +48,7 @@ def work(build: str, names: tuple[str, ...], toy: str, settings: dict) -> None:
     os.setsid()
     torch.set_num_threads(1)
     os.environ["VAELIB_BUILD"] = build
-    context.CHECKPOINT_SECONDS = 0.0
+    os.environ["VAELIB_CHECKPOINT_SECONDS"] = "0"
     for name in names:
         chosen = study_named(name).runs("smoke", toy, overrides=settings)
         runs.run(chosen.runs, workers=0)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 from vaelib import paths
 from vaelib.models import MixtureOfLogistics, ResidualVAE
@@ -30,16 +31,15 @@ def checkpoints(quick: bool = False) -> list[Row]:
     largest residual network on two floors of latents, whose checkpoint is the heaviest that a VAE has.
     """
     images, epochs, pause = (64, 2, 0.0) if quick else (2_000, 20, 0.5)
-    usual, rows = context.CHECKPOINT_SECONDS, []
+    usual, rows = context.checkpoint_seconds(), []
     with tempfile.TemporaryDirectory() as name:
         store, data = Store(Path(name) / "store"), resolve_data(str(random_images(Path(name), images)))
         make(data, store, "cpu")
-        context.CHECKPOINT_SECONDS = pause
-        try:
-            with watched(context, "save_tensors") as times:
-                make(VAERun(data=data, epochs=epochs, evaluations=(epochs,), snapshots=(epochs,)), store, "cpu")
-        finally:
-            context.CHECKPOINT_SECONDS = usual
+        with (
+            mock.patch.dict(os.environ, VAELIB_CHECKPOINT_SECONDS=str(pause)),
+            watched(context, "save_tensors") as times,
+        ):
+            make(VAERun(data=data, epochs=epochs, evaluations=(epochs,), snapshots=(epochs,)), store, "cpu")
         state = VAEState(ResidualVAE(4 if quick else 256, 1, 3, MixtureOfLogistics()))
         heavy = [spent(lambda: save_tensors(Path(name) / "state", state.tensors()), time.perf_counter) for _ in "123"]
     for network, seconds in (("fully connected", times), (f"residual, {'nc = 4' if quick else 'nc = 256'}", heavy)):

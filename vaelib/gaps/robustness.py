@@ -6,7 +6,7 @@ x_a | x_r is the random restart of the attack (Eq. 10). Reconstructions are rand
 (``reconstruction="sample"``; ``"mean"`` takes the likelihood's mean instead). Two reconstructions of one clean image
 therefore differ already; the gap that this alone would cause, 1 - MS-SSIM[x̃_r, x̃_r'], is the ``floor`` to print beside
 G_r. Where the attack drives a σ down to the smallest that the encoder allows (VAE.smallest_sigma), that number, and not
-the network, decides how far the attack goes: ``at_sigma_floor`` is the share of such attacks.
+the network, ends the attack: ``at_sigma_floor`` is the share of such attacks. G_r need not depend on it (notebook 09).
 """
 
 from collections.abc import Iterator

@@ -35,20 +35,20 @@ class Preconditioning(NamedTuple):
     noise: Tensor
 
 
-def preconditioning(sigma: Tensor, sigma_data: float = SIGMA_DATA) -> Preconditioning:
+def preconditioning(sigma: Tensor) -> Preconditioning:
     """Return c_skip, c_out, c_in and c_noise at ``sigma`` (Karras Table 1, "Network and preconditioning")."""
-    total = sigma.square() + sigma_data**2
-    return Preconditioning(sigma_data**2 / total, sigma * sigma_data / total.sqrt(), total.rsqrt(), sigma.log() / 4)
+    total = sigma.square() + SIGMA_DATA**2
+    return Preconditioning(SIGMA_DATA**2 / total, sigma * SIGMA_DATA / total.sqrt(), total.rsqrt(), sigma.log() / 4)
 
 
-def loss_weight(sigma: Tensor, sigma_data: float = SIGMA_DATA) -> Tensor:
+def loss_weight(sigma: Tensor) -> Tensor:
     """Return λ(σ) = (σ² + σ_data²) / (σ σ_data)², which gives every σ the same initial loss (Karras Table 1)."""
-    return (sigma.square() + sigma_data**2) / (sigma * sigma_data).square()
+    return (sigma.square() + SIGMA_DATA**2) / (sigma * SIGMA_DATA).square()
 
 
-def noise_levels(standard_normal: Tensor, p_mean: float = P_MEAN, p_std: float = P_STD) -> Tensor:
-    """Return σ with ln σ ~ N(p_mean, p_std²), made from standard normal draws (Karras Table 1, "Training")."""
-    return (p_mean + p_std * standard_normal).exp()
+def noise_levels(standard_normal: Tensor) -> Tensor:
+    """Return σ with ln σ ~ N(P_mean, P_std²), made from standard normal draws (Karras Table 1, "Training")."""
+    return (P_MEAN + P_STD * standard_normal).exp()
 
 
 class EDMDenoiser(nn.Module):
@@ -64,15 +64,13 @@ class EDMDenoiser(nn.Module):
     torch.Size([3, 2, 1, 1])
     """
 
-    def __init__(
-        self, network: nn.Module, *, space_to_depth: int = 1, amp: bool = False, sigma_data: float = SIGMA_DATA
-    ):
+    def __init__(self, network: nn.Module, *, space_to_depth: int = 1, amp: bool = False):
         super().__init__()
-        self.network, self.space_to_depth, self.amp, self.sigma_data = network, space_to_depth, amp, sigma_data
+        self.network, self.space_to_depth, self.amp = network, space_to_depth, amp
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return E[y | x], shape (B, C, H, W), for noisy images x = y + σn with y in [-1, 1]; σ has shape (B,)."""
-        c = preconditioning(sigma, self.sigma_data)
+        c = preconditioning(sigma)
         column = (-1, 1, 1, 1)
         inputs = F.pixel_unshuffle(c.input.view(column) * x, self.space_to_depth)
         inputs = inputs.contiguous(memory_format=torch.channels_last)

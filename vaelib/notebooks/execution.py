@@ -121,7 +121,7 @@ def read_parameters(source: Path, pairs: Iterable[str], settings: Iterable[str] 
         and "overrides" in known
     ):
         raise VaelibError(
-            f"{source.stem} computes everything itself: leave use_results out (notebooks 00, 03, 04 know it)"
+            f"{source.stem} computes everything itself: leave use_results out (notebooks 00, 03, 04, 11 and 12 know it)"
         )
     if overrides and "overrides" in known:
         parameters["overrides"] = parameters.get("overrides", {}) | overrides

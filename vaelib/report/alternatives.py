@@ -1,8 +1,8 @@
 """What a figure shows, in words and numbers, for those who do not see it: read off the figure that was drawn.
 
-A line is told by where it begins and ends, bars and points by their range, numbers that stand in the figure as they are.
-Names come from the legends: a series by its colour, its quantity by the kind of line. A line that no legend names, and a number
-that belongs to a row, have their names as labels.
+A line is told by where it begins and ends, an upright one by its place, bars, points and rows that have names by their range,
+numbers that stand in the figure as they are. Names come from the legends: a series by its colour, its quantity by the kind of
+line. A line that no legend names, and a number that belongs to a row, have their names as labels.
 """
 
 import re
@@ -16,6 +16,7 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
 from ..text import how_many, listed, number
 
@@ -44,11 +45,17 @@ def words(figure: Figure) -> str:
 
 def _shown(ax: Axes, handles: Sequence[Artist]) -> Iterator[str]:
     """Yield what stands between a panel's axes."""
-    lines = (
-        [line for line in ax.lines if line.get_visible() and len(np.ravel(line.get_ydata())) > 1] if ax.axison else []
-    )
-    told = [_line(line, handles) for line in lines]
-    told = [one for one in told if one]
+    names, rows, told = _row_names(ax), {}, []
+    for line in ax.lines if ax.axison else ():
+        x, y = (np.ravel(np.asarray(one, dtype=float)) for one in line.get_data())
+        if not line.get_visible():
+            continue
+        if len({*y}) == 1 and y[0] in names:
+            if all(_in_data(line, ax)):  # not from one end of the panel to the other
+                rows.setdefault(names[y[0]], []).extend(x)
+        elif len(y) > 1:
+            told.append(_line(line, x, y, ax, handles))
+    told = [one for one in told if one] + [f"{name}: {_range(values)}" for name, values in rows.items() if name]
     yield from dict.fromkeys(told[:MOST])
     if len(told) > MOST:
         yield f"and {len(told) - MOST} more lines"
@@ -66,9 +73,23 @@ def _shown(ax: Axes, handles: Sequence[Artist]) -> Iterator[str]:
         yield f"marked {listed(numbers)}"
 
 
-def _line(line: Line2D, handles: Sequence[Artist]) -> str:
+def _row_names(ax: Axes) -> dict[float, str]:
+    """Return the names of rows by their y, where names stand in place of an axis's numbers."""
+    if not isinstance(ax.yaxis.get_major_locator(), FixedLocator):
+        return {}
+    names = {float(y): text.get_text() for y, text in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)}
+    return {} if all(NUMBER.fullmatch(name) for name in names.values()) else names
+
+
+def _in_data(line: Line2D, ax: Axes) -> tuple[bool, bool]:
+    """Return whether a line's x, and its y, are data: an upright line's y are the panel's ends."""
+    return line.get_transform().contains_branch_seperately(ax.transData)
+
+
+def _line(line: Line2D, x: np.ndarray, y: np.ndarray, ax: Axes, handles: Sequence[Artist]) -> str:
     """Return a line's name and its first and last value; nothing for one that no legend names."""
-    values = np.asarray(line.get_ydata(), dtype=float)
+    upright = not _in_data(line, ax)[1]
+    values = x if upright else y
     values = values[np.isfinite(values)]
     styles = [one for one in handles if isinstance(one, Line2D) and one.get_linestyle() == line.get_linestyle()]
     kind = next((str(one.get_label()) for one in styles if to_hex(one.get_color()) == PLAIN), "")
@@ -77,8 +98,7 @@ def _line(line: Line2D, handles: Sequence[Artist]) -> str:
         name = str(line.get_label())
     if not name or not len(values):
         return ""
-    first, last = number(values[0]), number(values[-1])
-    return f"{name}: {first}" if first == last else f"{name}: from {first} to {last}"
+    return f"{name}: {'at ' if upright else ''}{_span(values[0], values[-1])}"
 
 
 def _named(colour: object, handles: Sequence[Artist]) -> str:
@@ -94,5 +114,11 @@ def _named(colour: object, handles: Sequence[Artist]) -> str:
 
 
 def _range(values: Sequence[float]) -> str:
-    """Return "from 1 to 3"."""
-    return f"from {number(float(np.nanmin(values)))} to {number(float(np.nanmax(values)))}"
+    """Return "from 1 to 3" for values of these extremes."""
+    return _span(float(np.nanmin(values)), float(np.nanmax(values)))
+
+
+def _span(first: float, last: float) -> str:
+    """Return "from 1 to 3", or one number where both read alike."""
+    ends = list(dict.fromkeys(map(number, (float(first), float(last)))))
+    return f"from {ends[0]} to {ends[1]}" if len(ends) > 1 else ends[0]

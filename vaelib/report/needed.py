@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import gammaincinv, stdtrit
 
-from .rules import Case, Evidence, Quantity, by_seed, variances
+from .rules import Case, Evidence, Quantity, by_seed, comparisons, variances
 
 AT_MOST = 10_000  # seeds: what needs more is undecidable in practice
 
@@ -113,10 +113,10 @@ def needed(case: Case | str, evidence: Evidence) -> Needed | None:
         return None
     premise = [_of_one(quantity, evidence, 1) for quantity in case.premise]
     count = len(case.alternatives)
-    plain = [[_of_one(quantity, evidence, 1) for quantity in one] for one in case.alternatives]
+    wide = [[_of_one(quantity, evidence, comparisons(one)) for quantity in one] for one in case.alternatives]
     shared = [[_of_one(quantity, evidence, count) for quantity in one] for one in case.alternatives]
     never = [_of_one(quantity, evidence, len(case.never)) for quantity in case.never]
-    if any(one is None for some in (premise, never, *plain) for one in some):
+    if any(one is None for some in (premise, never, *wide) for one in some):
         return None
     if any(one.verdict == "contradicted" for one in premise):
         return None  # without the effect there is nothing to test
@@ -124,7 +124,7 @@ def needed(case: Case | str, evidence: Evidence) -> Needed | None:
     for some in shared:
         if all(one.verdict == "supported" for one in some):
             ways.append(_joined("supported", [*some, *premise]))
-    against = [[one for one in some if one.verdict == "contradicted"] for some in plain]
+    against = [[one for one in some if one.verdict == "contradicted"] for some in wide]
     if all(against):
         ways.append(_joined("contradicted", [min(some, key=_order) for some in against] + premise))
     ways += [one for one in never if one.verdict == "contradicted"]

@@ -4,15 +4,16 @@ A claim is a :class:`Case` of :class:`Quantity` objects, linear combinations of 
 positive: ``value("dmaapx", "elbo_test") - value("normal", "elbo_test")``. The interval of one of them is
 
 - with two seeds or more, Student's over seeds, paired by seed: d_mean +- t(0.975, n - 1) s / sqrt(n);
-- with one seed, over test images: d +- 1.96 sqrt(sum_i w_i^2 (se_i^2 + noise_i^2)). Errors over images are taken as
+- with one seed, over images: d +- 1.96 sqrt(sum_i w_i^2 (se_i^2 + noise_i^2)). Errors over images are taken as
   independent between runs, and noise_i is what another seed would have changed: measured where the same network was
   trained from several seeds (:class:`Noise`; Student's quantile then), else an allowance (``noise_share``).
 
 Verdicts: ``supported``, every interval lies above 0 (an intersection-union test: no correction is needed);
-``contradicted``, some interval lies below 0; ``not_testable`` otherwise. Where a claim says that *some* point exists
-(the turn of a U-shape), it holds if one of its alternatives does, with Bonferroni's correction for the choice; it is
-contradicted if every alternative is. A trend is also contradicted by a single step that is clearly against it, with the
-same correction for the number of steps. "The same" means: closer than a fifth (``SAME``) of the effect under discussion.
+``contradicted``, some interval lies below 0, with Bonferroni's correction for the number of differences of which one may do
+so; ``not_testable`` otherwise. Where a claim says that *some* point exists (the turn of a U-shape), it holds if one of its
+alternatives does, with the same correction for the choice; it is contradicted if every alternative is. A trend is also
+contradicted by a single step that is clearly against it, corrected for the number of steps. "The same" means: closer than a
+fifth (``SAME``) of the effect under discussion.
 The paper's own numbers have no seeds and no errors: there the sign decides.
 """
 
@@ -37,7 +38,7 @@ SAME, CONSTANT = 0.2, "constant"
 # so of few images one seed tells less than this allows; G_g 2 to 22 %, G_a 3 to 9 %, G_r 6 to 26 %. The paper's test ELBOs
 # scatter by 0.23 % where k no longer matters (Fig. 4 right, k >= 10).
 ELBO_NOISE, GAP_NOISE, PAPER_ELBO_NOISE = 0.01, 0.1, 0.0025
-ONE_SEED = "one seed: interval over test images and run-to-run noise"
+ONE_SEED = "one seed: interval over images and run-to-run noise"
 MEASURED = f"{ONE_SEED}, measured from several seeds"
 SCATTER = "within the scatter of single runs"
 
@@ -50,10 +51,13 @@ def noise_share(term: Term, elbo: float = ELBO_NOISE) -> float:
 
 
 class Quantity:
-    """A linear combination of measured values; ``0.2 * (a - b) - (a - c)`` is one."""
+    """A linear combination of measured values; ``0.2 * (a - b) - (a - c)`` is one.
 
-    def __init__(self, weights: Mapping[Term, float]):
-        self.weights = {term: weight for term, weight in weights.items() if weight}
+    ``chances``: how much it counts among the differences of a claim of which one may come out negative by chance.
+    """
+
+    def __init__(self, weights: Mapping[Term, float], chances: float = 1.0):
+        self.weights, self.chances = {term: weight for term, weight in weights.items() if weight}, chances
 
     def __add__(self, other: "Quantity") -> "Quantity":
         terms = [*self.weights, *other.weights]
@@ -72,8 +76,12 @@ def value(*term: Hashable) -> Quantity:
 
 
 def same(a: Quantity, b: Quantity, effect: Quantity) -> tuple[Quantity, ...]:
-    """Return what must be positive for ``a`` and ``b`` to differ by less than a fifth of ``effect``."""
-    return SAME * effect - (a - b), SAME * effect + (a - b)
+    """Return what must be positive for ``a`` and ``b`` to differ by less than a fifth of ``effect``.
+
+    The two count as one, for by chance at most one of them is negative.
+    """
+    halves = SAME * effect - (a - b), SAME * effect + (a - b)
+    return tuple(Quantity(one.weights, chances=0.5) for one in halves)
 
 
 BySeed = dict[int, float]
@@ -214,6 +222,11 @@ def by_seed(quantity: Quantity, evidence: Evidence) -> dict[int, float]:
     return {seed: sum(w * terms[term][seed] for term, w in quantity.weights.items()) for seed in seeds}
 
 
+def comparisons(some: Sequence[Quantity]) -> int:
+    """Return how many differences may contradict a claim by chance that all of ``some`` are positive."""
+    return max(1, math.ceil(sum(one.chances for one in some)))
+
+
 def judge(case: Case | str, evidence: Evidence) -> Verdict:
     """Return the verdict of a case on the evidence; a text in place of a case says why there is none."""
     if isinstance(case, str):
@@ -231,12 +244,15 @@ def judge(case: Case | str, evidence: Evidence) -> Verdict:
         return _verdict(min(against, key=lambda one: one.high), "contradicted", evidence)
     holding = [some for some in found if all(one.low > 0 for one in some)]
     best = max(holding or found, key=lambda some: min(one.mean for one in some))
-    plain = [[estimate(quantity, evidence) for quantity in one] for one in case.alternatives]
-    if all(any(one.high < 0 for one in some) for some in plain):
-        return _verdict(min(best, key=lambda one: one.high), "contradicted", evidence)
+    wide = [[estimate(quantity, evidence, comparisons(one)) for quantity in one] for one in case.alternatives]
+    nearest = wide[found.index(best)]
+    if all(any(one.high < 0 for one in some) for some in wide):
+        return _verdict(min(nearest, key=lambda one: one.high), "contradicted", evidence)
     if holding:
         return _verdict(min(best, key=lambda one: one.mean), "supported", evidence)
-    return _verdict(min(best, key=lambda one: one.low), "not_testable", evidence)
+    worst = min(range(len(best)), key=lambda place: best[place].low)
+    shown = best[worst] if best[worst].high > 0 else nearest[worst]  # below 0 only as long as chance is left out
+    return _verdict(shown, "not_testable", evidence)
 
 
 def _verdict(decisive: Estimate, verdict: str, evidence: Evidence) -> Verdict:

@@ -183,7 +183,10 @@ def _held(cells: np.ndarray, quantity: str, exact: bool) -> dict[str, Any]:
     if not total:
         return held | {"verdict": "differs" if difference else "equal", "errors": math.inf if difference else 0.0}
     t = difference / math.sqrt(total)
-    freedom = total**2 / sum(square**2 / freedom for square, freedom in zip(squares, freedoms, strict=True))
+    if of_seeds and any(len(values) == 1 for values, _ in sides):
+        freedom = of_seeds[1]  # one estimated spread serves both
+    else:
+        freedom = total**2 / sum(square**2 / freedom for square, freedom in zip(squares, freedoms, strict=True))
     return held | {"errors": t, "p": float(2 * stdtr(freedom, -abs(t)))}
 
 

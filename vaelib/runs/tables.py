@@ -95,7 +95,7 @@ def stored_curves(store: Store) -> list[tuple[VAERun, pd.DataFrame]]:
     return [(vae, pd.concat(pieces, ignore_index=True)) for vae, pieces in found.values()]
 
 
-def last_row(points: pd.DataFrame, run: VAERun | RHA | Gaps) -> dict[str, float]:
+def last_row(points: pd.DataFrame) -> dict[str, float]:
     """Return a run's values at its last epoch, each ``name`` with its ``name_se``; gaps are among them."""
     last = points[points.effective_epoch == points.effective_epoch.max()].set_index("quantity")
     value, se = last["value"].to_dict(), last["se"].to_dict()
@@ -170,11 +170,11 @@ def shipped_record(experiment: Experiment) -> dict[str, Any]:
     return files.read_json(paths.results_folder(experiment.profile.name) / "build.json")[experiment.entry]
 
 
-def commits_of(experiment: Experiment) -> list[str]:
+def commits_of(experiment: Experiment, store: Store | None = None) -> list[str]:
     """Return the commits at which an experiment's runs were made; several mean that its numbers are of mixed code."""
     if experiment.profile.use_results:
         return shipped_record(experiment)["commit"].split("; ")
-    store = Store()
+    store = store or Store()
     made = [one for one in all_artifacts(experiment.runs) if not isinstance(one, Data) and store.has_manifest(one)]
     return sorted({store.manifest(one)["code"]["commit"] for one in made})
 
@@ -183,7 +183,7 @@ def record_build(experiment: Experiment, store: Store) -> None:
     """Note in ``build/<profile>/build.json`` where this experiment's numbers come from; the report shows it."""
     manifests = [store.manifest(one) for one in all_artifacts(experiment.runs)]
     seconds = sum(manifest["seconds"] for manifest in manifests)
-    code = manifests[-1]["code"] | environment_of(manifests)
+    code = manifests[-1]["code"] | {"commit": "; ".join(commits_of(experiment, store))} | environment_of(manifests)
     record = {
         "data": experiment.data.label,
         "training and test images": f"{experiment.data.n_train:,} and {experiment.data.n_test:,}",

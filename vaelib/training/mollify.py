@@ -71,7 +71,7 @@ class Mollified(Stream):
         epochs: effective epochs of the whole training, which the schedule is stretched over.
         seed: of the noise.
         clip: noisy images are clipped to [0, 1] and rounded to multiples of 1/255, the grid a mixture of logistics
-            scores; False leaves the Gaussian noise whole (for a Gaussian likelihood).
+            scores, within what a Bernoulli scores; False leaves the Gaussian noise whole (for a Gaussian likelihood).
 
     >>> import torch
     >>> from vaelib import TrainingDistribution

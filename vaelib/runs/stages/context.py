@@ -18,7 +18,22 @@ from ...errors import VaelibError
 from ..settings import Data
 from ..store import SCRATCH, Store, load_split, load_tensors, save_tensors
 
-CHECKPOINT_SECONDS = float(os.environ.get("VAELIB_CHECKPOINT_SECONDS", 20))
+
+def checkpoint_seconds() -> float:
+    """Return ``$VAELIB_CHECKPOINT_SECONDS``, the least between two checkpoints; 20 where it is not set.
+
+    Raises:
+        VaelibError: not a number from 0 on.
+    """
+    text = os.environ.get("VAELIB_CHECKPOINT_SECONDS", "20")
+    try:
+        if not 0 <= (seconds := float(text)) < math.inf:
+            raise ValueError
+    except ValueError:
+        raise VaelibError(
+            f"VAELIB_CHECKPOINT_SECONDS = {text!r} is no number of seconds; set it to 0 (always) or more, or unset it"
+        ) from None
+    return seconds
 
 
 @dataclass
@@ -39,7 +54,7 @@ class Context:
     report: Callable[[float, str], None]
     lead: bool = True
     saved: float = field(default_factory=time.monotonic)
-    interval: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
+    interval: float = field(default_factory=checkpoint_seconds)
 
     def split(self, data: Data, name: str) -> Tensor:
         """Return a split (``train``, ``test``, ``train_labels``, ``test_labels``) on the context's device."""
@@ -51,8 +66,8 @@ class Context:
             start = time.monotonic()
             save_tensors(self.folder / SCRATCH / "state.safetensors", tensors(), meta)
             self.saved = time.monotonic()
-            if CHECKPOINT_SECONDS:
-                self.interval = max(CHECKPOINT_SECONDS, 50 * (self.saved - start))
+            if pause := checkpoint_seconds():
+                self.interval = max(pause, 50 * (self.saved - start))
 
     def resume(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the last checkpoint; None if there is none, or none that can be trusted."""

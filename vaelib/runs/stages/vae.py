@@ -82,7 +82,7 @@ def training_distribution(settings: VAERun, context: Context) -> Stream:
             distribution = MixedDistribution(distribution, synthetic(), settings.real_share)
     if settings.mollify == "none":
         return distribution
-    clip = settings.network.likelihood == "mol"
+    clip = settings.network.likelihood != "gaussian"  # other densities know no pixel outside [0, 1]
     return Mollified(distribution, Mollify(), epochs=settings.epochs, seed=settings.seed, clip=clip)
 
 

@@ -11,12 +11,7 @@ def halves_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFram
     """Return ``halves``: x (images in a half), ``equal`` and ``other`` (distances, pixels in [0, 1]), ``apart`` (their ratio)."""
     pieces = []
     for point in experiment.points:
-        place = {
-            "dataset": experiment.data.name,
-            "likelihood": experiment.likelihood,
-            "series": point.series,
-            "x": point.x,
-        }
-        about = place | {"seed": point.run.seed} | about_data(point.subject.data) | {"key": point.run.key}
+        about = experiment.setting | {"series": point.series, "x": point.x, "seed": point.run.seed}
+        about |= about_data(point.subject.data) | {"key": point.run.key}
         pieces.append(rows_of(point.run, store).assign(**about))
     return {"halves": pd.concat(pieces, ignore_index=True)}

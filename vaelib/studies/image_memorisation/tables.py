@@ -18,7 +18,7 @@ def memorisation_tables(experiment: Experiment, store: Store) -> dict[str, pd.Da
     same ``_by_encoder``, where the bound on log p(x) is drawn from the encoder's q(z|x); ``error``, the largest Monte
     Carlo error of a bound that was averaged. ``memorisation_folds`` has a row a VAE: its mean log p(x) of both kinds of images.
     """
-    about = {"dataset": experiment.data.name, "likelihood": experiment.likelihood}
+    about = experiment.setting
     labels = load_array(store.require(experiment.data) / "train_labels.npy")
     images, folds, groups = [], [], {}
     for point in experiment.points:

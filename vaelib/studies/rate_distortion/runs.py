@@ -36,8 +36,7 @@ def rate_distortion_tables(experiment: Experiment, store: Store) -> dict[str, pd
     """
     pieces = []
     for point in experiment.points:
-        about = {"dataset": experiment.data.name, "likelihood": experiment.likelihood}
-        about |= {"method": point.series, "seed": point.vae.seed}
+        about = experiment.setting | {"method": point.series, "seed": point.vae.seed}
         pieces.append(rows_of(point.run, store).assign(**about, **about_data(experiment.data), key=point.run.key))
     table = pd.concat(pieces, ignore_index=True)
     first = [*SETTING, "method", "seed", "effective_epoch", "split"]

@@ -19,8 +19,7 @@ def refinement_tables(experiment: Experiment, store: Store) -> dict[str, pd.Data
     pieces = []
     for point in experiment.points:
         rows = rows_of(point.run, store)
-        place = {"dataset": experiment.data.name, "likelihood": experiment.likelihood}
-        place |= {"method": point.series, "seed": point.vae.seed}
+        place = experiment.setting | {"method": point.series, "seed": point.vae.seed}
         last = rows["gain"].iloc[-1]
         rows = rows.assign(share=rows["gain"] / last if last > 0 else math.nan, **place)
         pieces.append(rows.assign(**about_data(experiment.data), key=point.run.key))

@@ -29,7 +29,7 @@ def regulariser_tables(experiment: Experiment, store: Store) -> dict[str, pd.Dat
     might have more. In ``tuning``, ``method`` is what the remedy was added to and ``elbo_validation`` the mean over validation
     images, nats per image, with its standard error.
     """
-    place: dict[str, Any] = {"dataset": experiment.data.name, "likelihood": experiment.likelihood}
+    place: dict[str, Any] = experiment.setting
     tuning = _tuning(experiment, store, place)
     rows = []
     for point in experiment.points:
@@ -41,7 +41,7 @@ def regulariser_tables(experiment: Experiment, store: Store) -> dict[str, pd.Dat
             found = {"remedy": remedy, "strength": strength, "at_edge": strength in (tried.min(), tried.max())}
             run = run.gaps(number)
         row = place | {"method": point.series, "seed": run.vae.seed} | found | {"effective_epochs": run.vae.epochs}
-        row |= last_row(curve(run, store), run)
+        row |= last_row(curve(run, store))
         rows.append(row | about_data(experiment.data) | {"key": point.run.key})
     return {"regularisers": pd.DataFrame(rows), "tuning": tuning}
 

@@ -87,8 +87,10 @@ def _two_samples(settings: C2ST, context: Context) -> list[tuple[Tensor, Tensor]
 
 
 def c2st_work(test: C2ST) -> Work:
-    bank = test.bank.size - test.tested if test.bank else test.images
-    seen = test.epochs * 2 * min(test.images or test.data.n_train, bank)
+    real = test.images or test.data.n_train
+    seen = test.epochs * (
+        2 * min(real, test.bank.size - test.tested) if test.bank else real
+    )  # the control halves the real ones
     if test.network == "small":
         return Work(core=seen / CLASSIFIED)
     return Work(training=6 * RESNET_MACS * seen, kernels=seen / test.batch_size * 600)

@@ -35,7 +35,7 @@ def sensitivity_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         vae, points = point.vae, curve(point.run, store)
         row = experiment.setting | {"variant": getattr(point.run, "variant", PROTOCOL)}
         row |= {"method": point.series, "seed": vae.seed}
-        row |= last_row(points, point.run)
+        row |= last_row(points)
         if isinstance(point.run, Remeasured) and len(point.run.gaps) == 1:  # the VAE's own gap is not measured again
             row = {name: value for name, value in row.items() if not name.startswith(("generalization", "elbo_t"))}
         rows.append(row | about_data(vae.data) | {"key": point.run.key})

@@ -64,7 +64,8 @@ def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
 def seed_noise(tables: Tables, table: str, dataset: str, likelihood: str) -> Noise | None:
     """Return what seeds change, from the three gaps' runs where a sweep has one of them, else None.
 
-    Each quantity's standard deviation over seeds as a share of its mean, root mean square over the methods. A sweep over
+    Each quantity's standard deviation over seeds as a share of its mean, both root mean squares over the methods, so that a
+    method whose gap is near 0 does not make the noise of all others large. A sweep over
     the network itself (``sizes``, ``latents``) keeps the allowance: another size may scatter otherwise.
     """
     if table in ("sizes", "latents") or "three_gaps" not in tables:
@@ -75,7 +76,7 @@ def seed_noise(tables: Tables, table: str, dataset: str, likelihood: str) -> Noi
     if not shared or counts.min() < 2:
         return None
     by_method = gaps.groupby("method")[list(QUANTITIES)]
-    shares = (((by_method.std() / by_method.mean()) ** 2).mean() ** 0.5).dropna()
+    shares = ((by_method.std() ** 2).mean() / (by_method.mean() ** 2).mean()).dropna() ** 0.5
     return Noise(shares.to_dict(), float((counts - 1).sum()))
 
 

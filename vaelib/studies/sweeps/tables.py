@@ -27,13 +27,12 @@ def sweep_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame
                 model = build_vae(network, channels)
             sizes[network] = model.d_z, count_parameters(model)
         d_z, count = sizes[network]
-        place = {"experiment": experiment.name} | experiment.setting
-        place |= {"series": point.series, "x": point.x, "seed": vae.seed}
+        place = experiment.place | {"series": point.series, "x": point.x, "seed": vae.seed}
         test = points[points["quantity"] == "elbo_test"]
         best = early_stopping_oracle(zip(test["effective_epoch"], test["value"], strict=True))
         row = place | {"method": vae.method, "nc": network.nc, "mz": network.mz, "d_z": d_z}
         row |= {"parameters": count.total, "latent_parameters": count.latent, "effective_epochs": vae.epochs}
-        row |= last_row(points, point.run)
+        row |= last_row(points)
         row |= {"best_elbo_test": best.elbo, "best_epoch": int(best.number)}
         rows.append(row | about_data(vae.data) | {"key": point.run.key})
         pieces.append(points.assign(**place))

@@ -17,7 +17,7 @@ def gap_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
     for point in experiment.points:
         vae, points = point.vae, curve(point.run, store)
         place = experiment.setting | {"method": point.series, "seed": vae.seed}
-        row = place | {"effective_epochs": vae.epochs} | last_row(points, point.run)
+        row = place | {"effective_epochs": vae.epochs} | last_row(points)
         rows.append(row | about_data(vae.data) | {"key": point.run.key})
         pieces.append(points.assign(**place))
     curves = pd.concat(pieces, ignore_index=True)[[*place, "effective_epoch", "quantity", "value", "se"]]
