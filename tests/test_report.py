@@ -200,7 +200,7 @@ def test_lines_across_a_panel_and_named_rows_are_told_by_what_is_data_in_them():
     curves.legend()
     rows.axhline(1, color="C0")
     rows.plot([-4, -2], [1, 1], color="C0")
-    rows.plot([-3], [1], "o", color="C1")
+    rows.plot([-30], [1], "v", color="C1")
     rows.plot([6, 6], [0, 0], color="C1")
     rows.set_yticks(range(2), ["last", "first"])
     told = words(figure)

@@ -48,12 +48,12 @@ def _shown(ax: Axes, handles: Sequence[Artist]) -> Iterator[str]:
     names, rows, told = _row_names(ax), {}, []
     for line in ax.lines if ax.axison else ():
         x, y = (np.ravel(np.asarray(one, dtype=float)) for one in line.get_data())
-        if not line.get_visible():
+        if not line.get_visible() or len(y) < 2:  # a mark may stand anywhere
             continue
         if len({*y}) == 1 and y[0] in names:
             if all(_in_data(line, ax)):  # not from one end of the panel to the other
                 rows.setdefault(names[y[0]], []).extend(x)
-        elif len(y) > 1:
+        else:
             told.append(_line(line, x, y, ax, handles))
     told = [one for one in told if one] + [f"{name}: {_range(values)}" for name, values in rows.items() if name]
     yield from dict.fromkeys(told[:MOST])
