@@ -15,6 +15,7 @@ import torch
 from vaelib import runs
 from vaelib.errors import VaelibError
 from vaelib.runs import Store, cluster, engine, run, worker
+from vaelib.runs.cost.work import Work
 from vaelib.runs.kinds import Kind, _kinds, makes
 from vaelib.runs.settings import Artifact
 from vaelib.runs.stages.context import pick_device
@@ -61,6 +62,25 @@ def make_whereabouts(settings, context):
     (context.folder / "a.txt").write_text(f"{get_worker().name} on {context.device}")
 
 
+class Link(Artifact):
+    """A link of a chain: it takes a moment and says in whose hands."""
+
+    kind: ClassVar[str] = "link"
+    name: str
+    moments: int = 2
+    above: "Link | None" = None
+
+
+def make_link(settings, context):
+    from distributed import get_worker
+
+    with (context.store.root / f"hands of {get_worker().name}").open("a") as file:
+        file.write(f"{settings.name}\n")
+    time.sleep(0.2 * settings.moments)
+    (context.folder / "a.txt").write_text(settings.name)
+
+
+makes(Link, work=lambda link: Work(core=float(link.moments)))(make_link)
 makes(Coreful, gpu=False)(make_whereabouts)
 makes(Odd)(make_odd)  # a worker imports this module to read the settings, and then knows it too
 
@@ -106,6 +126,16 @@ def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path, monkey
     assert not store.log(odd).exists()
     (line,) = [one for one in capsys.readouterr().out.splitlines() if "http" in one]
     assert line.startswith("what each worker is doing: http://127.0.0.1:")
+
+
+def test_what_a_finished_run_makes_possible_goes_before_what_is_less_urgent(tmp_path):
+    """A worker has no queue of its own: the longest chain does not wait for what was handed out before it could go on."""
+    chain = Link(name="samples", moments=5, above=Link(name="teacher", moments=5))
+    run([chain, *(Link(name=f"other {number}") for number in range(9))], store=Store(tmp_path), workers=2)
+    hands = [path.read_text().splitlines() for path in tmp_path.glob("hands of *")]
+    (own,) = (names for names in hands if "teacher" in names)
+    assert own[:2] == ["teacher", "samples"]
+    assert sum(map(len, hands)) == 11
 
 
 def test_small_work_is_done_here_with_the_threads_of_a_worker_and_the_same_words(tmp_path, monkeypatch):

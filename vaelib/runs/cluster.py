@@ -2,8 +2,10 @@
 
 import contextlib
 import logging
+import math
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -82,9 +84,17 @@ def client_of(workers: int | None, scheduler: str | None, device: str = "auto") 
             yield client
 
 
-def place_for(gpu: bool, scheduler: str | None, device: str) -> dict[str, Any]:
+def place_of(gpu: bool, scheduler: str | None, device: str) -> str:
     """Return what a task asks of its worker: on our own cluster with GPUs, one that has a GPU, or the one that has none."""
-    return {} if scheduler or not gpus_for(device) else {"resources": {GPU if gpu else CORE: 1}}
+    return "" if scheduler or not gpus_for(device) else GPU if gpu else CORE
+
+
+def places(workers: int | None, scheduler: str | None, device: str) -> Counter:
+    """Return how many tasks go on at once, by what they ask; a cluster that others run is handed all, and shares them out."""
+    if scheduler:
+        return Counter({"": math.inf})
+    count, _ = share_out(workers, device)
+    return Counter({GPU: count, CORE: 1} if gpus_for(device) else {"": count})
 
 
 def _threads_each(workers: int | None, device: str) -> str:

@@ -1,4 +1,4 @@
-"""Running a graph of artifacts on both cores, all GPUs, or a cluster: ``dask.distributed`` and nothing of our own.
+"""Running a graph of artifacts on both cores, all GPUs, or a cluster of ``dask.distributed``, the most urgent first.
 
 Every task is :func:`vaelib.runs.stages.make`, idempotent by its key, so a lost worker or a killed process costs the
 time since its last checkpoint. Upstream artifacts are made first; what is in the store is skipped, and if all of it
@@ -6,12 +6,13 @@ is, or what is left is done sooner than workers are started, no worker is.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from ..errors import VaelibError
-from .cluster import client_of, dashboard, place_for, threads_as_workers, workers_wanted
+from .cluster import client_of, dashboard, place_of, places, threads_as_workers, workers_wanted
 from .cost.price import cost
 from .graph_progress import GraphProgress, chain_lengths
 from .kinds import kind_of
@@ -89,7 +90,7 @@ def run(
                 _run_here(todo, store, device, title)
         else:
             with client_of(workers, scheduler, device) as client:
-                _run_on(client, todo, store, device, title, scheduler)
+                _run_on(client, todo, store, device, title, scheduler, places(workers, scheduler, device))
     except KeyboardInterrupt:
         print("stopped; the next run goes on from the last checkpoints", flush=True)
         raise
@@ -113,36 +114,67 @@ def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -
 
 
 def _run_on(
-    client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str, scheduler: str | None
+    client: Any, todo: Sequence[Artifact], store: Store, device: str, title: str, scheduler: str | None, free: Counter
 ) -> None:
+    """Hand out the most urgent of what can be made whenever a worker is ``free``, so that nothing waits in a worker's own queue."""
     from distributed import KilledWorker, as_completed
 
     # Of a cluster that others run a worker may be taken away at any time, which is nobody's fault.
     call = "" if scheduler else secrets.token_hex(4)
-    futures: dict[str, Any] = {}
+    path = path_lengths(todo)
+    waiting = _tasks(sorted(todo, key=lambda one: -path[one.key]))  # nothing's path is longer than its upstream's
+    made: set[str] = set()
+    unmade: dict[str, str] = {}
+    under_way, finished = {}, as_completed()
+
+    def begin() -> None:
+        for name, (artifact, shard, above) in list(waiting.items()):
+            place = place_of(kind_of(artifact).gpu, scheduler, device)
+            if (cause := next((unmade[one] for one in above if one in unmade), None)) is not None:
+                unmade[name] = cause
+            elif made.issuperset(above) and free[place] > 0:
+                free[place] -= 1
+                options = {"resources": {place: 1}} if place else {}
+                given = (artifact, shard, store, device, call)
+                future = client.submit(
+                    make_task, *given, key=f"{artifact.kind}-{name}", priority=path[artifact.key], pure=False, **options
+                )
+                under_way[future] = name, place
+                finished.add(future)
+            else:
+                continue
+            del waiting[name]
+
     with GraphProgress(todo, title, len(client.ncores()) or 1, _keys(todo)) as shown, dashboard(client):
         client.subscribe_topic(TOPIC, lambda event: shown.tell(*event[1]))
-        path = path_lengths(todo)
-        # A free worker begins what it is sent first, whatever is sent after it. Nothing's path is longer than its upstream's.
-        for artifact in sorted(todo, key=lambda one: -path[one.key]):
-            after = [futures[one.key] for one in _needs(artifact) if one.key in futures]
-            place = place_for(kind_of(artifact).gpu, scheduler, device)
-            options = {"priority": path[artifact.key], "pure": False} | place
-            submit, rest = partial(client.submit, make_task, artifact, **options), (store, device, call)
-            if isinstance(artifact, Bank):
-                shards = range(artifact.shards)
-                after = [submit(shard, *rest, after, key=f"shard-{artifact.key}-{shard}") for shard in shards]
-            futures[artifact.key] = submit(None, *rest, after, key=f"{artifact.kind}-{artifact.key}")
-        keys = {future: key for key, future in futures.items()}
-        unmade: dict[str, str] = {}
-        for future in as_completed(list(keys)):
+        begin()
+        for future in finished:
+            name, place = under_way.pop(future)
+            free[place] += 1
             if future.status == "error":
                 error = future.exception()
-                unmade[keys[future]] = KILLED if isinstance(error, KilledWorker) else str(error)
+                unmade[name] = KILLED if isinstance(error, KilledWorker) else str(error)
             else:
-                shown.finish(keys[future])
+                made.add(name)
+                if name in path:
+                    shown.finish(name)
+            begin()
         client.unsubscribe_topic(TOPIC)
-    _refuse(todo, unmade)
+    _refuse(todo, {name: cause for name, cause in unmade.items() if name in path})
+
+
+def _tasks(todo: Sequence[Artifact]) -> dict[str, tuple[Artifact, int | None, list[str]]]:
+    """Return the tasks by name, in the order of ``todo``: artifact, shard of a bank, and the tasks that come before it."""
+    tasks: dict[str, tuple[Artifact, int | None, list[str]]] = {}
+    keys = {artifact.key for artifact in todo}
+    for artifact in todo:
+        above = [one.key for one in _needs(artifact) if one.key in keys]
+        if isinstance(artifact, Bank):
+            shards = {f"{artifact.key}/{number}": number for number in range(artifact.shards)}
+            tasks |= {name: (artifact, number, above) for name, number in shards.items()}
+            above = list(shards)
+        tasks[artifact.key] = artifact, None, above
+    return tasks
 
 
 def _refuse(todo: Sequence[Artifact], unmade: dict[str, str]) -> None:

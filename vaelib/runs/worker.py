@@ -52,8 +52,8 @@ def _teller(name: str, kind: str):
     return tell
 
 
-def make_task(artifact: Artifact, shard: int | None, store: Store, device: str, call: str, _: list) -> None:
-    """Make one artifact, or sample one ``shard`` of a bank; what it waits for comes last."""
+def make_task(artifact: Artifact, shard: int | None, store: Store, device: str, call: str) -> None:
+    """Make one artifact, or sample one ``shard`` of a bank."""
     log, name, work = store.log(artifact), artifact.key, partial(make, artifact)
     if shard is not None:
         log, name, work = log.with_suffix(f".{shard}.log"), f"{name}/{shard}", partial(make_shard, artifact, shard)
