@@ -231,6 +231,16 @@ def test_a_run_tells_its_beginning_unless_it_goes_on(toy, tmp_path, monkeypatch)
     assert heard[3:] == [0.75, 1.0]
 
 
+def test_a_shard_tells_its_beginning_unless_it_is_there(toy, tmp_path):
+    """A shard is told once more when it is done: without its beginning the whole bank would tell no pace."""
+    bank, store, heard = three_gaps("smoke", toy, overrides=TINY).points[1].vae.bank, Store(tmp_path), []
+    for artifact in missing([bank.teacher], store):
+        stages.make(artifact, store, "cpu")
+    for _ in range(2):
+        stages.make_shard(bank, 0, store, "cpu", lambda share, note: heard.append(share))
+    assert heard == [0.0, 1.0, 1.0]
+
+
 def test_shares_that_are_rounding_noise_tell_no_time(board):
     make, clock, told = board
     vaes = [VAERun(data=data(), seed=seed) for seed in range(9)]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import VaelibError
+from ...samplers.bank import shard_path
 from ..kinds import kind_of
 from ..settings import Artifact, Bank
 from ..store import SCRATCH, Store
@@ -49,6 +50,8 @@ def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Ca
     with store.plainly(settings):
         try:
             (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
+            if not shard_path(folder, shard).exists():
+                report(0.0, "")
             fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
             with contextlib.suppress(FileNotFoundError):  # it is being published
                 (folder / SCRATCH / f"shard-{shard}.seconds").write_text(
