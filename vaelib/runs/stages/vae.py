@@ -20,7 +20,7 @@ from ...training.mollify import Mollified, Mollify
 from ...training.regularise import Regulariser
 from ...training.rha import encoder_state, train_encoder
 from ...training.vae import Epoch, VAEState, train_vae
-from ..cost.work import AUGMENT_KERNELS, STEP, Work, vae_kernels, vae_parameters, vae_work
+from ..cost.work import AUGMENT_FLOPS, AUGMENT_KERNELS, PIXELS, STEP, Work, vae_kernels, vae_parameters, vae_work
 from ..kinds import makes
 from ..settings import RHA, Network, VAERun
 from ..store import Store, load_array, load_tensors, save_tensors
@@ -153,10 +153,13 @@ def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
     twice = 2 if run.regularisation.consistency else 1  # an image and its transformed one
     passes = 3 * epochs * n * twice + evaluations * (test + n * (1 if run.method == "normal" else 2))
     steps, kernels = epochs * n / run.batch_size, vae_kernels(run.network, run.data.channels)
-    besides = STEP + AUGMENT_KERNELS * (run.method.startswith("aug_") + twice - 1)
+    augmented = run.method.startswith("aug_") + twice - 1
+    besides = STEP + AUGMENT_KERNELS * augmented
+    work = vae_work(run, passes, passes, 0)
+    work = work._replace(fc=work.fc + AUGMENT_FLOPS * PIXELS * run.data.channels * epochs * n * augmented)
     if regulariser_of(run):  # its steps are not captured
-        return vae_work(run, passes, passes, 0)._replace(kernels=steps * (kernels * twice + besides))
-    return vae_work(run, passes, passes, 0)._replace(kernels=steps * besides, captured=steps * kernels)
+        return work._replace(kernels=steps * (kernels * twice + besides))
+    return work._replace(kernels=steps * besides, captured=steps * kernels)
 
 
 @makes(
