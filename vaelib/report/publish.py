@@ -32,6 +32,7 @@ RECORD: dict[str, Any] = {
 }  # fmt: skip
 
 ENOUGH = 0.2  # of the paper's epochs, after which an end compares with the paper's
+PAPERS = " · thin and faint: the paper's"  # ends a footer where the paper's numbers lie beneath
 
 
 def stem(experiment: Experiment) -> str:

@@ -9,7 +9,7 @@ from ...errors import VaelibError
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import headed
-from ...report.publish import as_in_paper, framed, provenance_line, publish, title
+from ...report.publish import PAPERS, as_in_paper, framed, provenance_line, publish, title
 from ...report.study import Figure, studies
 from ...runs import Experiment
 from ...text import as_given, how_many, number
@@ -85,7 +85,7 @@ def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | Non
     """Return what every figure of a sweep shares; the paper's numbers only where the scale is the paper's."""
     about = {"profile": experiment.profile.name, "alone": "one seed, as in the paper"}
     beneath = paper if as_in_paper(experiment) else None
-    footer = provenance_line(rows, **about) + ("" if beneath is None else " · thin and faint: the paper's")
+    footer = provenance_line(rows, **about) + ("" if beneath is None else PAPERS)
     return framed(experiment, footer) | {"paper": beneath}
 
 

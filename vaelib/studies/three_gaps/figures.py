@@ -60,6 +60,8 @@ THREE_GAPS = (
 )
 OWN = Panel("Own distribution against test set", ("elbo_own", ":", "own training distribution"), TEST, "")
 
+FURTHER = 1.25  # times our last epoch: how far the paper's curves are drawn
+
 
 def _points(curves: pd.DataFrame, method: str, quantity: str) -> pd.DataFrame:
     return curves[(curves["method"] == method) & (curves["quantity"] == quantity)].dropna(subset="value")
@@ -111,6 +113,8 @@ def draw_panel(
 
     ``handles`` join the panel's legend of line styles.
     """
+    if paper is not None:  # a little further than ours, which a thousand epochs would squeeze into a corner
+        paper = paper[paper["effective_epoch"] <= FURTHER * curves["effective_epoch"].max()]
     pair = (panel.upper, panel.lower)
     quantities = tuple(name for name, _, _ in pair)
     for method in known_methods(curves):

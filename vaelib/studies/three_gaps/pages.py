@@ -11,7 +11,7 @@ from ...report.escape import styled
 from ...report.explorers.live import can_live, keep_decoders
 from ...report.explorers.static import traversal_twin
 from ...report.pages import compared
-from ...report.publish import framed, papers_images, provenance_line, publish, stem
+from ...report.publish import PAPERS, framed, papers_images, provenance_line, publish, stem
 from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
 from ...report.study import Figure
 from ...report.trained import load_test_set, trained_vaes
@@ -53,7 +53,8 @@ def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
     beneath = None
     if setting in FIGURES and papers_images(experiment):
         beneath = of_setting(paper_curves(), *setting)
-    return framed(experiment, provenance_line(gaps, profile=experiment.profile.name)) | {"paper": beneath}
+    footer = provenance_line(gaps, profile=experiment.profile.name)
+    return framed(experiment, footer + ("" if beneath is None else PAPERS)) | {"paper": beneath}
 
 
 def draw_three_gaps(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
