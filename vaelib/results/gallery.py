@@ -89,11 +89,12 @@ def gallery(build: Path, profile: str) -> str:
     """Return the page of a folder of a profile's results: what was found, every figure, rendered notebooks and tables."""
     made = read_json(build / "build.json")
     commits = sorted({one for record in made.values() if record.get("commit") for one in record["commit"].split("; ")})
+    choice = "" if profile == "laptop" else f" PROFILE={profile}"
     parts = [
         f"# What came out: profile `{profile}`",
         f"Runs computed by commit {listed(commits) or 'unknown'}, copied by `vaelib pack`; figures may be drawn by a later "
-        "one, named below each. `make show` opens all of it as a report with sliders. ELBOs, G_g and G_a are in nats per image, "
-        "G_r is a difference of MS-SSIM.",
+        f"one, named below each. `make show{choice}` opens all of it as a report with sliders. ELBOs, G_g and G_a are in nats per "
+        "image, G_r is a difference of MS-SSIM.",
     ]
     table, ledger = build / "tables" / "three_gaps.csv", build / "claims.json"
     parts += _numbers(read_table(table)) if table.exists() else []
