@@ -1,5 +1,6 @@
 """The sensitivity panel as a figure, and where a choice of protocol changes the order of the methods."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from torch import Tensor
 
 from ...gaps.similarity import VARIANTS
@@ -84,6 +85,20 @@ def orders(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return a few round numbers for a logarithmic scale: matplotlib takes nine a decade where it finds but one of its choice.
+
+    >>> log_ticks(213, 930), log_ticks(80, 3_000), log_ticks(5, 20_000)
+    ([300, 400, 600, 800], [100, 200, 500, 1000, 2000], [10, 100, 1000, 10000])
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    for digits in ((1,), (1, 2, 5), (1, 2, 3, 4, 6, 8)):
+        ticks = [digit * 10**decade for decade in decades for digit in digits if low <= digit * 10**decade <= high]
+        if len(ticks) > 2:
+            break
+    return ticks
+
+
 def draw_gap(ax: Axes, table: pd.DataFrame, gap: str, variants: Sequence[str]) -> None:
     """Draw a gap's panel: a row a variant, a point a method (mean over seeds) with its span, triangles where orders change."""
     found, methods = by_variant(table, gap), known_methods(table)
@@ -108,7 +123,7 @@ def draw_gap(ax: Axes, table: pd.DataFrame, gap: str, variants: Sequence[str]) -
     if positive and gap != "robustness_gap" and high > 4 * low > 0:
         ax.set_xscale("log")
         low, high = ax.get_xlim()
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 20 * low else (1,)))
+        ax.xaxis.set_major_locator(FixedLocator(log_ticks(low, high)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     else:  # a narrow range has no round numbers for a logarithmic scale; large numbers are wide
