@@ -126,10 +126,13 @@ def _run_on(
     made: set[str] = set()
     unmade: dict[str, str] = {}
     under_way, finished = {}, as_completed()
+    where = {
+        gpu: place_of(gpu, scheduler, device) for gpu in (True, False)
+    }  # asks for the GPUs: once, not at every task
 
     def begin() -> None:
         for name, (artifact, shard, above) in list(waiting.items()):
-            place = place_of(kind_of(artifact).gpu, scheduler, device)
+            place = where[kind_of(artifact).gpu]
             if (cause := next((unmade[one] for one in above if one in unmade), None)) is not None:
                 unmade[name] = cause
             elif made.issuperset(above) and free[place] > 0:

@@ -282,9 +282,7 @@ class VAERun(Artifact):
         few = self.batch_size > self.data.n_train  # some epochs took no step
         consistent = self.regularisation.consistency > 0  # its transformed images were rounded to bfloat16
         noisy = self.mollify != "none" and self.seed > 0  # all seeds had the noise of seed 0
-        unbounded = (
-            self.mollify != "none" and self.network.likelihood == "bernoulli"
-        )  # its noisy images were not clipped
+        unbounded = self.mollify != "none" and self.network.likelihood == "bernoulli"  # was not clipped
         return 1 + bounded + augmented + few + consistent + noisy + unbounded
 
     @model_validator(mode="after")

@@ -28,9 +28,7 @@ DDPM_MACS, DDPM_PARAMETERS = 6_054_000_000, 35_746_307  # of google/ddpm-cifar10
 KERNELS = {"fc": 123, "residual": 198, "small": 277, "edm": 895}
 MIXTURE_KERNELS = {1: 212, 3: 635}  # more for a VAE's training step where pixels are mixtures, by channels
 AUGMENT_KERNELS = 100  # for a batch
-AUGMENT_FLOPS = (
-    3_200  # of a fully connected network, that take as long on a core as augmenting a value does (EPYC, 2026)
-)
+AUGMENT_FLOPS = 3_200  # of a fully connected network: they take as long on a core as augmenting a value
 PASSES = 2.35  # of a U-Net, in kernels, that its training step is
 CLIMBING = 0.57  # of a VAE's training step, in kernels, that a step of ELBO* or of the attack is
 STEP = 6  # kernels that Python starts for a captured training step: the graph, and what is copied to where it looks
