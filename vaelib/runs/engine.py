@@ -126,9 +126,7 @@ def _run_on(
     made: set[str] = set()
     unmade: dict[str, str] = {}
     under_way, finished = {}, as_completed()
-    where = {
-        gpu: place_of(gpu, scheduler, device) for gpu in (True, False)
-    }  # asks for the GPUs: once, not at every task
+    where = {gpu: place_of(gpu, scheduler, device) for gpu in (True, False)}  # looks for GPUs: once
 
     def begin() -> None:
         for name, (artifact, shard, above) in list(waiting.items()):
