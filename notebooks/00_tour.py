@@ -31,9 +31,9 @@ overrides = {}  # settings of the profile by name, for example {"n_train": 100, 
 from IPython.display import Markdown
 
 from vaelib import gaps
-from vaelib.data.identity import dataset_tag
 from vaelib.report import pages, pictures
 from vaelib.report.explorers import static, widgets
+from vaelib.report.publish import setting_tag
 from vaelib.runs import likelihood_of
 from vaelib.studies import tour
 from vaelib.training.distributions import TrainingDistribution
@@ -126,7 +126,7 @@ pages.means(attack)
 widgets.attack_explorer(vaes, few.test[:12])
 
 # %%
-static.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{dataset_tag(dataset)}")
+static.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{setting_tag(**tour.setting_of(dataset, likelihood))}")
 
 # %% [markdown]
 # ## What this means

@@ -141,8 +141,9 @@ figures.draw_own_distributions(experiment, tables)
 # %% [markdown]
 # ## Table 7: ours beside the paper's
 #
-# The paper trains on all images for 1,000 epochs; the line under each figure says what was used here. Magnitudes depend
-# on the size of the training set; what should carry over is the order of the methods.
+# The paper trains on all images for 1,000 epochs; the line under each figure says what was used here. Magnitudes
+# depend on the size of the training set, and not every order carries over: see docs/results.md, where both sizes
+# stand.
 
 # %%
 figures.compared_gaps(pages.write_derived(experiment, "table_07"))

@@ -238,13 +238,15 @@ def test_the_exact_teachers_bank_is_made_searched_and_wholly_copied(toy, tmp_pat
 
 
 def test_every_rung_has_its_vaes_and_the_network_is_the_profiles(toy):
-    chosen = ladder("smoke", toy, overrides={"n_train": 30, "n_test": 20, "seeds": 2})
+    chosen = ladder("smoke", toy, overrides={"n_train": 25, "n_test": 20, "seeds": 2})
     rungs = [point.series for point in chosen.points if point.vae.seed == 1]
     assert rungs == ["normal", "memory", "kernel_0.1", "ended_4", "patches", "network_half", "network", "held_out"]
     assert len(chosen.points) == 2 * len(rungs)
     vaes = {point.series: point.vae for point in chosen.points}
     assert vaes["network"].bank == bank_for(chosen.data, chosen.profile)
-    assert vaes["held_out"].held_out.size == 30
+    assert vaes["held_out"].held_out.size == chosen.profile.k * 25
+    fewer = ladder("smoke", toy, overrides={"n_train": 30, "n_test": 20})  # 50 are left, no 60
+    assert "held_out" not in {point.series for point in fewer.points}
     assert {vae.network for vae in vaes.values()} == {vaes["normal"].network}
     assert len({vae.key for vae in vaes.values()}) == len(vaes)
 

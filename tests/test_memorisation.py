@@ -11,7 +11,7 @@ from vaelib import gaps
 from vaelib.errors import VaelibError
 from vaelib.gaps.memorisation import memorisation
 from vaelib.report.claims import evaluate_claims
-from vaelib.runs import Store, run
+from vaelib.runs import Store, VAERun, run
 from vaelib.runs.engine import all_artifacts, missing
 from vaelib.runs.profiles import load_profile
 from vaelib.runs.stages import make, resolve_data
@@ -106,7 +106,12 @@ def test_each_fold_of_dmaapx_has_a_teacher_that_never_saw_it(toy):
     assert len({point.vae.bank.teacher.key for point in taught}) == 3
     again = {"n_train": 40, "n_test": 20, "memorisation_folds": 3, "memorisation_repeats": 2}
     repeated = [point.vae for point in image_memorisation("smoke", toy, "gaussian", again).points if point.vae.bank]
-    assert [(vae.seed, vae.bank.teacher.seed) for vae in repeated] == [(0, 0)] * 3 + [(1, 1)] * 3
+    seeds = [(vae.seed, vae.bank.seed, vae.bank.teacher.seed) for vae in repeated]
+    assert seeds == [(0, 0, 0)] * 3 + [(1, 1, 1)] * 3
+    for vae in repeated:  # a manifest names the fold, and is read back as what it was
+        told = vae.model_dump(mode="json")
+        assert told["data"]["fold"] == vae.data.fold
+        assert VAERun.model_validate(told).key == vae.key
     alone = image_memorisation(
         "smoke",
         toy,

@@ -9,6 +9,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from tests.test_claims import tables
+from vaelib import files
 from vaelib.cli import app
 from vaelib.errors import VaelibError
 from vaelib.report.claims import NOT_RUN, OURS, evaluate_claims
@@ -164,8 +165,37 @@ def test_more_vaes_of_a_teacher_are_no_more_teachers(prices):
 
 def test_the_price_of_seeds_is_a_straight_line_and_the_plans(prices):
     study, place = studies()["three_gaps"], ("fashion_mnist", "gaussian")
-    exact = prices.seconds("three_gaps", *place, (("seeds", 6),))
-    assert prices.of_seeds(study, *place, 3, 6) == pytest.approx(exact, rel=1e-6)
+    way = resolve.Way("elbo", "", study.name, *place)
+    exact = prices.of_way(way._replace(overrides={"seeds": 6}))
+    assert prices.of_seeds(way, study.seeds, 3, 6) == pytest.approx(exact, rel=1e-6)
+
+
+def test_what_would_decide_is_planned_with_the_settings_of_the_build(build_folder):
+    files.write_json(
+        build_folder / "laptop" / "build.json",
+        {"fashion_mnist, gaussian": {"changed settings": "n_train=500 k_grid=1,2 amp=false"}},
+    )
+    row = {"dataset": "fashion_mnist", "likelihood": "gaussian", "evidence": OURS, "verdict": "not_testable"}
+    row |= {"id": "gap-a/fashion_mnist/gaussian", "claim": "", "quantity": "G_a", "note": "", "seeds": 1}
+    row |= {"needs": Needed("supported", margin=100.0, seeds=6, images=2.0).plain()}
+    found = resolve.ways([row], "laptop", resolve.Prices("laptop", this_machine(quick=True)))
+    given = {"n_train": 500, "k_grid": [1, 2], "amp": False}
+    assert [dict(way.overrides) for way in found] in (
+        [given | {"amortization_images": 401}, given | {"seeds": 6}],
+        [given | {"seeds": 6}, given | {"amortization_images": 401}],
+    )
+    assert all(way.seconds > 0 for way in found)
+    line = resolve.plan_line(found[0], "laptop")
+    assert all(f" --set {pair}" in line for pair in ("n_train=500", "k_grid=1,2", "amp=false"))
+
+
+def test_images_of_ones_own_whose_place_the_ledger_does_not_know_have_no_price(prices):
+    row = {"dataset": "mine-01234567", "likelihood": "gaussian", "evidence": OURS, "verdict": "not_testable"}
+    row |= {"id": "gap-a/mine-01234567/gaussian", "claim": "", "quantity": "G_a", "note": "", "seeds": 1}
+    row |= {"needs": Needed("supported", margin=100.0, seeds=6, images=2.0).plain()}
+    (way,) = resolve.ways([row], "laptop", prices)
+    assert way.seconds is None
+    assert "mine-01234567" in way.note
 
 
 def test_a_claim_is_found_by_its_id_and_mistakes_name_near_ones(ledger, prices):

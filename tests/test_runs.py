@@ -1,12 +1,16 @@
 """Settings, store, engine and tables, on a toy data set that needs no download."""
 
+import itertools
 import json
 import math
 import multiprocessing
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +22,26 @@ from pydantic import ValidationError
 
 from tests.small import TINY
 from vaelib import files, progress, runs
+from vaelib.data import load_dataset
 from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
+from vaelib.report.publish import command_of
 from vaelib.report.study import studies
-from vaelib.runs import Bank, Data, Store, Teacher, VAERun, load_profile, parse_overrides, stages
+from vaelib.runs import (
+    Bank,
+    Data,
+    Experiment,
+    Point,
+    Store,
+    Teacher,
+    VAERun,
+    load_profile,
+    parse_overrides,
+    resolve_data,
+    run,
+    stages,
+    tables_folder,
+)
 from vaelib.runs import graph_progress as board_module
 from vaelib.runs.cluster import KEEP_MEMORY, client_of
 from vaelib.runs.engine import all_artifacts, missing, path_lengths
@@ -31,6 +51,7 @@ from vaelib.runs.provenance import commit, cores
 from vaelib.runs.settings import Exact
 from vaelib.runs.store import MANIFEST, load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table, record_build
+from vaelib.studies.halves.runs import halves
 from vaelib.studies.three_gaps.runs import three_gaps
 
 EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
@@ -195,7 +216,10 @@ def test_the_board_tells_the_speed_of_what_is_under_way(board):
     assert told[-1][1] == "0 of 2 made, bank 50% at 25 images/s, vae 70% at 8 epochs/s ELBO -9"
     shown.finish(bank.key)
     shown.tell(f"{bank.key}/1", "bank", 0.75, "late")
-    assert told[-1][1] == "1 of 2 made, vae 70% at 8 epochs/s ELBO -9"
+    shown.tell("0123456789abcdef", "vae", 0.5, "of another call on the same scheduler")
+    shown.finish(vae.key)
+    assert told[-2][1] == "1 of 2 made, vae 70% at 8 epochs/s ELBO -9"
+    assert told[-1][1] == "2 of 2 made"
 
 
 def test_what_an_earlier_process_did_tells_no_time(board):
@@ -284,6 +308,65 @@ def test_of_images_of_ones_own_no_more_are_asked_for_than_there_are(name, toy, c
     assert all(run.batch_size <= kept for run in all_artifacts(chosen.runs) if isinstance(run, VAERun))
     said = [line for line in capsys.readouterr().out.splitlines() if "is lowered to 80, for there are no more" in line]
     assert len(said) == len(set(said))  # once in a process
+
+
+@pytest.mark.parametrize(("study", "setting"), [("halves", "halves_sizes"), ("memorisation", "memorisation_sizes")])
+def test_whoever_gives_n_train_to_a_study_of_several_sizes_is_told(study, setting, toy, capsys):
+    given = EXPERIMENTS[study]("smoke", toy, overrides={"n_train": 30})
+    assert [run.key for run in given.runs] == [run.key for run in EXPERIMENTS[study]("smoke", toy).runs]
+    said = [line for line in capsys.readouterr().out.splitlines() if "n_train is not used" in line]
+    assert said == [f"{study}: n_train is not used; its sizes are {setting} = {SIZES[study]}"]
+
+
+SIZES = {"halves": "20, 60", "memorisation": "40, 80"}
+
+
+def test_of_a_published_set_that_is_here_in_part_halves_take_what_there_is(toy, monkeypatch):
+    whole = load_dataset(toy)
+
+    def in_part(name, n_train=None, n_test=None, at_most=False, **kwargs):
+        if not at_most and (n_train or 0) > 80:
+            raise VaelibError("n_train must lie between 1 and 80")
+        return replace(whole, train=whole.train[:n_train], test=whole.test[:n_test])
+
+    monkeypatch.setattr(runs.stages.data, "load_dataset", in_part)
+    chosen = halves("smoke", "fashion_mnist", overrides={"halves_sizes": [20, 60, 600]})
+    assert [point.x for point in chosen.points] == [20, 40]
+    with pytest.raises(VaelibError, match="between 1 and 80"):
+        three_gaps("smoke", "fashion_mnist", overrides={"n_train": 600})
+
+
+@pytest.mark.parametrize("study", ["ladder", "halves", "memorisation", "image_memorisation", "teacher_fractions"])
+@pytest.mark.parametrize("setting", ["teacher_from", "bank_from"])
+def test_studies_of_how_a_teacher_was_trained_refuse_those_of_others(study, setting, toy):
+    with pytest.raises(VaelibError, match="teacher_from and bank_from"):
+        EXPERIMENTS[study]("smoke", toy, overrides={setting: toy})
+
+
+def test_the_command_beside_a_figure_makes_its_runs(toy):
+    given = {"epochs": 3, "k": 1, "early_evaluations": [1, 2], "n_test": None, "amp": False}
+    chosen = three_gaps("smoke", toy, overrides=given | {"only_finished": False})
+    words = shlex.split(command_of(chosen))
+    pairs = [value for name, value in itertools.pairwise(words) if name == "--set"]
+    assert parse_overrides(pairs) == given
+    assert chosen.profile.changed({"seeds": 1}).given == chosen.profile.given
+    again = three_gaps(words[4], words[6], words[8], parse_overrides(pairs))
+    assert [run.key for run in again.runs] == [run.key for run in chosen.runs]
+    assert "--set" not in command_of(three_gaps("smoke", toy))
+
+
+def test_what_a_finished_artifact_was_made_from_may_be_deleted(toy, tmp_path):
+    store, images = Store(tmp_path / "store"), resolve_data(toy, 20, 10)
+    vae = VAERun(data=images, epochs=1, batch_size=20, evaluations=(1,), snapshots=(1,))
+    run([vae], store=store, workers=0)
+    chosen = Experiment("three_gaps", load_profile("smoke"), "toy", "gaussian", [Point("normal", 1.0, vae)], dict)
+    record_build(chosen, store)
+    whole = files.read_json(tables_folder("smoke").parent / "build.json")[chosen.entry]
+    shutil.rmtree(store.folder(images))
+    record_build(chosen, store)
+    again = files.read_json(tables_folder("smoke").parent / "build.json")[chosen.entry]
+    assert again["artifacts"] == whole["artifacts"] - 1
+    assert again["commit"] == whole["commit"]
 
 
 def test_what_is_lowered_is_told_once(tmp_path, capsys):

@@ -300,6 +300,7 @@ def test_figures_draw_what_the_tables_hold_and_no_text_overlaps(made):
     strip = dict.fromkeys(sheet_plots.STRIP, images[:12])
     numbers = {name: np.linspace(3, 4, 12) for name in sheet_plots.STRIP[1:]}
     check_boxes(sheet_plots.samples_figure(images, images, strip, numbers, **frame))
+    check_boxes(sheet_plots.samples_figure(images[:8], images[:8], strip, numbers, **frame))
 
 
 def test_teachers_of_shares_that_are_not_whole_have_a_row_each():

@@ -138,9 +138,12 @@ def test_a_folder_of_something_else_stays_and_a_site_that_is_too_large_is_refuse
     other = tmp_path / "mine"
     other.mkdir()
     (other / "thesis.tex").write_text("x")
-    with pytest.raises(VaelibError, match="holds something that is no site"):
-        write_site("laptop", other)
-    assert [path.name for path in other.iterdir()] == ["thesis.tex"]
+    for page in ("", "index.html"):  # somebody's own page is no site of ours
+        if page:
+            (other / page).write_text("<h1>My thesis</h1>")
+        with pytest.raises(VaelibError, match="holds something that is no site"):
+            write_site("laptop", other)
+        assert sorted(path.name for path in other.iterdir()) == sorted({"thesis.tex", page} - {""})
     monkeypatch.setattr(building, "LIMIT", 10)
     monkeypatch.setattr(building, "write_api", lambda folder: None)
     with pytest.raises(VaelibError, match=r"the site takes \d+ MB, over 0"):

@@ -41,6 +41,13 @@ def table(shift=0.0, seeds=1, outlier=0.0, pairs=20):
     return pd.DataFrame(rows)
 
 
+def test_a_method_that_is_not_there_yet_decides_nothing():
+    paths = table().query("method == 'normal'").assign(dataset="cifar10", likelihood="mol")
+    rows = claims.evaluate_claims({"smoothness_paths": paths}, "laptop")
+    found = [row for row in rows if row["notebook"] == "04_latent_smoothness" and not row["id"].endswith("/paper")]
+    assert {row["verdict"] for row in found} == {"not_testable"}
+
+
 def test_one_pair_does_not_decide():
     """A log density has no floor: the mean follows one pair of -1e5 nats, the judged median does not."""
     found = differences(table(outlier=1e5)).set_index("quantity")

@@ -253,6 +253,9 @@ def test_the_path_runs_along_nc_then_mz_then_nc():
     assert second["mz"].tolist() == [1, 2, 4, 8, 16, 32, 64]
     assert set(second["nc"]) == {32}
     assert third[["nc", "mz"]].to_numpy().tolist() == [[32, 64], [64, 64]]
+    rows = rows_of("sizes")
+    few = sweeps.path(rows[(rows["nc"] == 32) | (rows["mz"] < 64)])  # mz goes on above the largest at which nc is swept
+    assert few[1]["mz"].max() == few[2]["mz"].unique().item() == few[2]["mz"].iloc[0]
     assert first["parameters"].iloc[-1] == second["parameters"].iloc[0] == 88 * 32**2 + 174 * 32 + 100 + 3 * 32 + 2
 
 

@@ -153,8 +153,7 @@ def provenance_note(*experiments: Experiment) -> str:
         found = map(shipped_record, experiments)
         told = [f"seeds {one['seeds']}, {one['time in all']}, commit {one['commit']}, {one['device']}" for one in found]
         return f"*Made before and kept with the project: {'; '.join(told)}*\n\n{machine_note()}"
-    store = Store()
-    manifests = [store.manifest(one) for one in all_artifacts([run for one in experiments for run in one.runs])]
+    manifests = Store().manifests(all_artifacts([run for one in experiments for run in one.runs]))
     hours = sum(manifest["seconds"] for manifest in manifests) / 3600
     seeds = ", ".join(str(seed) for seed in sorted({point.subject.seed for one in experiments for point in one.points}))
     word = "seeds" if "," in seeds else "seed"

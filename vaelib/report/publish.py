@@ -35,17 +35,22 @@ ENOUGH = 0.2  # of the paper's epochs, after which an end compares with the pape
 PAPERS = " · thin and faint: the paper's"  # ends a footer where the paper's numbers lie beneath
 
 
-def stem(experiment: Experiment) -> str:
+def setting_tag(dataset: str, likelihood: str) -> str:
     """Return the data set's part of a file name; a likelihood that is not the default for it is named too."""
-    name = Path(experiment.dataset).stem
-    default = experiment.likelihood == protocol(experiment.dataset).likelihood
-    return name if default else f"{name}_{experiment.likelihood}"
+    name, default = Path(dataset).stem, likelihood == protocol(dataset).likelihood
+    return name if default else f"{name}_{likelihood}"
+
+
+def stem(experiment: Experiment) -> str:
+    """Return an experiment's part of a file name."""
+    return setting_tag(experiment.dataset, experiment.likelihood)
 
 
 def command_of(experiment: Experiment) -> str:
     """Return the command that makes the runs of an experiment."""
     setting = f"--dataset {shlex.quote(experiment.data.place)} --likelihood {experiment.likelihood}"
-    return f"vaelib run {experiment.name} --profile {experiment.profile.name} {setting}"
+    changed = "".join(f" --set {shlex.quote(pair)}" for pair in experiment.profile.given)
+    return f"vaelib run {experiment.name} --profile {experiment.profile.name} {setting}{changed}"
 
 
 def watermark(profile: str) -> str | None:

@@ -53,7 +53,8 @@ def _numbers(three_gaps: pd.DataFrame) -> list[str]:
         about += f", {int(most['effective_epochs']):,} effective epochs" if "effective_epochs" in rows else ""
         parts.append(
             f"### {setting(dataset, likelihood)}\n\n{about}, {how_many(seeds, 'seed')}; "
-            "mean ± standard error over seeds, in parentheses the paper's Table 7.\n\n"
+            + "mean ± standard error over seeds, " * (seeds > 1)
+            + "in parentheses the paper's Table 7, of all images and 1,000 epochs.\n\n"
             + headline_table(rows, dataset, likelihood)
         )
     return parts

@@ -72,7 +72,8 @@ def train_teachers(wanted: Sequence[Artifact]) -> int:
     with _group() as (rank, count, device):
         for teacher in teachers:
             if rank == 0:
-                make(teacher.data, store)
+                for one in all_artifacts([teacher.data]):  # a fold is made from a data set
+                    make(one, store)
                 _lead(teacher, store, count, device)
             elif _agree(False, count, device):  # it is not there yet
                 _agree(False, count, device)

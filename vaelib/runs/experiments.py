@@ -27,6 +27,7 @@ from .settings import (
 )
 from .stages import lowered, resolve_data, spare_images
 from .stages.classifier import Classifier
+from .stages.data import tell_once
 from .store import Store
 
 
@@ -152,14 +153,20 @@ def binarized(data: Data, profile: Profile) -> bool:
     return protocol(data.name).binarize if profile.binarize_bank is None else profile.binarize_bank
 
 
+def own_teachers(study: str, profile: Profile) -> None:
+    """Refuse a teacher or samples of others for a study whose question is how its teachers were trained; raises VaelibError."""
+    if profile.teacher_from or profile.bank_from:
+        raise VaelibError(f"{study} trains teachers of its own; unset teacher_from and bank_from for it")
+
+
 def bank_for(data: Data, profile: Profile, share: float = 1.0) -> Bank | Samples:
     """Return the bank of k·N samples of a data set's teacher, fitted to a share of D_train, or of what others made.
 
     Raises:
         VaelibError: a share of D_train asked of a teacher that others trained; see :mod:`vaelib.runs.external`.
     """
-    if share != 1 and (profile.teacher_from or profile.bank_from):
-        raise VaelibError("teacher_fractions trains teachers of its own; unset teacher_from and bank_from for it")
+    if share != 1:
+        own_teachers("teacher_fractions", profile)
     if profile.bank_from:
         return samples_for(data, profile, binarized(data, profile))
     teacher = pretrained_for(data, profile) if profile.teacher_from else teacher_for(data, profile, share)
@@ -211,13 +218,15 @@ def gaps_for(vae: VAERun, profile: Profile) -> Gaps:
     return checked(Gaps, values, "the gaps")
 
 
-def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:
+def prepared(dataset: str, budget: Profile, at_most: bool = False) -> tuple[Data, Profile]:
     """Return the data set under a profile, and the profile with no batch larger than an epoch of images of one's own.
+
+    ``at_most``: take as many images as there are where the profile asks for more, of a published set too.
 
     Raises:
         VaelibError: no such data set, or of one's own fewer than 2 training or test images.
     """
-    data = resolve_data(dataset, budget.n_train, budget.n_test, source=budget.source)
+    data = resolve_data(dataset, budget.n_train, budget.n_test, source=budget.source, at_most=at_most)
     if data.path is None:
         return data, budget
     if min(data.n_train, data.n_test) < 2:
@@ -227,6 +236,14 @@ def prepared(dataset: str, budget: Profile) -> tuple[Data, Profile]:
         )
     batch_size = lowered(data.name, "batch_size", budget.batch_size, data.n_train)
     return data, budget.changed({"batch_size": batch_size})
+
+
+def of_sizes(study: str, setting: str, profile: Profile, overrides: Mapping[str, Any] | None) -> list[int]:
+    """Return the sizes of a study that has several, each once; a line tells whoever gave ``n_train`` that it is not used."""
+    sizes = list(dict.fromkeys(getattr(profile, setting)))
+    if "n_train" in (overrides or {}):
+        tell_once(f"{study}: n_train is not used; its sizes are {setting} = {', '.join(map(str, sizes))}")
+    return sizes
 
 
 def likelihood_of(dataset: str, name: str) -> LikelihoodName:

@@ -53,8 +53,8 @@ class GraphProgress:
     def tell(self, name: str, kind: str, share: float, note: str) -> None:
         """Record that a task is ``share`` done; a bank's shards are told apart by a ``/number``."""
         key, _, shard = name.partition("/")
-        if self.shares.get(key, 0.0) >= 1:
-            return  # a message that was late
+        if key not in self.prices or self.shares.get(key, 0.0) >= 1:
+            return  # of another call on the same scheduler, or late
         self._tick()
         parts = self.shards[key] if shard else 1
         self.shares[name] = share / parts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
-from pydantic import Field, create_model
+from pydantic import Field, PrivateAttr, create_model
 
 from ..errors import VaelibError, unknown
 from ..paths import from_here
@@ -84,6 +84,7 @@ class Profile(Filled):
     Defaults are the paper's values; ``None`` means all images, or what Table 2 says of the data set.
     """
 
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
     name: str = "paper"
     only_finished: bool = Field(False, description="show the runs that are in the store, make no others")
     seeds: int = Field(3, ge=1, description="VAEs a method; seeds 0, 1, ...")
@@ -213,7 +214,16 @@ class Profile(Filled):
 
     def changed(self, changes: Mapping[str, Any]) -> "Profile":
         """Return the profile with some settings changed."""
-        return Profile(**self.model_dump() | dict(changes))
+        return Profile(**self.model_dump() | dict(changes))._of(self._given)
+
+    def _of(self, given: Mapping[str, Any]) -> "Profile":
+        self._given.update(given)
+        return self
+
+    @property
+    def given(self) -> list[str]:
+        """Return the overrides that it was loaded with as :func:`parse_overrides` reads them, but for what decides no run."""
+        return as_pairs({k: v for k, v in self._given.items() if k not in ("use_results", "only_finished")})
 
     def values(self, record: type[Settings], **given: Any) -> dict[str, Any]:
         """Return the values of a record's fields: those ``given``, and what fills it here (:data:`FILLS`)."""
@@ -251,7 +261,7 @@ def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str
     values = {k: v for k, v in budgets[name].items() if not isinstance(v, dict)}
     for part in (variant.partition("_")[0], variant):
         values |= budgets[name].get(part) or {}
-    return checked(Profile, {"name": name} | values | dict(overrides or {}), "a profile")
+    return checked(Profile, {"name": name} | values | dict(overrides or {}), "a profile")._of(overrides or {})
 
 
 def parse_pairs(pairs: Iterable[str], option: str, example: str) -> dict[str, str]:
@@ -261,6 +271,21 @@ def parse_pairs(pairs: Iterable[str], option: str, example: str) -> dict[str, st
         if not (name.strip() and equals):
             raise VaelibError(f"{option} {pair}: write name=value, for example {option} {example}")
     return {name.strip(): value.strip() for name, _, value in split.values()}
+
+
+def as_pairs(overrides: Mapping[str, Any]) -> list[str]:
+    """Return overrides as :func:`parse_overrides` reads them.
+
+    >>> as_pairs({"epochs": 20, "amp": False, "k_grid": [1, 2], "n_train": None})
+    ['epochs=20', 'amp=false', 'k_grid=1,2', 'n_train=none']
+    """
+
+    def text(value: Any) -> str:
+        if isinstance(value, list | tuple):
+            return ",".join(map(text, value))
+        return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+    return [f"{name}={text(value)}" for name, value in overrides.items()]
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:

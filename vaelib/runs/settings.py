@@ -7,9 +7,9 @@ misspelt name is an error.
 
 import hashlib
 import json
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from ..errors import VaelibError, hint
 from ..models import Likelihood, build_likelihood
@@ -92,11 +92,24 @@ class Data(Artifact):
         return self.path or self.name
 
 
+def _of_its_kind(value: Any) -> Any:
+    """Return what a manifest says of a data set as the subclass of :class:`Data` whose fields these are."""
+    if isinstance(value, dict):
+        for kind in Data.__subclasses__():
+            if set(value) - set(Data.model_fields) and set(value) <= set(kind.model_fields):
+                return kind(**value)
+    return value
+
+
+# A field that may hold a subclass of Data, such as a fold, which the manifest then names in full.
+AnyData = Annotated[SerializeAsAny[Data], BeforeValidator(_of_its_kind)]
+
+
 class HeldOut(Artifact):
     """Real training images beside D_train: the control for synthetic data, where some are left (Sec. 5.4's question)."""
 
     kind: ClassVar[str] = "held_out"
-    data: Data
+    data: AnyData
     size: int = Field(ge=1)
 
 
@@ -126,7 +139,7 @@ class Teacher(Artifact):
     """A diffusion model fitted to D_train (Appendix D; EDM's settings for CIFAR-10 without augmentation)."""
 
     kind: ClassVar[str] = "teacher"
-    data: Data
+    data: AnyData
     share: float = Field(1.0, gt=0, le=1, description="of D_train, stratified (Appendix B.8)")
     rest: bool = Field(False, description="in place of the share, what it leaves out")
     network: Literal["small", "edm"] = "edm"
@@ -163,7 +176,7 @@ class Exact(Artifact):
     """A teacher without a network: the exact denoiser of training images, whole or in patches (:mod:`vaelib.models.exact`)."""
 
     kind: ClassVar[str] = "exact"
-    data: Data
+    data: AnyData
     bandwidth: float = Field(0.0, ge=0, description="of a kernel density, in pixels in [0, 1]; 0: the images alone")
     reach: float | None = Field(None, gt=0, description="half a patch in pixels at σ = 1; None: whole images")
     shift: int = Field(0, ge=0, description="pixels by which a patch may have moved")
@@ -251,7 +264,7 @@ class VAERun(Artifact):
     """One VAE trained by one method with one seed; weights are kept at ``snapshots``, ELBOs at ``evaluations``."""
 
     kind: ClassVar[str] = "vae"
-    data: Data
+    data: AnyData
     network: Network = Network()
     method: Method = "normal"
     bank: Bank | Samples | None = Field(

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,10 @@ class Store:
                 f"{artifact.version}; use the vaelib that made it, or delete {path.parent} and run again"
             )
         return content
+
+    def manifests(self, artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
+        """Return the manifests of those that are there: what a finished artifact was made from may have been deleted since."""
+        return [self.manifest(one) for one in artifacts if self.has_manifest(one)]
 
     def complaints(self, artifact: Artifact, deep: bool = True) -> list[str]:
         """Return what is wrong with a finished artifact; see :func:`folder_complaints`."""

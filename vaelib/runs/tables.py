@@ -21,6 +21,7 @@ from .settings import RHA, Artifact, Data, Gaps, VAERun
 from .store import MANIFEST, TENSORS, Store, load_tensors, read_manifest
 
 SETTING = ["dataset", "likelihood"]
+CHANGED = "changed settings"  # of a record in build.json: where its runs differ from the profile
 WITH_ERRORS = ["elbo_train", "elbo_test", "elbo_star_test", "generalization_gap", "amortization_gap", "robustness_gap"]
 PLAIN = [
     "input_similarity",
@@ -175,13 +176,13 @@ def commits_of(experiment: Experiment, store: Store | None = None) -> list[str]:
     if experiment.profile.use_results:
         return shipped_record(experiment)["commit"].split("; ")
     store = store or Store()
-    made = [one for one in all_artifacts(experiment.runs) if not isinstance(one, Data) and store.has_manifest(one)]
-    return sorted({store.manifest(one)["code"]["commit"] for one in made})
+    made = [one for one in all_artifacts(experiment.runs) if not isinstance(one, Data)]
+    return sorted({manifest["code"]["commit"] for manifest in store.manifests(made)})
 
 
 def record_build(experiment: Experiment, store: Store) -> None:
     """Note in ``build/<profile>/build.json`` where this experiment's numbers come from; the report shows it."""
-    manifests = [store.manifest(one) for one in all_artifacts(experiment.runs)]
+    manifests = store.manifests(all_artifacts(experiment.runs))
     seconds = sum(manifest["seconds"] for manifest in manifests)
     code = manifests[-1]["code"] | {"commit": "; ".join(commits_of(experiment, store))} | environment_of(manifests)
     record = {
@@ -190,6 +191,7 @@ def record_build(experiment: Experiment, store: Store) -> None:
         "epochs": experiment.profile.epochs,
         "seeds": sorted({point.subject.seed for point in experiment.points}),
         "artifacts": len(manifests),
+        **({CHANGED: " ".join(experiment.profile.given)} if experiment.profile.given else {}),
         "time in all": f"{seconds / 60:.1f} process-minutes",
         "finished": max(manifest["finished"] for manifest in manifests),
     }

@@ -25,6 +25,7 @@ from .api import write_api
 from .rendering import to_html
 
 LIMIT = 40_000_000  # bytes of all files
+MARK = '<meta name="generator" content="vaelib">'  # in the index of a folder that may be made anew
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
@@ -43,8 +44,12 @@ def write_site(profile: str, out: Path | None = None) -> tuple[Path, int]:
     """
     build, own = shown_build(profile)
     out = Path(out) if out else paths.build_root() / "site"
-    if out.exists() and any(out.iterdir()) and not (out / "index.html").exists():
-        raise VaelibError(f"{paths.shown(out)} holds something that is no site; give another folder")
+    index = out / "index.html"
+    if out.exists() and any(out.iterdir()) and not (index.exists() and MARK in index.read_text(errors="replace")):
+        raise VaelibError(
+            f"{paths.shown(out)} holds something that is no site made by vaelib, and it would be deleted: give another folder, or "
+            "empty this one yourself"
+        )
     if own:
         judge_build(build, profile)
     part = out.with_name(f".{out.name}.part")
@@ -66,7 +71,7 @@ def write_site(profile: str, out: Path | None = None) -> tuple[Path, int]:
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return out / "index.html", size
+    return index, size
 
 
 def _title(page: str, otherwise: str) -> str:

@@ -15,7 +15,7 @@ from ..data.identity import dataset_tag
 from ..models import VAE
 from ..progress import Progress
 from ..report.canvas import ReportFigure
-from ..report.publish import publish_alone
+from ..report.publish import publish_alone, setting_tag
 from ..report.rules import Evidence
 from ..report.study import Figure
 from ..report.trained import keep_weights, kept_weights
@@ -197,9 +197,12 @@ def conclusion(
     return "\n".join(lines)
 
 
+def setting_of(dataset: str, likelihood: str) -> dict[str, str]:
+    """Return data set and likelihood as records and file names have them."""
+    return {"dataset": dataset_tag(dataset), "likelihood": likelihood_of(dataset, likelihood)}
+
+
 def saved(figure: ReportFigure, shown: Figure, profile: str, dataset: str, likelihood: str) -> ReportFigure:
     """Save a figure of the tour and return it."""
-    tag = dataset_tag(dataset)
-    return publish_alone(
-        figure, shown, profile, "tour", tag, dataset=tag, likelihood=likelihood_of(dataset, likelihood)
-    )
+    place = setting_of(dataset, likelihood)
+    return publish_alone(figure, shown, profile, "tour", setting_tag(**place), **place)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ... import files
 from ...errors import VaelibError
 from ...samplers.bank import shard_path
 from ..kinds import kind_of
@@ -54,9 +55,7 @@ def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Ca
                 report(0.0, "")
             fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
             with contextlib.suppress(FileNotFoundError):  # it is being published
-                (folder / SCRATCH / f"shard-{shard}.seconds").write_text(
-                    str(time.monotonic() - start), encoding="ascii"
-                )
+                files.write_text(folder / SCRATCH / f"shard-{shard}.seconds", str(time.monotonic() - start))
         except (OSError, VaelibError):
             if not store.has_manifest(settings):
                 raise

@@ -48,13 +48,18 @@ def _digest(arrays: list[Tensor]) -> str:
 
 
 def resolve_data(
-    name: str, n_train: int | None = None, n_test: int | None = None, seed: int = 0, source: str = "auto"
+    name: str,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
+    source: str = "auto",
+    at_most: bool = False,
 ) -> Data:
     """Look the data set up and return settings that name exactly these images.
 
-    Of images of one's own as many are taken as there are, where more are asked for, and a line says so.
+    Of images of one's own (``at_most``: of any) as many are taken as there are, where more are asked for, and a line says so.
     """
-    asked, known = (name, n_train, n_test, seed, source), _read.get()
+    asked, known = (name, n_train, n_test, seed, source, at_most), _read.get()
     if known is None:
         return _resolve(*asked)
     if asked not in known:
@@ -76,7 +81,7 @@ def _is_here(name: str, source: str) -> bool:
     return True
 
 
-def _published(name: str, n_train: int | None, n_test: int | None, seed: int, source: str) -> Data:
+def _published(name: str, n_train: int | None, n_test: int | None, seed: int, source: str, at_most: bool) -> Data:
     """Return a data set that is not here as it was published."""
     train, test, channels = PUBLISHED[name]
     sizes = {"n_train": min(n_train or train, train), "n_test": min(n_test or test, test)}
@@ -84,9 +89,11 @@ def _published(name: str, n_train: int | None, n_test: int | None, seed: int, so
     return Data(name=name, **sizes, seed=seed, source=source, **about)
 
 
-def _resolve(name: str, n_train: int | None, n_test: int | None, seed: int, source: str, download: bool = True) -> Data:
+def _resolve(
+    name: str, n_train: int | None, n_test: int | None, seed: int, source: str, at_most: bool, download: bool = True
+) -> Data:
     own, sizes = name not in DATASETS, {"n_train": n_train, "n_test": n_test}
-    data = load_dataset(name, **sizes, at_most=own, seed=seed, source=source, download=download)
+    data = load_dataset(name, **sizes, at_most=own or at_most, seed=seed, source=source, download=download)
     tag = dataset_tag(name)
     for (setting, wanted), there in zip(sizes.items(), (data.train, data.test), strict=True):
         lowered(tag, setting, wanted, len(there))
@@ -107,12 +114,13 @@ def lowered(tag: str, setting: str, wanted: int | None, most: int) -> int:
     """Return ``wanted``, or ``most`` where that is less; then a line says so, once."""
     if wanted is None or wanted <= most:
         return most if wanted is None else wanted
-    _tell(f"{tag}: {setting} = {wanted:,} is lowered to {most:,}, for there are no more images")
+    tell_once(f"{tag}: {setting} = {wanted:,} is lowered to {most:,}, for there are no more images")
     return most
 
 
 @cache
-def _tell(line: str) -> None:
+def tell_once(line: str) -> None:
+    """Print a line; each only once."""
     print(line, flush=True)
 
 

@@ -6,6 +6,7 @@ price of n of them is that of the present ones and n - m times the price of one 
 """
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ... import paths
 from ...errors import VaelibError, unknown
-from ...files import write_atomic
+from ...files import read_json, write_atomic
 from ...planning.plan import price
 from ...progress import duration
 from ...report.claims import NOT_RUN, OURS, parts
@@ -23,9 +25,12 @@ from ...report.reference import SMOKE
 from ...report.study import Study, studies
 from ...runs.cost.price import Machine, this_machine
 from ...runs.engine import all_artifacts
+from ...runs.experiments import entry_of
+from ...runs.profiles import as_pairs, parse_overrides
 from ...runs.settings import Gaps
 from ...runs.stages.data import reading_once
 from ...runs.store import Store
+from ...runs.tables import CHANGED
 from ...text import how_many, number
 
 # Of one seed's claims, what a larger subset of the test images takes: the profile's setting of each gap.
@@ -94,8 +99,15 @@ class Prices:
     def __init__(self, profile: str, machine: Machine | None = None, store: Store | None = None):
         self.profile, self.machine, self.store = profile, machine or this_machine(), store or Store()
         self.seconds = cache(self._seconds)
+        path = paths.build_root() / profile / "build.json"
+        self.records = read_json(path) if path.exists() else {}
 
-    def _seconds(self, study: str, dataset: str, likelihood: str, overrides: tuple[tuple[str, Any], ...] = ()) -> float:
+    def given(self, study: str, dataset: str, likelihood: str) -> dict[str, Any]:
+        """Return the settings in which a build's runs of a study differ from the profile."""
+        record = self.records.get(entry_of(dataset, likelihood, study), {})
+        return parse_overrides([record[CHANGED]]) if CHANGED in record else {}
+
+    def _seconds(self, study: str, dataset: str, likelihood: str, overrides: tuple[str, ...]) -> float:
         """Return the seconds that a study's runs would take.
 
         Raises:
@@ -106,15 +118,17 @@ class Prices:
             raise VaelibError(
                 f"`vaelib run` does not know {study}: run notebook {studies()[study].notebook} with overrides"
             )
-        chosen = runs(self.profile, dataset, likelihood, dict(overrides))
+        chosen = runs(self.profile, dataset, likelihood, parse_overrides(overrides))
         return price(all_artifacts(chosen.runs), self.store, self.machine).seconds
 
-    def of_seeds(self, study: Study, dataset: str, likelihood: str, now: int, wanted: int) -> float:
+    def of_seeds(self, way: Way, setting: str, now: int, wanted: int) -> float:
         """Return the seconds of ``wanted`` seeds: those of the present ones, and as many more as are asked for."""
-        have, one_more = (
-            self.seconds(study.name, dataset, likelihood, ((study.seeds, count),)) for count in (now, now + 1)
-        )
+        have, one_more = (self.of_way(way._replace(overrides={**way.overrides, setting: n})) for n in (now, now + 1))
         return have + (wanted - now) * (one_more - have)
+
+    def of_way(self, way: Way) -> float:
+        """Return the seconds of a way."""
+        return self.seconds(way.study, way.dataset, way.likelihood, tuple(as_pairs(way.overrides)))
 
 
 def ways(rows: Iterable[Mapping[str, Any]], profile: str, prices: Prices | None = None) -> list[Way]:
@@ -128,9 +142,9 @@ def ways(rows: Iterable[Mapping[str, Any]], profile: str, prices: Prices | None 
 def _ways(row: Mapping[str, Any], prices: Prices) -> list[Way]:
     """Return the ways to decide one claim: a first run, more seeds, more test images."""
     study, place = study_of(row), (row["dataset"], row["likelihood"])
-    plain = Way(row["id"], row["claim"], study.name, *place)
+    plain = Way(row["id"], row["claim"], study.name, *place, prices.given(study.name, *place))
     if row["note"] == NOT_RUN:
-        return [_priced(plain._replace(way=FIRST, note="what it finds may need more"), study, prices)]
+        return [_priced(plain._replace(way=FIRST, note="what it finds may need more"), prices)]
     need = row.get("needs")
     if not need:
         why = row["note"] or "what is known of it tells no number"
@@ -138,19 +152,23 @@ def _ways(row: Mapping[str, Any], prices: Prices) -> list[Way]:
     pointing = plain._replace(**{name: need[name] for name in ("verdict", "margin", "low", "high")})
     found = [_by_seeds(row, need, pointing, study, prices)]
     setting = SUBSETS.get(row["quantity"])
-    count = _larger(setting, need["images"], study, place, prices.profile) if setting and row["seeds"] == 1 else None
+    count = _larger(setting, need["images"], study, plain, prices.profile) if setting and row["seeds"] == 1 else None
     if count:
-        overrides = {setting: count}
+        overrides = {**plain.overrides, setting: count}
         more = pointing._replace(way=f"{count:,} test images", overrides=overrides, low=None, high=None)
-        found.append(_priced(more, study, prices))
+        found.append(_priced(more, prices))
     return found
 
 
-def _larger(setting: str, times: float | None, study: Study, place: tuple[str, str], profile: str) -> int | None:
+def _larger(setting: str, times: float | None, study: Study, way: Way, profile: str) -> int | None:
     """Return how many test images ``times`` as many as a study's gaps take are; None where there are not so many."""
     if times is None or study.runs is None:
         return None
-    runs = all_artifacts(study.runs(profile, *place, {}).runs)
+    try:
+        chosen = study.runs(profile, way.dataset, way.likelihood, dict(way.overrides))
+    except VaelibError:  # images of one's own, of which the ledger knows the name and not the place
+        return None
+    runs = all_artifacts(chosen.runs)
     taken = [(getattr(one, setting), one.vae.data.n_test) for one in runs if isinstance(one, Gaps)]
     if not taken or any(now is None for now, _ in taken):  # all test images are taken already
         return None
@@ -170,20 +188,18 @@ def _by_seeds(row: Mapping[str, Any], need: Mapping[str, Any], way: Way, study: 
         return way._replace(note=f"no setting adds seeds to {study.name}")
     if row["quantity"] in study.shared:
         return way._replace(note=f"no setting adds seeds to the {row['quantity']} in {study.name}")
-    place = study, way.dataset, way.likelihood, now
     try:
-        times = [count and prices.of_seeds(*place, count) for count in (seeds, low, high)]
+        times = [count and prices.of_seeds(way, study.seeds, now, count) for count in (seeds, low, high)]
     except VaelibError as error:
         return way._replace(note=str(error))
     note = "" if low else "of one seed the spread is an allowance, not measured"
-    priced = way._replace(overrides={study.seeds: seeds}, seconds=times[0], note=note)
+    priced = way._replace(overrides={**way.overrides, study.seeds: seeds}, seconds=times[0], note=note)
     return priced._replace(seconds_low=times[1], seconds_high=times[2])
 
 
-def _priced(way: Way, study: Study, prices: Prices) -> Way:
+def _priced(way: Way, prices: Prices) -> Way:
     try:
-        overrides = tuple(way.overrides.items())
-        return way._replace(seconds=prices.seconds(study.name, way.dataset, way.likelihood, overrides))
+        return way._replace(seconds=prices.of_way(way))
     except VaelibError as error:
         return way._replace(note=str(error))
 
@@ -214,7 +230,7 @@ def cheapest(rows: Sequence[Mapping[str, Any]], profile: str, name: str, prices:
 
 def plan_line(way: Way, profile: str) -> str:
     """Return what is about to be run, as one line that could be typed, with its price."""
-    setting = "".join(f" --set {name}={value}" for name, value in way.overrides.items())
+    setting = "".join(f" --set {shlex.quote(pair)}" for pair in as_pairs(way.overrides))
     command = (
         f"vaelib run {way.study} --profile {profile} --dataset {way.dataset} --likelihood {way.likelihood}{setting}"
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import machine_note
-from ...report.publish import footer_line, publish_alone, watermark
+from ...report.publish import footer_line, publish_alone, setting_tag, watermark
 from ...report.study import Figure
 from ...runs import Store
 from ...runs.tables import rows_of
@@ -114,7 +114,8 @@ def draw_brackets(lab: GroundTruth, rows: pd.DataFrame) -> ReportFigure:
     frame = _frame(lab, about) | {"title_note": "What the encoder loses, and what any factorised posterior would"}
     dataset, likelihood = rows.iloc[0][["dataset", "likelihood"]]
     place = {"dataset": dataset, "likelihood": likelihood, "runs": list(dict.fromkeys(rows["key"]))}
-    return publish_alone(brackets_figure(rows, **frame), BRACKETS, lab.profile.name, "ground_truth", dataset, **place)
+    tag = setting_tag(dataset, likelihood)
+    return publish_alone(brackets_figure(rows, **frame), BRACKETS, lab.profile.name, "ground_truth", tag, **place)
 
 
 def table_1(tables: Tables) -> Any:
@@ -175,7 +176,7 @@ def bounds_table(rows: pd.DataFrame, by: list[str]) -> Any:
 
 def provenance_note(lab: GroundTruth) -> str:
     """Return where the numbers come from: seeds, wall time of the runs, device, versions."""
-    manifests = [Store().manifest(run) for run in lab.runs]
+    manifests = Store().manifests(lab.runs)
     minutes = sum(manifest["seconds"] for manifest in manifests) / 60
     return f"*{_seeds(lab)} · {len(manifests)} artifacts, {minutes:.1f} process-minutes in all*\n\n{machine_note()}"
 

@@ -8,7 +8,16 @@ agree, too: both return noise scaled alike. So a small distance means something 
 from collections.abc import Mapping
 from typing import Any
 
-from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, prepared, teacher_for
+from ...runs.experiments import (
+    Experiment,
+    Point,
+    bank_of,
+    likelihood_of,
+    of_sizes,
+    own_teachers,
+    prepared,
+    teacher_for,
+)
 from ...runs.profiles import load_profile
 from .stages import EqualSeeds
 from .tables import halves_tables
@@ -26,8 +35,9 @@ def halves(
     """
     chosen = likelihood_of(dataset, likelihood)
     base, compared = load_profile(profile, "halves", overrides), {}
-    for size in dict.fromkeys(base.halves_sizes):
-        data, budget = prepared(dataset, base.changed({"n_train": 2 * size}))
+    own_teachers("halves", base)
+    for size in of_sizes("halves", "halves_sizes", base, overrides):
+        data, budget = prepared(dataset, base.changed({"n_train": 2 * size}), at_most=True)
         banks = [
             bank_of(
                 teacher_for(data, budget, share=0.5, rest=rest, seed=int(rest)),

@@ -25,6 +25,7 @@ from ...runs.experiments import (
     bank_for,
     bank_of,
     likelihood_of,
+    own_teachers,
     prepared,
     teacher_for,
     vae_for,
@@ -44,11 +45,12 @@ def ladder(
 ) -> Experiment:
     """Return the VAEs of every rung (its series) and seed, and how much of each rung's images is copied.
 
-    Held-out images are a rung where there are N of them or more. Arguments and errors as for
+    Held-out images are a rung where there are as many as samples. Arguments and errors as for
     :func:`~vaelib.studies.three_gaps.runs.three_gaps`; a profile's section ``ladder`` holds the budget.
     """
     chosen = likelihood_of(dataset, likelihood)
     data, budget = prepared(dataset, load_profile(profile, "ladder", overrides))
+    own_teachers("ladder", budget)
     half = teacher_for(data, budget, width=max(8, budget.teacher_width // 2))
     patches = Exact(data=data, reach=budget.ladder_reach, shift=budget.ladder_shift)
     pools: dict[str, Bank | Samples | HeldOut] = {"memory": bank_of(Exact(data=data), data, budget)}
@@ -59,14 +61,14 @@ def ladder(
     pools["patches"] = bank_of(patches, data, budget)
     pools["network_half"] = bank_of(half, data, budget)
     pools["network"] = bank_for(data, budget)
-    if (k := min(budget.k, spare_images(data) // data.n_train)) > 0:
-        pools["held_out"] = HeldOut(data=data, size=k * data.n_train)
+    if spare_images(data) >= (size := budget.k * data.n_train):
+        pools["held_out"] = HeldOut(data=data, size=size)
 
     def points(seed: int) -> list[Point]:
         found = [Point("normal", math.nan, vae_for(data, budget, chosen, "normal", seed))]
         for name, pool in pools.items():
             method = "held_out" if isinstance(pool, HeldOut) else "dmaapx"
-            source = {"held_out": pool, "k": k} if method == "held_out" else {"bank": pool}
+            source = {"held_out": pool, "k": budget.k} if method == "held_out" else {"bank": pool}
             found.append(Point(name, math.nan, vae_for(data, budget, chosen, method, seed, **source)))
         return found
 

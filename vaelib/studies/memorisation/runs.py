@@ -10,7 +10,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ...runs.experiments import Experiment, Point, bank_of, likelihood_of, prepared, teacher_for, vae_for
+from ...runs.experiments import (
+    Experiment,
+    Point,
+    bank_of,
+    likelihood_of,
+    of_sizes,
+    own_teachers,
+    prepared,
+    teacher_for,
+    vae_for,
+)
 from ...runs.profiles import Profile, load_profile
 from ...runs.settings import Data
 from .stages import Copies
@@ -40,8 +50,9 @@ def memorisation(
     chosen = likelihood_of(dataset, likelihood)
     base = load_profile(profile, "snapshots", overrides)
     points, also, known = [], [], set()
-    for wanted in dict.fromkeys(base.memorisation_sizes):
-        data, budget = prepared(dataset, base.changed({"n_train": wanted}))
+    own_teachers("memorisation", base)
+    for wanted in of_sizes("memorisation", "memorisation_sizes", base, overrides):
+        data, budget = prepared(dataset, base.changed({"n_train": wanted}), at_most=True)
         if data.n_train in known:  # a small data set has fewer than were asked for
             continue
         known.add(data.n_train)

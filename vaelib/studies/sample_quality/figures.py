@@ -27,10 +27,10 @@ def samples_figure(
     """Return Fig. 17: real images beside samples, and below the samples nearest to D_train with their neighbours.
 
     Arguments:
-        real, samples: as many of each, a multiple of 12, (n, C, H, W) in [0, 1].
+        real, samples: as many of each, a multiple of 12 or fewer, (n, C, H, W) in [0, 1].
         strip: the rows of :data:`STRIP`, (m, C, H, W) in [0, 1]; distances: row → a number under each image.
     """
-    columns, count = 12, len(strip[STRIP[0]])
+    columns, count = min(12, len(real)), len(strip[STRIP[0]])
     side, gap, left = 4.9, 0.3, 0.12
     rows = len(real) // columns
     grid, cell = side * rows / columns, (2 * side + gap - 1.5) / count

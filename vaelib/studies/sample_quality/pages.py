@@ -59,7 +59,8 @@ def describe_samples(experiment: Experiment) -> str:
 def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> ReportFigure:
     """Draw and save Fig. 17 as ``fig17_<dataset>``: the bank's first images, none chosen, and the most suspicious ones."""
     audit, store = audit_of(experiment), Store()
-    count = min(12 * rows, 12 * (min(experiment.data.n_test, audit.bank.size) // 12))
+    there = min(experiment.data.n_test, audit.bank.size)
+    count = min(12 * rows, 12 * (there // 12)) or there  # whole rows of twelve
     bank = BankImages(store.require(audit.bank))
     train, test = (load_split(store, experiment.data, name).float() / 255 for name in ("train", "test"))
     found = load_tensors(store.require(audit) / "neighbours.safetensors")[0]

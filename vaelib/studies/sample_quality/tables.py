@@ -39,11 +39,12 @@ def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
     """Return what k·N samples cost (Appendix D.2): ``k, images, bytes, seconds, seconds_a100, images_per_second``.
 
     ``seconds`` are of one core or GPU, in proportion to what the bank at hand took; ``seconds_a100`` is a forecast from
-    FLOPs. ``k`` = 0 is the teacher's own training, as far as its manifest tells. Samples of others have cost us nothing.
+    FLOPs. ``k`` = 0 is the teacher's own training, as far as its manifest tells. Samples of others have cost us nothing;
+    what a bank cost that was deleted is not known.
     """
     bank = audit_of(experiment).bank
     columns = [*SETTING, "k", "images", "bytes", "seconds", "seconds_a100", "images_per_second", "device"]
-    if isinstance(bank, Samples):
+    if isinstance(bank, Samples) or not store.has_manifest(bank):  # deleted once the audit was there
         return pd.DataFrame(columns=[*columns, *about_data(experiment.data), "key"])
     manifest, data, a100 = store.manifest(bank), experiment.data, hardware("a100")
     rate, rows = bank.size / max(manifest["seconds"], 0.01), []
@@ -52,7 +53,7 @@ def cost_table(experiment: Experiment, store: Store) -> pd.DataFrame:
         row = {"k": k, "images": n, "bytes": n * 1024 * data.channels, "seconds": n / rate}
         row["seconds_a100"] = a100.seconds(work(bank.model_copy(update={"size": n})))
         rows.append(row | {"images_per_second": rate})
-    if isinstance(bank.teacher, Teacher):
+    if isinstance(bank.teacher, Teacher) and store.has_manifest(bank.teacher):
         seconds = store.manifest(bank.teacher)["seconds"]
         trained = {"k": 0, "images": bank.teacher.images, "bytes": 0, "seconds": seconds}
         rate = trained["images"] / max(trained["seconds"], 0.01)

@@ -353,7 +353,7 @@ def path(rows: pd.DataFrame) -> list[pd.DataFrame]:
     base, mzs = base_width(rows), swept(rows)
     means = rows[rows["series"] == "normal"].groupby(["nc", "mz"], as_index=False)[["parameters", "elbo_test"]].mean()
     first = means[(means["mz"] == mzs[0]) & (means["nc"] <= base)].sort_values("nc")
-    second = means[(means["nc"] == base) & (means["mz"] >= mzs[0])].sort_values("mz")
+    second = means[(means["nc"] == base) & means["mz"].between(mzs[0], mzs[-1])].sort_values("mz")
     third = means[(means["mz"] == mzs[-1]) & (means["nc"] >= base)].sort_values("nc")
     return [first, second, third]
 
