@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from vaelib.report.reference import paper_curves
-from vaelib.studies.three_gaps.numbers import against_paper, beside_paper
+from vaelib.runs.stages.data import reading_once
+from vaelib.studies.three_gaps.numbers import against_paper, beside_paper, write_numbers
+from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.studies.three_gaps.sentences import report_page
 
 SETTING = {"dataset": "fashion_mnist", "likelihood": "gaussian"}
@@ -83,3 +85,13 @@ def test_the_report_has_the_numbers_with_their_verdicts_counted(tmp_path):
     assert block["about"] == "60,000 training images, 1 seed"
     assert f"of {len(table)} numbers" in block["html"]
     assert f"{(table['verdict'] == 'higher').sum()} higher" in block["html"]
+
+
+def test_the_file_says_how_many_test_images_there_were(build_folder):
+    with reading_once():
+        experiment = three_gaps("overnight", "fashion_mnist", overrides={"n_test": 3_000})
+    table = write_numbers(experiment, ours(0.9))
+    written = pd.read_csv(build_folder / "overnight/tables/numbers.csv")
+    assert len(table) == len(written) > 0
+    assert set(written["n_train"]) == {60_000}
+    assert set(written["n_test"]) == {3_000}

@@ -92,8 +92,12 @@ def against_paper(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_numbers(experiment: Experiment, curves: pd.DataFrame) -> pd.DataFrame:
-    """Write ``numbers.csv`` and return its rows of this experiment; none unless all of the paper's images were trained on."""
+    """Write ``numbers.csv`` and return its rows of this experiment; none unless all of the paper's images were trained on.
+
+    Of a published set that is here in part there may be fewer test images than the paper's: ``n_test`` says so.
+    """
     table = against_paper(curves if papers_images(experiment) else curves.iloc[:0])
+    table = table.assign(n_test=experiment.data.n_test)
     path = tables_folder(experiment.profile.name) / "numbers.csv"
     if len(table) or path.exists():
         merge_table(path, table, experiment.place)
