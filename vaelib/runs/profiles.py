@@ -246,8 +246,10 @@ def _budgets() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
 
 
-def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str, Any] | None = None) -> Profile:
-    """Return the profile ``name`` with what differs for ``variant``, then ``overrides``.
+def load_profile(
+    name: str = "laptop", variant: str = "", overrides: Mapping[str, Any] | None = None, **usual: Any
+) -> Profile:
+    """Return the profile ``name`` with what differs for ``variant``, then what is ``usual`` for a study, then ``overrides``.
 
     A variant is a likelihood, a network, a notebook, or one of these and more, as in ``residual_cifar10``: what
     ``residual`` says holds unless ``residual_cifar10`` says otherwise.
@@ -261,7 +263,8 @@ def load_profile(name: str = "laptop", variant: str = "", overrides: Mapping[str
     values = {k: v for k, v in budgets[name].items() if not isinstance(v, dict)}
     for part in (variant.partition("_")[0], variant):
         values |= budgets[name].get(part) or {}
-    return checked(Profile, {"name": name} | values | dict(overrides or {}), "a profile")._of(overrides or {})
+    asked = dict(overrides or {})
+    return checked(Profile, {"name": name} | values | usual | asked, "a profile")._of(asked)
 
 
 def parse_pairs(pairs: Iterable[str], option: str, example: str) -> dict[str, str]:

@@ -30,9 +30,8 @@ def image_memorisation(
     network is fully connected unless ``architecture`` says otherwise.
     """
     chosen = likelihood_of(dataset, likelihood)
-    asked = {"architecture": "fc"} | dict(overrides or {})
     part = dataset if dataset == "cifar10" else chosen
-    data, budget = prepared(dataset, load_profile(profile, f"memorisation_{part}", asked))
+    data, budget = prepared(dataset, load_profile(profile, f"memorisation_{part}", overrides, architecture="fc"))
     if "dmaapx" in budget.memorisation_methods and (budget.teacher_from or budget.bank_from):
         raise VaelibError(
             "image_memorisation fits a teacher to each fold, and one that others made is the same for all of them: unset "

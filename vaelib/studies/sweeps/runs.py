@@ -34,10 +34,10 @@ class Base:
 
     def __init__(self, profile: str, dataset: str, likelihood: str, overrides: Mapping[str, Any] | None):
         self.likelihood = likelihood_of(dataset, likelihood)
-        asked = {"architecture": "residual"} | dict(overrides or {})
         self.data: Data
         self.budget: Profile
-        self.data, self.budget = prepared(dataset, load_profile(profile, f"residual_{dataset}", asked))
+        budget = load_profile(profile, f"residual_{dataset}", overrides, architecture="residual")
+        self.data, self.budget = prepared(dataset, budget)
         self.dataset = self.data.name
 
     def vae(self, method: str, seed: int, **changes: Any) -> VAERun:
