@@ -24,6 +24,15 @@ def test_draws_depend_on_seed_purpose_and_index_alone():
     assert not any(torch.equal(first, other) for other in others)
 
 
+def test_a_seeded_block_leaves_all_generators_as_they_were(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU's generator was seeded"))
+    before = torch.get_rng_state()
+    with rng.seeded(3, "vae"):
+        drawn = torch.randn(4)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(drawn, torch.randn(4, generator=rng.generator(3, "vae")))
+
+
 def test_derived_seeds_are_pinned():
     """Golden: `printf 0/bank/7 | b2sum -l 64`, little-endian, halved; another value would make every bank another."""
     assert rng.derive(0, "bank", 7) == 6736024838340226589

@@ -206,6 +206,18 @@ def test_subsets_are_stratified_nested_and_seeded():
     assert not np.array_equal(labels[small], np.sort(labels[small]))
 
 
+def test_with_fewer_places_than_classes_every_class_has_its_chance():
+    """By largest remainder the same classes went without at every seed."""
+    labels = np.repeat(np.arange(10), 30)
+    drawn = [labels[stratified(labels, 5, seed, "subset")] for seed in range(40)]
+    assert all(len(set(classes)) == 5 for classes in drawn)
+    share = np.bincount(np.concatenate(drawn), minlength=10) / len(drawn)
+    assert share.min() > 0.2  # of 0.5, with a standard deviation of 0.08
+    assert share.max() < 0.8
+    large, small = (stratified(labels, n, 0, "subset") for n in (5, 3))
+    assert np.array_equal(small, large[:3])
+
+
 @pytest.mark.parametrize("setting", ["n_train", "n_test"])
 @pytest.mark.parametrize("n", [0, -1, 61])
 def test_impossible_sizes_name_the_setting(tmp_path, published, setting, n):

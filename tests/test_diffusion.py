@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaelib.errors import NonFiniteLoss
+from vaelib.errors import NonFiniteLoss, VaelibError
 from vaelib.models.denoiser import (
     P_MEAN,
     P_STD,
@@ -201,6 +201,29 @@ def test_the_average_follows_edms_ramped_half_life():
         expected = current.clone() if expected is None else beta * expected + (1 - beta) * current
     torch.testing.assert_close(state.average.state_dict()[name], expected)
     assert not torch.equal(expected, current)
+
+
+def test_a_networks_counters_are_taken_over_and_not_averaged():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(1, 1, 1)
+            self.norm = nn.BatchNorm2d(1)
+
+        def forward(self, inputs, c_noise):
+            return self.norm(self.layer(inputs))
+
+    net = EDMDenoiser(Counting())
+    state = DiffusionState(net)
+    list(train_denoiser(net, IMAGES, n_images=32, state=state, amp=False, **TRAINING))
+    assert state.average.network.norm.num_batches_tracked == net.network.norm.num_batches_tracked == 4
+    assert not torch.equal(state.average.network.layer.weight, net.network.layer.weight)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"ema_halflife": 0}])
+def test_counts_of_none_are_refused(wrong):
+    with pytest.raises(VaelibError, match=f"{next(iter(wrong))} = 0: give at least 1"):
+        next(train_denoiser(tiny(), IMAGES, n_images=8, **wrong))
 
 
 def test_training_lowers_the_loss():

@@ -123,6 +123,23 @@ def test_empty_set_is_an_error():
         evaluate_elbo(linear_vae(), torch.zeros(0, *SHAPE))
 
 
+@pytest.mark.parametrize(
+    ("call", "wrong"),
+    [
+        (evaluate_elbo, "samples"),
+        (evaluate_elbo, "batch_size"),
+        (optimize_posterior, "samples"),
+        (optimize_posterior, "block"),
+        (optimize_posterior, "eval_samples"),
+        (optimize_posterior, "final_samples"),
+    ],
+)
+def test_counts_of_none_are_refused(x, call, wrong):
+    """They once gave NaN, or gaps of exactly 0."""
+    with pytest.raises(VaelibError, match=f"{wrong} = 0: give at least 1"):
+        call(linear_vae(), x[:2], **{wrong: 0})
+
+
 def test_elbo_runs_on_the_models_device():
     with FakeTensorMode():
         with torch.device("cuda"):

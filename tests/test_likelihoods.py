@@ -47,9 +47,8 @@ def test_gaussian_is_torchs_with_its_constant(sigma, mean):
 
 
 @pytest.mark.parametrize("mean", ["sigmoid", "linear"])
-@pytest.mark.parametrize("images", [5, 1])  # one image stands for as many as there are means
-def test_gaussian_and_its_gradients_have_autograds_bits(images, mean):
-    params, x = torch.randn(5, 1, 32, 32, requires_grad=True), torch.rand(images, 1, 32, 32, requires_grad=True)
+def test_gaussian_and_its_gradients_have_autograds_bits(mean):
+    params, x = torch.randn(5, 1, 32, 32, requires_grad=True), torch.rand(5, 1, 32, 32, requires_grad=True)
     constant = 1024 * (math.log(0.03) + 0.5 * math.log(2 * math.pi))
     centre = params.sigmoid() if mean == "sigmoid" else params
     plain = -0.5 / 0.03**2 * (x - centre).flatten(1).square().sum(1) - constant
@@ -99,3 +98,15 @@ def test_mistakes_are_named():
 def test_settings_reach_the_likelihood():
     assert build_likelihood("gaussian", sigma=0.1).sigma == 0.1
     assert build_likelihood("mol", mixtures=5, rgb="per_channel").channels_out(3) == 45
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "mol"])
+@pytest.mark.parametrize("images", [1, 3, 12])
+def test_parameters_of_other_images_are_refused(likelihood, images):
+    """They were broadcast, or those that were too many left out."""
+    density = build_likelihood(likelihood)
+    params = torch.rand(6, density.channels_out(1), 8, 8)
+    with pytest.raises((VaelibError, ValueError)):
+        density.log_prob(params, torch.rand(images, 1, 8, 8))
+    with pytest.raises((VaelibError, ValueError)):
+        density.log_prob(params, torch.rand(6, 1, 8, 4))

@@ -238,7 +238,7 @@ def test_noise_depends_on_seed_and_step_alone():
     assert not torch.equal(one.batch(7, 5), third.batch(7, 5))
 
 
-@pytest.mark.parametrize("wrong", [{"tau": 0}, {"tau": -1}, {"end": 0}, {"start": 4}])
+@pytest.mark.parametrize("wrong", [{"tau": 0}, {"tau": -1}, {"end": 0}, {"start": 4}, {"start": 1, "tau": 0.01}])
 def test_a_schedule_that_does_not_fall_is_refused(wrong):
     with pytest.raises(VaelibError, match="make no schedule that falls"):
         Mollify(**wrong)

@@ -92,6 +92,24 @@ def test_the_first_step_and_the_last_of_2m_are_eulers_and_the_denoiser():
     torch.testing.assert_close(dpmpp_2m_sample(gaussian_denoiser, noise, steps=2), expected)
 
 
+def test_samples_have_the_denoisers_size_and_channels_and_can_be_changed():
+    torch.manual_seed(0)
+    shape = {"width": 16, "multipliers": (1, 1), "blocks": 1, "attention": (), "dropout": 0.0}
+    small = build_denoiser(1, image_size=16, **shape)
+    images = sample_images(small, range(2), channels=1, steps=2, batch_size=2)
+    assert images.shape == (2, 1, 16, 16)
+    images[0] = 0  # no tensor of inference mode
+    for wrong in ({"channels": 3}, {"channels": 1, "batch_size": 0}):
+        with pytest.raises(VaelibError, match="this denoiser makes images of 1, in batches of 1 or more"):
+            sample_images(small, range(2), steps=2, **wrong)
+
+
+@pytest.mark.parametrize("levels", [(0.0, 80.0), (-0.1, 80.0), (1.0, 1.0), (2.0, 1.0)])
+def test_noise_levels_that_do_not_fall_are_refused(levels):
+    with pytest.raises(VaelibError, match="give a positive one below a larger one"):
+        time_steps(5, *levels)
+
+
 def test_an_unknown_sampler_is_named(denoiser):
     with pytest.raises(VaelibError, match="sampler = 'ddim' is unknown; choose one of heun, dpmpp_2m"):
         sample_images(denoiser, [0], channels=1, sampler="ddim")
@@ -180,6 +198,9 @@ def test_a_bank_reads_any_images_and_keeps_no_file_open(tmp_path):
         out = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
         assert bank.gather(torch.tensor([5, 4]), out) is out
         assert torch.equal(out, images[[5, 4]])
+        for rows, whole in (([17, 100], some), ([-1], some), ([180, 0], bank)):
+            with pytest.raises(VaelibError, match=f"of a bank of {len(whole)} images; give others"):
+                whole[torch.tensor(rows)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (len(bank), bank.shape) == (180, (180, 3, 32, 32))

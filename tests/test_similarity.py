@@ -158,3 +158,9 @@ def test_mistakes_are_named():
         ms_ssim(x, x, "standard")
     with pytest.raises(VaelibError, match="give two batches of one shape"):
         ms_ssim(x, x[..., 1:])
+
+
+def test_bytes_and_doubles_compare():
+    x = (255 * pictures(2)).byte()
+    other = noisy(x / 255, 0.1).double()
+    assert torch.equal(ms_ssim(x, other), ms_ssim((x / 255).double(), other))

@@ -9,9 +9,10 @@ from torch.distributions import Normal, kl_divergence
 
 from vaelib.data import NAIVE
 from vaelib.errors import NonFiniteLoss, VaelibError
-from vaelib.gaps import attack_encoder, symmetric_kl
-from vaelib.models import Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, elbo
+from vaelib.gaps import attack_encoder, evaluate_elbo, symmetric_kl
+from vaelib.models import Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, ResidualVAE, elbo
 from vaelib.samplers.bank import Bank, shard_path
+from vaelib.tasks.generation import generate
 from vaelib.training.distributions import MixedDistribution, TrainingDistribution
 from vaelib.training.vae import VAEState, train_vae
 
@@ -219,3 +220,33 @@ def test_a_non_finite_elbo_stops_training():
         vae.decoder[-1].bias[0] = float("nan")
     with pytest.raises(NonFiniteLoss, match="epoch 1: try a lower lr"):
         list(train_vae(VAEState(vae), TrainingDistribution(images(), 50), epochs=2, batch_size=10))
+
+
+@pytest.mark.parametrize("build", [lambda: small(), lambda: ResidualVAE(nc=4, mz=1, channels=1, likelihood=Gaussian())])
+def test_a_network_in_double_precision_is_measured_in_it(build):
+    vae = build().double()
+    x = images(3).double() / 255
+    found = evaluate_elbo(vae, x)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, evaluate_elbo(vae.float(), x.float()).double(), rtol=1e-4, atol=1e-2)
+    assert generate(vae.double(), 2).shape == (2, 1, 32, 32)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (4,), (1, 4), (5, 1, 4), (5, 4), (1, 1, 3, 4)])
+def test_noise_that_would_be_shared_among_latents_or_images_is_refused(shape):
+    with pytest.raises(VaelibError, match=r"eps of shape .* must be \(3, 4\), or \(S, 3, 4\)"):
+        elbo(small(), images(3), torch.randn(shape))
+
+
+def test_weights_that_the_elbo_does_not_use_stay_as_they_are():
+    class WithAHead(FullyConnectedVAE):
+        def __init__(self):
+            super().__init__(d_z=4, hidden=24)
+            self.head = torch.nn.Linear(4, 2)
+
+    torch.manual_seed(0)
+    vae = WithAHead()
+    before, first = vae.head.weight.clone(), next(vae.encoder.parameters()).clone()
+    list(train_vae(VAEState(vae), TrainingDistribution(images(20), 20), epochs=2, batch_size=10))
+    assert torch.equal(vae.head.weight, before)
+    assert not torch.equal(next(vae.encoder.parameters()), first)

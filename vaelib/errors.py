@@ -30,6 +30,13 @@ def hint(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def at_least_one(**counts: int) -> None:
+    """Raise VaelibError for a count below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise VaelibError(f"{name} = {count}: give at least 1")
+
+
 def unknown(what: str, name: object, known: Iterable[str]) -> VaelibError:
     """Return the error for a name that is none of those ``known``; ``what`` stands before it, as in ``profile =``."""
     known = list(known)

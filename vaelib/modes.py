@@ -19,6 +19,11 @@ def tensors_of(module: nn.Module | None) -> Iterator[Tensor]:
     return chain(module.parameters(), module.buffers()) if isinstance(module, nn.Module) else iter(())
 
 
+def precision_of(module: nn.Module) -> torch.dtype:
+    """Return the precision of a network's weights."""
+    return next((one.dtype for one in module.parameters() if one.is_floating_point()), torch.float32)
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Return where a module lives (its first parameter's or buffer's device)."""
     return next(tensors_of(module), torch.empty(0)).device

@@ -4,7 +4,9 @@ So image ``i`` of a bank is the same image in any order and shard size, and a re
 one would have drawn. Generators live on the CPU: CUDA's streams depend on the card (its multiprocessor count).
 """
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -23,6 +25,14 @@ def derive(seed: int, purpose: str, index: int = 0) -> int:
 def generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     """Return a fresh CPU generator for ``(seed, purpose, index)``."""
     return torch.Generator().manual_seed(derive(seed, purpose, index))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Within the block PyTorch's global generator of the CPU starts from ``(seed, purpose)``; a GPU's is not touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(seed, purpose))
+        yield
 
 
 def sent(drawn: Tensor, device: str | torch.device) -> Tensor:

@@ -1,6 +1,7 @@
 """Stratified draws: n of N images with the class proportions kept.
 
-Class c with N_c images gets n N_c / N of the n places; the fractions left are given by largest remainder.
+Class c with N_c images gets n N_c / N of the n places; the fractions left are given by largest remainder. Where there are fewer
+places than classes, each goes to another class, by chance: by remainder the same classes would go without at every seed.
 """
 
 from typing import NamedTuple
@@ -33,7 +34,9 @@ def quotas(counts: np.ndarray, n: int) -> np.ndarray:
 def stratified(labels: np.ndarray, n: int, seed: int, purpose: str, index: int = 0) -> np.ndarray:
     """Return ``n`` shuffled indices into ``labels``; per class, a smaller draw is the beginning of a larger one."""
     order = torch.randperm(len(labels), generator=rng.generator(seed, purpose, index)).numpy()
-    classes, counts = np.unique(labels, return_counts=True)
+    classes, first, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    if n < len(classes):
+        return order[np.sort(first)[:n]]
     taken = np.zeros(len(labels), dtype=bool)
     for label, places in zip(classes, quotas(counts, n), strict=True):
         taken[order[labels[order] == label][:places]] = True

@@ -109,8 +109,7 @@ def random_decoder(
 
     ``settings`` go to the likelihood (``sigma`` of a Gaussian, say). The encoder is random too, and knows nothing.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(seed, "world/decoder"))
+    with rng.seeded(seed, "world/decoder"):
         vae = FullyConnectedVAE(d_z, hidden, likelihood=build_likelihood(likelihood, **settings))
         layers = [layer for layer in vae.decoder if isinstance(layer, nn.Linear)]
         for layer in layers:

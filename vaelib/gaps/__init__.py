@@ -5,7 +5,7 @@ r"""The three gaps that measure how far a VAE overfits (Section 2 of the paper),
     robustness       G_r = E_{x_a} E_{x_r ~ D_test}{MS-SSIM[x_r, x_a] - MS-SSIM[x̃_r, x̃_a]}             (Eq. 5)
 
 G_g and G_a are in nats per image, G_r has no unit. How much of log p(x) - ELBO(x) is amortization, and how much no encoder
-could fix, the certified bounds tell: ELBO ≤ ELBO* ≤ IWAE_k, AIS ≤ log p(x) ≤ BDMC, each in expectation.
+could fix, the certified bounds tell: ELBO ≤ ELBO* ≤ log p(x), and IWAE_k, AIS ≤ log p(x) ≤ BDMC in expectation.
 """
 
 from .ais import Bracket, ais_lower, bdmc

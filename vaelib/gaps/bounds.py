@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import VaelibError
+from ..errors import at_least_one
 from ..images import as_float, check_images
 from ..models.vae import Posterior, elbo_at, log_likelihood_at
 from ..modes import evaluating
@@ -86,6 +86,7 @@ def elbo_terms(
     Arguments and errors are those of :func:`evaluate_elbo`.
     """
     check_images(images, vae, unclipped=unclipped)
+    at_least_one(samples=samples, batch_size=batch_size)
     parts = []
     with evaluating(vae) as device, torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -108,7 +109,7 @@ def evaluate_elbo(
         unclipped: the images are a Gaussian's own draws (:meth:`vaelib.data.worlds.DecoderWorld.pairs`), which leave [0, 1].
 
     Raises:
-        VaelibError: no batch of images (:mod:`vaelib.images`).
+        VaelibError: no batch of images (:mod:`vaelib.images`), no sample of z, or an empty batch.
 
     >>> from vaelib import FullyConnectedVAE
     >>> evaluate_elbo(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32)).shape
@@ -176,7 +177,7 @@ def optimize_posterior(
         unclipped: as for :func:`evaluate_elbo`.
 
     Raises:
-        VaelibError: no batch of images (:mod:`vaelib.images`), no start, no memory.
+        VaelibError: no batch of images (:mod:`vaelib.images`), a number below 1, no memory.
 
     >>> from vaelib import FullyConnectedVAE
     >>> best = optimize_posterior(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32), max_steps=20)
@@ -184,11 +185,10 @@ def optimize_posterior(
     True
     """
     check_images(images, vae, unclipped=unclipped)
-    if starts < 1:
-        raise VaelibError(f"starts = {starts}: at least the encoder's own is needed")
+    at_least_one(starts=starts, samples=samples, block=block, eval_samples=eval_samples, final_samples=final_samples)
     climbing, parts = (seed, lr, samples, block, max_steps, tol), []
     with evaluating(vae, gradients=True) as device:
-        first, samples = as_float(images[:1].to(device)), max(samples, 1)
+        first = as_float(images[:1].to(device))
         # On a CPU the chunks are what they have always been: so few images' noise is small.
         noise = 4 * vae.d_z * (eval_samples + final_samples) // samples if first.is_cuda else 0
         room = decodings_at_once(vae, first, memory, gradient=True, beside=noise) // samples

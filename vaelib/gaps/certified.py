@@ -97,7 +97,7 @@ class Certified(NamedTuple):
         return Bracket(torch.logaddexp(self.weighted.value, self.annealed) - math.log(2), self.upper)
 
     def bounds(self) -> dict[str, Tensor]:
-        """Return every bound by name, (N,) each, the lowest in expectation first; the upper one only where finite."""
+        """Return every bound by name, (N,) each: lower ones, then the upper one where it is finite."""
         found = {"ELBO": self.optimum.elbo.double(), "ELBO*": self.optimum.elbo_star.double()}
         found |= {"IWAE": self.weighted.value, "AIS": self.annealed, "lower": self.bracket.lower}
         return found | ({"BDMC": self.upper} if self.upper.isfinite().all() else {})

@@ -97,7 +97,7 @@ def iwae(
         unclipped: as for :func:`~vaelib.gaps.evaluate_elbo`.
 
     Raises:
-        VaelibError: no batch of images (:mod:`vaelib.images`), no memory, k below 1, or a ``q`` of another number of images.
+        VaelibError: no batch of images (:mod:`vaelib.images`), no memory, k below 1, or a ``q`` of other images or latents.
 
     >>> from vaelib import FullyConnectedVAE
     >>> iwae(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32), k=20).value.shape
@@ -105,8 +105,10 @@ def iwae(
     """
     check_images(images, vae, unclipped=unclipped)
     check_draws(k)
-    if q is not None and len(q.mu) != len(images):
-        raise VaelibError(f"q holds {len(q.mu)} posteriors for {len(images)} images; give one posterior for each image")
+    if q is not None and q.mu.shape != (len(images), vae.d_z):
+        raise VaelibError(
+            f"q holds posteriors of {tuple(q.mu.shape)} for {len(images)} images; give one for each, of {vae.d_z} latents"
+        )
     parts = []
     with evaluating(vae) as device:
         room = decodings_at_once(vae, as_float(images[:1].to(device)), memory)

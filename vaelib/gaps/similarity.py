@@ -98,8 +98,10 @@ def ms_ssim(x: Tensor, y: Tensor, variant: str = "kuzina2022") -> Tensor:
 @torch.no_grad()
 def similarity(x: Tensor, y: Tensor, variant: str) -> Tensor:
     """Return :func:`ms_ssim` unchecked: for loops. Never in less than float32, whatever comes in and autocast says."""
+    x, y = as_float(x), as_float(y)
+    wide = torch.promote_types(x.dtype, y.dtype)
     with torch.autocast(x.device.type, enabled=False):
-        return _multi_scale(as_float(x), as_float(y), variant)
+        return _multi_scale(x.to(wide), y.to(wide), variant)
 
 
 def _multi_scale(x: Tensor, y: Tensor, variant: str) -> Tensor:

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VaelibError, unknown
-from ..modes import evaluating
+from ..modes import evaluating, precision_of
 from .likelihoods import Bernoulli, Gaussian, Likelihood
 from .vae import SMALLEST_SIGMA, Posterior, elbo_at
 
+LARGEST = 40.0  # of log σ: its square is a float, and no posterior is that wide
+# Within bounds before the root and the exponential: an attack drives them where their slopes are infinite.
 SPREADS = {
     "sigma": lambda s: s,
-    "log_sigma": torch.exp,
-    "variance": torch.sqrt,
-    "log_variance": lambda s: (s / 2).exp(),
+    "log_sigma": lambda s: s.clamp_max(LARGEST).exp(),
+    "variance": lambda s: s.clamp_min(SMALLEST_SIGMA**2).sqrt(),
+    "log_variance": lambda s: (s / 2).clamp_max(LARGEST).exp(),
 }
 # Of pythae's models those with a diagonal Gaussian posterior, a standard normal prior and a likelihood.
 PYTHAE = (
@@ -79,7 +81,7 @@ class FunctionVAE(nn.Module):
             VaelibError: means and spreads of another form than (B, d_z), or no positive standard deviations.
         """
         with evaluating(self) as device:
-            given = self._functions[0](torch.zeros(2, *self.image_shape, device=device, dtype=_precision(self)))
+            given = self._functions[0](torch.zeros(2, *self.image_shape, device=device, dtype=precision_of(self)))
         shapes = [_form(one) for one in (given if isinstance(given, tuple | list) else [given])]
         if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != 2:
             raise VaelibError(
@@ -196,7 +198,7 @@ def check_vae(vae: Any) -> None:
             + (" or vaelib.from_pythae" if is_pythae(vae) else "")
         )
     with evaluating(vae, gradients=True) as device, torch.enable_grad():
-        place = {"device": device, "dtype": _precision(vae), "requires_grad": True}
+        place = {"device": device, "dtype": precision_of(vae), "requires_grad": True}
         q, params = vae.encode(torch.zeros(2, *vae.image_shape, **place)), vae.decode(torch.zeros(2, vae.d_z, **place))
     if [_form(one) for one in q] != 2 * [(2, vae.d_z)]:
         raise VaelibError(
@@ -230,8 +232,3 @@ def _networks_of(function: Callable) -> list[nn.Module]:
 def _form(given: Any) -> tuple[int, ...] | str:
     """Return a tensor's shape, or what something else is."""
     return tuple(given.shape) if isinstance(given, Tensor) else f"a {type(given).__name__}"
-
-
-def _precision(vae: nn.Module) -> torch.dtype:
-    """Return the precision of a network's weights."""
-    return next((p.dtype for p in vae.parameters() if p.is_floating_point()), torch.float32)

@@ -165,7 +165,9 @@ class Gaussian:
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return log p(x|z), shape (B,), nats per image."""
-        distance = _SquaredDistance.apply(*torch.broadcast_tensors(params, x), self.bounded)
+        if params.shape != x.shape:
+            raise VaelibError(f"params of {tuple(params.shape)} are not those of images x of {tuple(x.shape)}")
+        distance = _SquaredDistance.apply(params, x, self.bounded)
         constant = x.shape[1:].numel() * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
         return -0.5 / self.sigma**2 * distance - constant
 

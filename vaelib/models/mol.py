@@ -241,11 +241,13 @@ class MixtureOfLogistics:
         Differentiable in ``params``, once; not in ``x``, whose grey levels are counted, not measured.
 
         Raises:
-            VaelibError: the channels of ``params`` and ``x`` do not belong together, or ``x`` asks for a gradient.
+            VaelibError: ``params`` and ``x`` do not belong together, or ``x`` asks for a gradient.
         """
         layout = self._layout(params)
         if x.shape[1] != layout.channels:
             raise VaelibError(f"x = {x.shape[1]} channels, but params describe {layout.channels}")
+        if (len(x), *x.shape[2:]) != (len(params), *params.shape[2:]):
+            raise VaelibError(f"params of {tuple(params.shape)} are not those of images x of {tuple(x.shape)}")
         if x.requires_grad:
             raise VaelibError("x asks for a gradient, but likelihood = mol has none in x: pass x.detach()")
         params = _at_least_float32(params).flatten(2)

@@ -55,12 +55,12 @@ class Conv32(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of ``x``, float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+            return super().forward(x.to(self.weight.dtype))
 
 
 def _pixelwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return W x + b at each of P pixels, float32, (B, in, P) to contiguous (B, out, P)."""
-    return torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.float())
+    return torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.to(weight.dtype))
 
 
 class _MixedPixelwise(torch.autograd.Function):

@@ -97,13 +97,20 @@ def elbo(vae: VAE, x: Tensor, eps: Tensor) -> Tensor:
         x: images (B, C, H, W), uint8 or floats in [0, 1].
         eps: standard normal noise, (B, d_z) or (S, B, d_z) for S samples of z an image.
 
+    The network is taken in the mode that it is in: call ``vae.eval()`` first, or a residual network that was just trained
+    uses the batch's own statistics. :func:`~vaelib.gaps.evaluate_elbo` does it by itself.
+
     Raises:
-        VaelibError: no batch of images (:mod:`vaelib.images`).
+        VaelibError: no batch of images (:mod:`vaelib.images`), or noise of another shape.
 
     >>> elbo(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32), eps=torch.randn(3, 2)).shape
     torch.Size([3])
     """
     check_images(x, vae, name="x")
+    if eps.ndim not in (2, 3) or eps.shape[-2:] != (len(x), vae.d_z):
+        raise VaelibError(
+            f"eps of shape {tuple(eps.shape)} must be ({len(x)}, {vae.d_z}), or (S, {len(x)}, {vae.d_z}) for S samples of z"
+        )
     x = as_float(x)
     return elbo_at(vae, vae.encode(x), x, eps)
 
@@ -150,7 +157,7 @@ class Linear32(nn.Linear):
         """Return x W^T + b, float32, for x of shape (B, in)."""
         mixed = torch.is_autocast_enabled(x.device.type) and torch.is_grad_enabled()
         with torch.autocast(x.device.type, enabled=False):
-            return (_Float32Forward.apply if mixed else F.linear)(x.float(), self.weight, self.bias)
+            return (_Float32Forward.apply if mixed else F.linear)(x.to(self.weight.dtype), self.weight, self.bias)
 
 
 class FullyConnectedVAE(VAE):

@@ -36,7 +36,7 @@ def network_calls(sampler: str, steps: int) -> int:
     return 2 * steps - 1 if sampler == "heun" else steps
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample_images(
     denoiser: EDMDenoiser,
     indices: Sequence[int],
@@ -51,11 +51,12 @@ def sample_images(
     device: str | torch.device | None = None,
     batch_size: int = 100,
 ) -> Tensor:
-    """Return images ``indices`` of the bank ``seed``, uint8 (n, C, 32, 32) on the CPU.
+    """Return images ``indices`` of the bank ``seed``, uint8 (n, C, H, W) on the CPU; 32×32 unless the denoiser says otherwise.
 
     The sample x ∈ [−1, 1] is stored as ⌊127.5 x + 128⌋; ``binarize`` then thresholds at one half, to 0 and 255.
     ``batch_size`` is part of an image's identity, by at most the rounding of the network's kernels. ``sampler``: ``heun``, the
-    paper's, or ``dpmpp_2m``, which calls the network once a step. Raises VaelibError for another one, NonFinite.
+    paper's, or ``dpmpp_2m``, which calls the network once a step. Raises VaelibError for another one or for ``channels`` that
+    the denoiser does not have, NonFinite.
 
     >>> denoiser = EDMDenoiser(lambda inputs, c_noise: 0 * inputs)  # the exact one of N(0, ¼)
     >>> sample_images(denoiser, range(3), channels=1, steps=2, device="cpu", batch_size=3).shape
@@ -64,7 +65,11 @@ def sample_images(
     if sampler not in SAMPLERS:
         raise unknown("sampler =", sampler, SAMPLERS)
     device = torch.device(device) if device is not None else device_of(denoiser)
-    shape = (channels, SIDE, SIDE)
+    shape = getattr(denoiser, "image_shape", (channels, SIDE, SIDE))
+    if shape[0] != channels or batch_size < 1:
+        raise VaelibError(
+            f"channels = {channels}, batch_size = {batch_size}: this denoiser makes images of {shape[0]}, in batches of 1 or more"
+        )
     batches = []
     for start in range(0, len(indices), batch_size):
         noise = torch.zeros(batch_size, *shape)
@@ -169,6 +174,10 @@ class Bank:
         """
         out = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8) if out is None else out
         rows, places = rows.sort()
+        if len(rows) and not 0 <= int(rows[0]) <= int(rows[-1]) < len(self):
+            raise VaelibError(
+                f"rows from {int(rows[0]):,} to {int(rows[-1]):,} of a bank of {len(self):,} images; give others"
+            )
         cuts = [0, *torch.searchsorted(rows, self._ends).tolist()]  # where in `rows` each shard ends
         wanted = [shard for shard in range(len(self._ends)) if cuts[shard] < cuts[shard + 1]]
 

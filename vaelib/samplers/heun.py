@@ -18,13 +18,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..errors import VaelibError
+
 Denoise = Callable[[Tensor, Tensor], Tensor]
 
 
 def time_steps(steps: int = 18, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> list[float]:
-    """Return the steps + 1 noise levels from ``sigma_max`` down to ``sigma_min``, then 0 (Karras Eq. 5)."""
+    """Return the steps + 1 noise levels from ``sigma_max`` down to ``sigma_min``, then 0 (Karras Eq. 5).
+
+    Raises:
+        ValueError: fewer than 2 steps.
+        VaelibError: levels that do not fall, or not to a positive one.
+    """
     if steps < 2:
         raise ValueError(f"steps must be at least 2, not {steps}")
+    if not 0 < sigma_min < sigma_max:
+        raise VaelibError(f"sigma_min = {sigma_min}, sigma_max = {sigma_max}: give a positive one below a larger one")
     first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return [(first + i / (steps - 1) * (last - first)) ** rho for i in range(steps)] + [0.0]
 

@@ -21,7 +21,7 @@ class Neighbours(NamedTuple):
         to_train, to_test: distance of each sample to the nearest image of D_train and of D_test, (N,).
         train_index, test_index: which image that is, (N,).
         reference: distance of each test image to the nearest of D_train: what is near for an image that is new.
-        within: distance of each sample to the nearest other sample, (N,).
+        within: distance of each of the first min(N, test images) samples to the nearest other one of these.
         reference_within: the same among as many test images.
         leaning: share of samples nearer to D_train than to D_test, of which equally many images are taken; ties count half.
         leaning_reference: the same of the other test images, which know neither: about 0.5, but for the chance of which
@@ -80,8 +80,8 @@ def summary(found: Neighbours, level: float = 0.01) -> dict[str, float]:
     """Return the numbers of an audit.
 
     ``too_near_train``: share of samples nearer to D_train than all but ``level`` of the test images are, so ``level`` is
-    what chance gives; ``near_duplicates`` the same within the samples; ``copies_train``, ``copies_test`` and
-    ``duplicates``: exactly equal images.
+    what chance gives; ``near_duplicates`` the same within the samples, of which as many are taken as there are test images;
+    ``copies_train``, ``copies_test`` and, among those, ``duplicates``: exactly equal images.
     """
 
     def below(distances: Tensor, reference: Tensor) -> float:

@@ -65,8 +65,7 @@ def build_network(name: str, channels: int, classes: int, seed: int = 0) -> nn.M
     """
     if name not in ("small", "resnet18"):
         raise unknown("network =", name, ("small", "resnet18"))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(seed, "classifier"))
+    with rng.seeded(seed, "classifier"):
         if name == "small":
             return SmallClassifier(channels, classes)
         try:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import VaelibError
 from ..gaps.robustness import check_reconstruction
-from ..modes import evaluating
+from ..modes import evaluating, precision_of
 from ..precision import RETRAIN, require_finite
 from ..rng import generator
 
@@ -33,7 +33,7 @@ def generate(vae: nn.Module, n: int, kind: str = "sample", seed: int = 0, batch_
             numbers = range(start, min(start + batch_size, n))
             draws = [generator(seed, "generate", i) for i in numbers]
             z = torch.stack([torch.randn(vae.d_z, generator=draw) for draw in draws])
-            params = vae.decode(z.to(device))
+            params = vae.decode(z.to(device, precision_of(vae)))
             require_finite(params, numbers, "the decoder's samples", RETRAIN)
             if kind == "mean":
                 x = vae.likelihood.mean(params)

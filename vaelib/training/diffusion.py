@@ -24,7 +24,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import rng
-from ..errors import NonFiniteLoss, VaelibError
+from ..errors import NonFiniteLoss, VaelibError, at_least_one
 from ..images import SIDE, check_images
 from ..models.denoiser import EDMDenoiser, PlaneNetwork, edm_loss, noise_levels
 from ..models.weights import matched
@@ -59,8 +59,11 @@ class DiffusionState:
         """Move θ̄ towards θ by 1 − β. (PyTorch's AveragedModel counts on the CPU, and a GPU waits for that at every step.)"""
         averages, current = (list(tensors_of(model)) for model in (self.average, self.denoiser))
         if self.averaging:
-            torch._foreach_lerp_(averages, current, 1 - self.decay)
-        else:
+            pairs = zip(averages, current, strict=True)
+            real = [(old, new) for old, new in pairs if old.is_floating_point()]  # a counter has no average
+            torch._foreach_lerp_(*map(list, zip(*real, strict=True)), 1 - self.decay)
+            averages, current = ([one for one in some if not one.is_floating_point()] for some in (averages, current))
+        if averages:
             torch._foreach_copy_(averages, current)
         self.averaging = True
 
@@ -195,6 +198,7 @@ def train_denoiser(
     if state.denoiser is not denoiser:
         raise ValueError("state belongs to another denoiser")
     check_learning("train_denoiser")
+    at_least_one(batch_size=batch_size, ema_halflife=ema_halflife)
     if not isinstance(denoiser.network, PlaneNetwork):  # points in the plane come unrounded
         check_images(images, denoiser, side=SIDE, only_bytes=True)
     state.to(device if device is not None else next(denoiser.parameters()).device)

@@ -16,6 +16,8 @@ from .. import rng
 from ..errors import VaelibError
 from .distributions import Stream
 
+FLAT = 30  # from where on a sigmoid is level in floats
+
 
 def _sigmoid(v: float) -> float:
     return 1 / (1 + math.exp(-v))
@@ -44,10 +46,10 @@ class Mollify:
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise VaelibError(f"share = {self.share} of the training cannot be noisy; give a number from 0 to 1")
-        if not (self.tau > 0 and self.end > self.start):
+        if not (self.tau > 0 and self.end > self.start and max(abs(self.start), abs(self.end)) <= FLAT * self.tau):
             raise VaelibError(
                 f"start = {self.start}, end = {self.end}, tau = {self.tau} make no schedule that falls; "
-                "give an end above the start and a positive tau (0, 3 and 0.7 by default)"
+                f"give an end above the start, and a positive tau of at least a {FLAT}th of both (0, 3 and 0.7 by default)"
             )
 
     def level(self, progress: float) -> float:

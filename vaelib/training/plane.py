@@ -55,8 +55,7 @@ def fit_flow(
     Arguments are those of :func:`~vaelib.training.diffusion.train_denoiser` and of the sampler. Trained for long it
     reproduces the N points and nothing else.
     """
-    with torch.random.fork_rng(devices=[]):  # the loop reseeds torch's own generator
-        torch.manual_seed(rng.derive(seed, "plane"))
+    with rng.seeded(seed, "plane"):  # the loop reseeds torch's own generator
         denoiser = EDMDenoiser(PlaneNetwork(width))
         state = DiffusionState(denoiser)
         as_images = (points.float().view(-1, 2, 1, 1) + 1) * 127.5  # which the loop maps to [-1, 1], unrounded

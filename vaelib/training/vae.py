@@ -103,11 +103,12 @@ class VAEState:
         """
         if rate is not None:
             self.pace(rate)
-        parameters = list(self._parameters.values())
-        for parameter in parameters:
+        for parameter in self._parameters.values():
             parameter.grad = None
         (-objective).backward()  # not autograd.grad: only backward() gives gradients in the parameters' memory layout
-        steps, first, second = zip(*(moments.values() for moments in self._moments.values()), strict=True)
+        used = [name for name, parameter in self._parameters.items() if parameter.grad is not None]
+        parameters = [self._parameters[name] for name in used]
+        steps, first, second = zip(*(self._moments[name].values() for name in used), strict=True)
         with torch.no_grad():
             if self.weight_decay:
                 shrunk = 1 - self._rate * self.weight_decay  # a number, or a tensor on the GPU

@@ -43,8 +43,7 @@ def labelled_images(data: Data, count: int, context: Context) -> tuple[Tensor, T
 
 def build_small(settings: Classifier, classes: int) -> SmallClassifier:
     """Return the untrained network; its weights are a function of the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(settings.seed, "classifier"))
+    with rng.seeded(settings.seed, "classifier"):
         return SmallClassifier(settings.data.channels, classes, settings.width)
 
 

@@ -37,8 +37,7 @@ def build_teacher(settings: Teacher) -> EDMDenoiser:
         "norm_groups": max(1, settings.width // 16),
     }
     shape: dict[str, Any] = small if settings.network == "small" else {}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(settings.seed, "teacher"))
+    with rng.seeded(settings.seed, "teacher"):
         return build_denoiser(
             settings.data.channels, width=settings.width, dropout=settings.dropout, amp=settings.amp, **shape
         )

@@ -30,8 +30,7 @@ from .context import Context
 def build_vae(network: Network, channels: int, seed: int = 0) -> VAE:
     """Return an untrained VAE; its weights are a function of the seed."""
     likelihood = network.pixels()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(seed, "vae"))
+    with rng.seeded(seed, "vae"):
         if network.architecture == "fc":
             return FullyConnectedVAE(network.latents, network.hidden, channels, likelihood)
         return ResidualVAE(network.nc, network.mz, channels, likelihood, network.skip, network.variant)
