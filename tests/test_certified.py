@@ -370,7 +370,7 @@ def test_bad_settings_are_one_line(pairs):
     q = Posterior(torch.zeros(3, 4), torch.ones(3, 4))
     for call, message in (
         (lambda: iwae(WORLD.vae, x, k=0), "at least 1"),
-        (lambda: iwae(WORLD.vae, x, q=q), "one posterior for each image"),
+        (lambda: iwae(WORLD.vae, x, q=q), "give one for each, of 4 latents"),
         (lambda: iwae(WORLD.vae, x[:0]), "at least one image"),
         (lambda: ais_lower(WORLD.vae, x, temperatures=1), "temperatures = 1 at least 2"),
         (lambda: ais_lower(WORLD.vae, x, temperatures=1), "at least 2"),
@@ -433,11 +433,11 @@ def test_an_encoder_of_few_images_overfits(n_train):
 
 
 def test_estimates_are_within_three_errors_of_their_closed_forms():
-    """20 seeded repetitions of the five quantities: each at least 17 times, as 3 standard errors promise 99.7 %."""
+    """20 seeded repetitions of the five quantities: each at least 19 times, as 3 standard errors promise 99.7 %."""
     world, vae, train = calibration_world()
     runs = [estimates(world, vae, train, images=50, k=500, seed=seed) for seed in range(20)]
     for place, name in enumerate(QUANTITIES):
         z = torch.tensor([(run[place].value - run[place].exact) / run[place].error for run in runs])
         assert runs[0][place].quantity == name
-        assert (z.abs() < 3).sum() >= 17, (name, z)
-        assert z.std() > 0.3, name  # an error that is far too large would also pass
+        assert (z.abs() < 3).sum() >= 19, (name, z)
+        assert 0.55 < z.std() < 1.6, name  # outside lies an honest error once in a thousand

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -24,11 +25,13 @@ from vaelib.images import as_float
 from vaelib.notebooks.execution import read_parameters
 from vaelib.notebooks.pairs import sources
 from vaelib.report import pages
-from vaelib.report.claims import judge_build
+from vaelib.report.canvas import LABELS
+from vaelib.report.claims import NOT_RUN, OURS, OWN, judge_build
 from vaelib.report.html import write_report
 from vaelib.report.publish import framed
 from vaelib.report.trained import keep_for_explorers, load_test_set, trained_vaes
 from vaelib.results import shipped
+from vaelib.results.gallery import COLUMNS
 from vaelib.runs.stages import build_vae
 from vaelib.runs.tables import read_table
 from vaelib.studies import tour
@@ -359,6 +362,21 @@ def test_the_readme_has_the_numbers_of_the_shipped_table():
     readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("**", "")
     assert len(rows) == 4
     assert all(row in readme for row in rows)
+
+
+def test_the_readme_has_the_numbers_at_the_papers_own_size_and_counts_the_verdicts():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("**", "")
+    part = readme.partition("### At the paper's own size")[2].partition("###")[0]
+    table = read_table(ROOT / "results/overnight/tables/three_gaps.csv").query("dataset == 'fashion_mnist'")
+    for method, rows in table.groupby("method"):
+        shown = part.partition(f"| {LABELS[method]} |")[2].partition("\n")[0].split("|")
+        for quantity, cell in zip(COLUMNS, shown, strict=False):
+            assert cell.strip().startswith(f"{with_error(rows[quantity].mean(), rows[quantity].sem())} (")
+    claims = json.loads((ROOT / "results/laptop/claims.json").read_text(encoding="utf-8"))
+    rows = [row for row in claims if row["evidence"] == OURS and row["paper_location"] != OWN]
+    found = Counter(NOT_RUN if row["note"] == NOT_RUN else row["verdict"] for row in rows)
+    told = f"find {found['supported']} supported, {found['contradicted']} contradicted and {found['not_testable']} not testable"
+    assert f"{told}; {found[NOT_RUN]} were not run" in " ".join(readme.split())
 
 
 @pytest.mark.parametrize(
