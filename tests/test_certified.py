@@ -370,7 +370,7 @@ def test_bad_settings_are_one_line(pairs):
     q = Posterior(torch.zeros(3, 4), torch.ones(3, 4))
     for call, message in (
         (lambda: iwae(WORLD.vae, x, k=0), "at least 1"),
-        (lambda: iwae(WORLD.vae, x, q=q), "give one for each, of 4 latents"),
+        (lambda: iwae(WORLD.vae, x, q=q), r"q of shape \(3, 4\) must have a row an image: \(100, 4\)"),
         (lambda: iwae(WORLD.vae, x[:0]), "at least one image"),
         (lambda: ais_lower(WORLD.vae, x, temperatures=1), "temperatures = 1 at least 2"),
         (lambda: ais_lower(WORLD.vae, x, temperatures=1), "at least 2"),

@@ -29,7 +29,7 @@ from ..images import as_float, check_images
 from ..models.vae import Posterior
 from ..modes import evaluating
 from .bounds import block_noise
-from .iwae import Bound, log_mean, log_weights, rows_of, slack
+from .iwae import Bound, check_rows, log_mean, log_weights, rows_of, slack
 from .memory import decodings_at_once
 
 TARGET = 0.65  # acceptance of HMC at the best cost (Neal 2011)
@@ -155,13 +155,6 @@ def check_annealing(chains: int = 8, temperatures: int = 500, leapfrogs: int = 2
         raise VaelibError(
             f"chains = {chains} and leapfrogs = {leapfrogs} must be at least 1, temperatures = {temperatures} at least 2"
         )
-
-
-def check_rows(images: Tensor, d_z: int, **rows: Tensor | None) -> None:
-    """Raise VaelibError unless what is given has a row of latents for each image."""
-    for name, value in rows.items():
-        if value is not None and value.shape != (len(images), d_z):
-            raise VaelibError(f"{name} of shape {tuple(value.shape)} must have a row an image: ({len(images)}, {d_z})")
 
 
 @torch.no_grad()

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from ..images import as_float, check_images
 from ..models.vae import Posterior, elbo_at
 from ..modes import evaluating
-from .ais import Bracket, ais_lower, bdmc, check_annealing, check_rows
+from .ais import Bracket, ais_lower, bdmc, check_annealing
 from .bounds import OptimizedPosterior, image_noise, optimize_posterior
-from .iwae import Bound, check_draws, iwae, rows_of
+from .iwae import Bound, check_draws, check_rows, iwae, rows_of
 from .memory import decodings_at_once
 
 GROUP = 8  # samples of z decoded at once

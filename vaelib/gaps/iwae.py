@@ -75,6 +75,13 @@ def check_draws(k: int) -> None:
         raise VaelibError(f"k = {k}: at least 1 draw an image is needed (Cremer et al. 2018: 5,000)")
 
 
+def check_rows(images: Tensor, d_z: int, **rows: Tensor | None) -> None:
+    """Raise VaelibError unless what is given has a row of latents for each image."""
+    for name, value in rows.items():
+        if value is not None and value.shape != (len(images), d_z):
+            raise VaelibError(f"{name} of shape {tuple(value.shape)} must have a row an image: ({len(images)}, {d_z})")
+
+
 @torch.no_grad()
 def iwae(
     vae: nn.Module,
@@ -105,10 +112,7 @@ def iwae(
     """
     check_images(images, vae, unclipped=unclipped)
     check_draws(k)
-    if q is not None and q.mu.shape != (len(images), vae.d_z):
-        raise VaelibError(
-            f"q holds posteriors of {tuple(q.mu.shape)} for {len(images)} images; give one for each, of {vae.d_z} latents"
-        )
+    check_rows(images, vae.d_z, q=None if q is None else q.mu)
     parts = []
     with evaluating(vae) as device:
         room = decodings_at_once(vae, as_float(images[:1].to(device)), memory)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..files import read_json, write_text
 from ..runs.profiles import protocol
+from ..runs.tables import build_records
 from ..text import number
 from .claims import require_build, shares
 from .explorers.curves import curve_twin
@@ -37,8 +38,7 @@ def write_report(build: Path, out: Path | None = None, pages: Sequence[str] | No
     """
     build = require_build(Path(build))
     out = Path(out) if out else build / "report.html"
-    about, ledger = build / "build.json", build / "claims.json"
-    record = read_json(about) if about.exists() else {}
+    record, ledger = build_records(build), build / "claims.json"
     claims = read_json(ledger) if ledger.exists() else []
     drawn = sorted((build / "figures").glob("*.png"), key=place_of)
     figures = [_figure(path, record) for path in drawn]

@@ -21,11 +21,10 @@ from scipy.special import stdtr
 
 from .. import paths
 from ..errors import VaelibError
-from ..files import read_json
 from ..report.rules import noise_share
 from ..report.study import studies
 from ..runs.experiments import entry_of
-from ..runs.tables import read_table
+from ..runs.tables import build_records, read_table
 from ..text import number
 from .shipped import SAME, TAKEN
 
@@ -76,7 +75,7 @@ def compare(shipped: Path, build: Path) -> Comparison:
     Raises:
         NothingToCompare: they have no row in common.
     """
-    theirs, ours = (read_json(path) if path.exists() else {} for path in (shipped / "build.json", build / "build.json"))
+    theirs, ours = map(build_records, (shipped, build))
     others = [
         name
         for name, one in ours.items()

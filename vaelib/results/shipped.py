@@ -24,7 +24,16 @@ from ..report.reference import of_setting
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
-from ..runs.tables import SETTING, merge_table, note_build, read_table, replaced, tables_folder, write_tables
+from ..runs.tables import (
+    SETTING,
+    build_records,
+    merge_table,
+    note_build,
+    read_table,
+    replaced,
+    tables_folder,
+    write_tables,
+)
 from .gallery import gallery
 
 KEPT = (
@@ -60,7 +69,7 @@ def pack(profile: str, join: bool = False) -> list[Path]:
             them, would be too large. Then nothing is changed.
     """
     build, out = require_build(paths.build_root() / profile), paths.results_folder(profile)
-    record = _record(build)
+    record = build_records(build)
     if taken := [name for name, about in record.items() if TAKEN in about]:
         raise VaelibError(
             f"{'; '.join(taken)}: these numbers were shipped, not made here: run `make` without use_results"
@@ -84,7 +93,7 @@ def pack(profile: str, join: bool = False) -> list[Path]:
                 copy.write_bytes(small(path.read_bytes()))
             elif path.name != "build.json":
                 shutil.copyfile(path, copy)
-        known = _record(part)
+        known = build_records(part)
         write_json(part / "build.json", {n: _both(n, known, record) for n in sorted(known | record)})
         if join:
             _derive(part, profile)
@@ -95,12 +104,6 @@ def pack(profile: str, join: bool = False) -> list[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return sorted(path for path in out.rglob("*") if path.is_file())
-
-
-def _record(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what ``build.json`` says, if it is there."""
-    path = folder / "build.json"
-    return read_json(path) if path.exists() else {}
 
 
 def _both(name: str, shipped: dict[str, Any], build: dict[str, Any]) -> dict[str, Any]:
@@ -231,7 +234,7 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
     """
     profile, shipped, tables = experiment.profile.name, paths.results_folder(experiment.profile.name), {}
     name = experiment.entry
-    about = _record(shipped).get(name, {})
+    about = build_records(shipped).get(name, {})
     known = studies()[experiment.name].tables if experiment.name in studies() else ()
     names = {name: name for name in known} | {file: table for table, file in experiment.files.items()}
     for file, table in names.items():

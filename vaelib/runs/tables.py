@@ -166,6 +166,12 @@ def read_table(path: Path) -> pd.DataFrame:
         raise VaelibError(f"{path} is not a readable table ({error}); delete it and run again") from None
 
 
+def build_records(build: Path) -> dict[str, dict[str, Any]]:
+    """Return what a build's ``build.json`` says of each experiment; nothing where there is none."""
+    path = build / "build.json"
+    return files.read_json(path) if path.exists() else {}
+
+
 def shipped_record(experiment: Experiment) -> dict[str, Any]:
     """Return what the ``build.json`` that comes with the project says of an experiment."""
     return files.read_json(paths.results_folder(experiment.profile.name) / "build.json")[experiment.entry]
@@ -202,8 +208,7 @@ def note_build(experiment: Experiment, record: Mapping[str, Any]) -> None:
     """Put an experiment's record into its build's ``build.json`` beside the others, of which other processes may write some."""
     path = tables_folder(experiment.profile.name).parent / "build.json"
     with Lock(path.with_name(f"{path.name}.lock")):
-        content = files.read_json(path) if path.exists() else {}
-        files.write_json(path, content | {experiment.entry: dict(record)})
+        files.write_json(path, build_records(path.parent) | {experiment.entry: dict(record)})
 
 
 def environment_of(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .. import files, rng
-from ..errors import VaelibError, unknown
+from ..errors import VaelibError, at_least_one, unknown
 from ..images import SIDE
 from ..models.denoiser import EDMDenoiser
 from ..modes import device_of, evaluating
@@ -66,10 +66,9 @@ def sample_images(
         raise unknown("sampler =", sampler, SAMPLERS)
     device = torch.device(device) if device is not None else device_of(denoiser)
     shape = getattr(denoiser, "image_shape", (channels, SIDE, SIDE))
-    if shape[0] != channels or batch_size < 1:
-        raise VaelibError(
-            f"channels = {channels}, batch_size = {batch_size}: this denoiser makes images of {shape[0]}, in batches of 1 or more"
-        )
+    at_least_one(batch_size=batch_size)
+    if shape[0] != channels:
+        raise VaelibError(f"channels = {channels}: this denoiser makes images of {shape[0]}")
     batches = []
     for start in range(0, len(indices), batch_size):
         noise = torch.zeros(batch_size, *shape)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ... import paths
 from ...errors import VaelibError, unknown
-from ...files import read_json, write_atomic
+from ...files import write_atomic
 from ...planning.plan import price
 from ...progress import duration
 from ...report.claims import NOT_RUN, OURS, parts
@@ -30,7 +30,7 @@ from ...runs.profiles import as_pairs, parse_overrides
 from ...runs.settings import Gaps
 from ...runs.stages.data import reading_once
 from ...runs.store import Store
-from ...runs.tables import CHANGED
+from ...runs.tables import CHANGED, build_records
 from ...text import how_many, number
 
 # Of one seed's claims, what a larger subset of the test images takes: the profile's setting of each gap.
@@ -99,8 +99,7 @@ class Prices:
     def __init__(self, profile: str, machine: Machine | None = None, store: Store | None = None):
         self.profile, self.machine, self.store = profile, machine or this_machine(), store or Store()
         self.seconds = cache(self._seconds)
-        path = paths.build_root() / profile / "build.json"
-        self.records = read_json(path) if path.exists() else {}
+        self.records = build_records(paths.build_root() / profile)
 
     def given(self, study: str, dataset: str, likelihood: str) -> dict[str, Any]:
         """Return the settings in which a build's runs of a study differ from the profile."""

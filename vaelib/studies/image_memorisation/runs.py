@@ -48,8 +48,9 @@ def image_memorisation(
         for fold in range(budget.memorisation_folds):
             part = Fold.of(data, budget.memorisation_folds, fold, repeat)
             for method in budget.memorisation_methods:
-                teacher = teacher_for(part, budget, seed=repeat)
-                bank = bank_of(teacher, part, budget, seed=repeat) if method == "dmaapx" else None
+                bank = None
+                if method == "dmaapx":
+                    bank = bank_of(teacher_for(part, budget, seed=repeat), part, budget, seed=repeat)
                 vae = vae_for(part, budget, chosen, method, repeat, bank=bank, **last)
                 run = Remembered(data=data, vae=vae, draws=budget.memorisation_draws, steps=budget.amortization_steps)
                 points.append(Point(method, math.nan, run.model_copy(update={"seed": repeat})))
