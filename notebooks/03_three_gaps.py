@@ -51,8 +51,7 @@ overrides = {}  # settings of the profile by name, for example {"epochs": 50, "s
 from IPython.display import Markdown
 
 from vaelib.report import claims, escape, pages
-from vaelib.report.explorers import curves, widgets
-from vaelib.report.trained import load_test_set, trained_vaes
+from vaelib.report.explorers import curves
 from vaelib.results.shipped import made
 from vaelib.studies.rate_distortion import pages as plane
 from vaelib.studies.rate_distortion.runs import rate_distortion
@@ -122,8 +121,7 @@ curves.curve_twin(tables["curves"])
 # prior allows.
 
 # %% tags=["interactive"]
-two, images = trained_vaes(experiment, methods=["normal", "dmaapx"]), load_test_set(experiment)[0]
-widgets.traversal_explorer(two, images[:12])
+figures.explore_latents(experiment)
 
 # %%
 figures.keep_latents(experiment)

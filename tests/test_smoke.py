@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from vaelib.notebooks import execution
 from vaelib.report.claims import judge_build
 from vaelib.report.html import write_report
+from vaelib.runs import Store
 from vaelib.site.rendering import to_html
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,6 +81,28 @@ def test_the_files_that_others_read(shared_build, monkeypatch):
     page = write_report(build).read_text()
     assert "supports no claim" in page
     assert not re.search(r"""(?:src|href)=["']https?:""", page)
+
+
+KNOW_USE_RESULTS = ["00_tour", "03_three_gaps", "04_latent_smoothness", "11_cheap_alternatives", "12_memorisation"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "name"), [*(("laptop", name) for name in KNOW_USE_RESULTS), ("overnight", "03_three_gaps")]
+)
+def test_run_all_draws_what_comes_with_the_project_and_trains_nothing(profile, name, tmp_path, monkeypatch):
+    """As a reader runs it, cells with sliders included; ``make SET=use_results=true`` runs the rest of notebook 03."""
+    monkeypatch.setenv("VAELIB_BUILD", str(tmp_path))
+    (tmp_path / "data").symlink_to(downloads(), target_is_directory=True)
+    cells = [cell for cell in jupytext.read(ROOT / "notebooks" / f"{name}.py").cells if cell.cell_type == "code"]
+    names = {}
+    for cell in cells:
+        exec(compile(cell.source, name, "exec"), names)  # the notebooks of this checkout
+        if "parameters" in cell.metadata.get("tags", []):
+            names |= {"profile": profile, "overrides": {"use_results": True}}
+    assert {folder.name for folder in Store().root.glob("*")} <= {"data"}
+    page = write_report(tmp_path / profile).read_text(encoding="utf-8")
+    assert name == "00_tour" or "taken from" in page  # the tour has no tables
+    assert ('class="live"' in page) == ((profile, name) == ("laptop", "03_three_gaps"))
 
 
 def test_the_readmes_program_runs(capsys):

@@ -76,6 +76,14 @@ def keep(twin: Twin, profile: str, name: str) -> Twin:
     return twin
 
 
+def take_twins(profile: str, name: str) -> list[Path]:
+    """Put what moves a figure's latents, as it comes with the project, beside the build's figures; return the files."""
+    found = sorted((paths.results_folder(profile) / "twins").glob(f"{name}.*.json"))
+    for path in found:
+        write_json(paths.build_root() / profile / "twins" / path.name, read_json(path))
+    return found
+
+
 def read_checked(kind: Callable[..., Record], path: Path, check: Callable[[Record], None]) -> Record:
     """Read a record that a run wrote beside a figure; ``check`` raises ValueError for one whose parts do not fit.
 

@@ -9,7 +9,8 @@ from IPython.display import Markdown
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.explorers.live import can_live, keep_decoders
-from ...report.explorers.static import traversal_twin
+from ...report.explorers.static import take_twins, traversal_twin
+from ...report.explorers.widgets import traversal_explorer
 from ...report.pages import compared
 from ...report.publish import PAPERS, framed, papers_images, provenance_line, publish, stem
 from ...report.reference import FIGURES, GAPS, of_setting, paper_curves
@@ -32,6 +33,7 @@ HEADLINES = {
     ("fashion_mnist", "gaussian"): _headline("fig11", "The three gaps on FashionMNIST, Gaussian likelihood (Fig. 11)"),
     ("fashion_mnist", "mol"): _headline("fig12", "FashionMNIST with a mixture of logistics (Fig. 12)"),
 }
+PAIR = ["normal", "dmaapx"]  # whose latents are moved side by side
 FIG13 = Figure(
     "fig13",
     "The ELBO on what each model really trained on (dotted) against the test ELBO (Fig. 13). These numbers "
@@ -45,6 +47,11 @@ GAP_LABELS = {
     "robustness_gap": "robustness gap G_r (MS-SSIM)",
 }
 COLUMNS = {"elbo_train": "ELBO on training images", "elbo_test": "ELBO on test images"} | GAP_LABELS
+
+
+def _headline_of(experiment: Experiment) -> Figure:
+    """Return the figure of the three gaps that an experiment's setting has."""
+    return HEADLINES.get((experiment.dataset, experiment.likelihood), FIG02)
 
 
 def _frame(experiment: Experiment, gaps: pd.DataFrame) -> dict:
@@ -61,7 +68,7 @@ def draw_three_gaps(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> 
     """Draw and save the three panels of Figs. 2 and 10–12 for one experiment."""
     curves, gaps = tables["curves"], tables["three_gaps"]
     figure = three_gaps_figure(curves, gaps, **_frame(experiment, gaps))
-    return publish(figure, HEADLINES.get((experiment.dataset, experiment.likelihood), FIG02), experiment)
+    return publish(figure, _headline_of(experiment), experiment)
 
 
 def draw_own_distributions(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
@@ -70,16 +77,29 @@ def draw_own_distributions(experiment: Experiment, tables: dict[str, pd.DataFram
     return publish(figure, FIG13, experiment)
 
 
+def explore_latents(experiment: Experiment) -> Any:
+    """Return the sliders that move a latent of normal training and of DMaaPx; no network is trained under ``use_results``."""
+    if experiment.profile.use_results:
+        return Markdown("*No network is here to move the latents of: leave `use_results` out, and they are trained.*")
+    return traversal_explorer(trained_vaes(experiment, methods=PAIR), load_test_set(experiment)[0][:12])
+
+
 def keep_latents(experiment: Experiment) -> Any:
     """Keep for the report what moves the latents of normal training and of DMaaPx, and return what to say or show of it.
 
-    Fully connected decoders run in the report themselves; others get pictures of one latent at a time.
+    Fully connected decoders run in the report themselves; others get pictures of one latent at a time. Under
+    ``use_results`` they are those that come with the project.
     """
-    vaes, (images, labels) = trained_vaes(experiment, methods=["normal", "dmaapx"]), load_test_set(experiment)
-    name = HEADLINES.get((experiment.dataset, experiment.likelihood), FIG02).name
+    figure = _headline_of(experiment).name
+    name = f"{figure}_{stem(experiment)}"
+    if experiment.profile.use_results:
+        if not take_twins(experiment.profile.name, name):
+            return Markdown("*The latents cannot be moved: no decoders came with the project for these settings.*")
+        return Markdown("*The report moves the latents of both decoders that come with the project.*")
+    vaes, (images, labels) = trained_vaes(experiment, methods=PAIR), load_test_set(experiment)
     if not all(map(can_live, vaes.values())):
-        return traversal_twin(experiment, vaes, 0, figure=name)
-    keep_decoders(vaes, images, labels, experiment.profile.name, f"{name}_{stem(experiment)}")
+        return traversal_twin(experiment, vaes, 0, figure=figure)
+    keep_decoders(vaes, images, labels, experiment.profile.name, name)
     return Markdown(
         f"*The report moves all {vaes['normal'].d_z} latents of both decoders, below its first figure and without a kernel.*"
     )
