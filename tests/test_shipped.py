@@ -238,7 +238,7 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
     folder = paths.build_root() / "smoke"
     assert read_table(folder / "tables/three_gaps.csv").equals(read_table(out / "tables/three_gaps.csv"))
     assert "Nothing is computed" in pages.describe(asked)
-    assert "commit abc" in pages.provenance_note(asked)
+    assert "kept with the project: seed 0, 9 process-minutes, commit abc" in pages.provenance_note(asked)
     assert "not made here" in framed(asked, "footer")["footer"]
     assert framed(plain, "footer")["footer"] == "footer"
     with pytest.raises(VaelibError, match="shipped, not made here"):

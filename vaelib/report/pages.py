@@ -1,7 +1,7 @@
 """What a notebook shows between its figures: short tables and notes, as HTML tables or Markdown."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -151,10 +151,18 @@ def provenance_note(*experiments: Experiment) -> str:
     """Return where the numbers of experiments come from: seeds, wall time of the runs, device, versions."""
     if experiments[0].profile.use_results:
         found = map(shipped_record, experiments)
-        told = [f"seeds {one['seeds']}, {one['time in all']}, commit {one['commit']}, {one['device']}" for one in found]
+        told = [
+            f"{seeds_named(one['seeds'])}, {one['time in all']}, commit {one['commit']}, {one['device']}"
+            for one in found
+        ]
         return f"*Made before and kept with the project: {'; '.join(told)}*\n\n{machine_note()}"
     manifests = Store().manifests(all_artifacts([run for one in experiments for run in one.runs]))
     hours = sum(manifest["seconds"] for manifest in manifests) / 3600
-    seeds = ", ".join(str(seed) for seed in sorted({point.subject.seed for one in experiments for point in one.points}))
-    word = "seeds" if "," in seeds else "seed"
-    return f"*{word} {seeds} · {len(manifests)} artifacts, {hours:.2f} process-hours in all*\n\n{machine_note()}"
+    seeds = seeds_named({point.subject.seed for one in experiments for point in one.points})
+    return f"*{seeds} · {len(manifests)} artifacts, {hours:.2f} process-hours in all*\n\n{machine_note()}"
+
+
+def seeds_named(seeds: Iterable[int]) -> str:
+    """Return "seed 0" or "seeds 0, 1, 2"."""
+    listed = ", ".join(map(str, sorted(seeds)))
+    return f"{'seeds' if ',' in listed else 'seed'} {listed}"

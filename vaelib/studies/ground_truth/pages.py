@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
-from ...report.pages import machine_note
+from ...report.pages import machine_note, seeds_named
 from ...report.publish import footer_line, publish_alone, setting_tag, watermark
 from ...report.study import Figure
 from ...runs import Store
@@ -75,7 +75,7 @@ def draw_training_distributions(lab: GroundTruth) -> ReportFigure:
 
 def draw_accuracy(lab: GroundTruth, tables: Tables) -> ReportFigure:
     """Draw and save Table 1's second criterion over N as ``table01_accuracy``."""
-    about = f"the letter S, p_data known · {_seeds(lab)} (dots), their mean (line)"
+    about = f"the letter S, p_data known · {seeds_named(range(lab.profile.plane_seeds))} (dots), their mean (line)"
     return _saved(accuracy_figure(tables["plane"], **_frame(lab, about)), TABLE01, lab)
 
 
@@ -178,11 +178,8 @@ def provenance_note(lab: GroundTruth) -> str:
     """Return where the numbers come from: seeds, wall time of the runs, device, versions."""
     manifests = Store().manifests(lab.runs)
     minutes = sum(manifest["seconds"] for manifest in manifests) / 60
-    return f"*{_seeds(lab)} · {len(manifests)} artifacts, {minutes:.1f} process-minutes in all*\n\n{machine_note()}"
-
-
-def _seeds(lab: GroundTruth) -> str:
-    return f"seeds 0 to {lab.profile.plane_seeds - 1}" if lab.profile.plane_seeds > 1 else "seed 0"
+    seeds = seeds_named(range(lab.profile.plane_seeds))
+    return f"*{seeds} · {len(manifests)} artifacts, {minutes:.1f} process-minutes in all*\n\n{machine_note()}"
 
 
 def _saved(figure: ReportFigure, shown: Figure, lab: GroundTruth) -> ReportFigure:
