@@ -12,6 +12,7 @@ from tests.test_procedures import marked, stream
 from tests.test_vae import images, small
 from vaelib import rng
 from vaelib.data.augment import TUNED_MNIST, Augmentation
+from vaelib.files import write_json
 from vaelib.gaps import Bound, Certified, attacked_pairs, robustness_gap
 from vaelib.models import VAE, Gaussian
 from vaelib.models.denoiser import P_MEAN, P_STD, SIGMA_DATA
@@ -19,12 +20,15 @@ from vaelib.models.exact import KernelDenoiser
 from vaelib.models.linear import LinearGaussianVAE
 from vaelib.models.vae import Linear32
 from vaelib.runs import Bank, Gaps, Network, Store, VAERun, load_vae, resolve_data, run
+from vaelib.runs.experiments import Point
+from vaelib.runs.profiles import load_profile
 from vaelib.runs.settings import Exact, Regularisation
 from vaelib.runs.stages import build_vae
 from vaelib.runs.store import load_array
 from vaelib.runs.tables import curve
 from vaelib.samplers import sample_images
 from vaelib.samplers.bank import Bank as BankImages
+from vaelib.studies.sweeps.tables import sweep_experiment, sweep_tables
 from vaelib.training import Regulariser, TrainingDistribution, VAEState, train_vae
 from vaelib.training.diffusion import DiffusionState, train_denoiser
 from vaelib.training.rha import HalfAsleep
@@ -188,3 +192,22 @@ def test_a_sample_of_zero_is_grey_level_128():
 
     found = sample_images(Zero(), range(2), channels=1, steps=2, device="cpu", batch_size=2)
     assert found.unique().tolist() == [128]
+
+
+def test_a_sweeps_best_epoch_is_that_of_the_highest_test_elbo_and_its_gap_that_of_the_last(toy):
+    store, vae = Store(), VAERun(data=resolve_data(toy, 20, 10), epochs=30)
+    found = {"elbo_train": [-90.0, -50.0, -40.0], "elbo_test": [-95.0, -70.0, -88.0]}
+    with store.making(vae) as folder:
+        write_json(
+            folder / "curve.json",
+            [
+                {"effective_epoch": epoch, "quantity": name, "value": value, "se": 1.0}
+                for name, values in found.items()
+                for epoch, value in zip((10, 20, 30), values, strict=True)
+            ],
+        )
+    points = [Point("normal", 0.0, vae)]
+    experiment = sweep_experiment("rha", load_profile("smoke"), toy, "gaussian", points)
+    (row,) = sweep_tables(experiment, store)["rows"].to_dict("records")
+    assert (row["best_elbo_test"], row["best_epoch"]) == (-70.0, 20)
+    assert (row["elbo_test"], row["generalization_gap"], row["effective_epochs"]) == (-88.0, 48.0, 30)
