@@ -172,14 +172,12 @@ figures.not_run(experiment)
 
 # %%
 from vaelib.studies.protocol import figures as protocols
-from vaelib.studies.protocol.runs import calibrate_protocol
 
-known = protocols.comparable(experiment)
-candidates = calibrate_protocol(profile, dataset, likelihood, overrides) if known else None
-if known:
+candidates = protocols.to_compare(experiment, overrides)
+if candidates:
     run(candidates.runs, title="protocols")
-protocols.draw_protocols(candidates, write_tables(candidates)) if known else escape.nothing(
-    "No curve of the paper is of these images."
+protocols.draw_protocols(candidates, write_tables(candidates)) if candidates else escape.nothing(
+    "No curve of the paper is of these images, or only a part of them is here: `vaelib run calibrate_protocol` repeats it."
 )
 
 # %% [markdown]

@@ -5,8 +5,13 @@ import pandas as pd
 import pytest
 
 from vaelib.errors import VaelibError
+from vaelib.files import write_json
 from vaelib.models.mol import RGB
-from vaelib.studies.protocol.figures import RAW, distances, paper_epochs, protocols_figure
+from vaelib.runs import Store, write_tables
+from vaelib.runs.settings import Data
+from vaelib.studies.protocol import figures
+from vaelib.studies.protocol import runs as protocol
+from vaelib.studies.protocol.figures import RAW, distances, paper_epochs, protocols_figure, to_compare
 from vaelib.studies.protocol.runs import CANDIDATES, DEFAULT, calibrate_protocol
 
 
@@ -69,3 +74,28 @@ def test_the_figure_names_every_candidate_with_its_distance():
     figure = protocols_figure(pd.concat(lines), paper, title_note="title", footer="", watermark=None)
     texts = [text.get_text().strip() for ax in figure.axes for text in ax.texts]
     assert texts == [f"{DEFAULT}: 0.0 %", f"linear mean: {distances(pd.concat(lines), paper)['distance'][1]:.1f} %"]
+
+
+def test_a_part_of_the_images_is_repeated_and_compared_at_the_papers_epochs(monkeypatch):
+    part = Data(name="cifar10", n_train=3_000, n_test=1_000, channels=3, label="a part", digest="")
+    monkeypatch.setattr(protocol, "prepared", lambda dataset, budget: (part, budget))
+    monkeypatch.setattr(figures, "spare_images", lambda data: 0)
+    candidates = calibrate_protocol("laptop", "cifar10")
+    default = candidates.points[0].vae
+    assert (default.epochs, default.evaluations) == (17, (17,))  # 51,000 images
+    assert [one.vae.epochs for one in calibrate_protocol("laptop", "cifar10", overrides={"n_train": 3_000}).points] == [
+        1
+    ] * 7
+    assert to_compare(candidates, None) is None  # hours, for no more than a hint
+    store = Store()
+    for point in candidates.points:
+        with store.making(point.run) as folder:
+            rows = curve("", [17], [-12_861.6], [-12_870.9])[["effective_epoch", "quantity", "value"]].assign(se=1.0)
+            write_json(folder / "curve.json", rows.to_dict("records"))
+    assert to_compare(candidates, None).runs == candidates.runs
+    drawn = []
+    monkeypatch.setattr(figures, "publish", lambda figure, *_: drawn.append(figure))
+    figures.draw_protocols(candidates, write_tables(candidates))
+    texts = [text.get_text() for ax in drawn[0].axes for text in ax.texts]
+    assert f" {DEFAULT}: 0.0 %" in texts
+    assert any("3,000 images stand for 50,000, repeated" in text.get_text() for text in drawn[0].texts)

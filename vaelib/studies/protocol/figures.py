@@ -5,6 +5,9 @@ weights before it; both are tried, and the smaller distance counts. A candidate'
 (ours − paper) / |paper| over train and test ELBO of every epoch that both have, in percent.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -15,9 +18,9 @@ from ...report.canvas import ELBO_LABEL, STYLE, ReportFigure, canvas, nats
 from ...report.publish import framed, provenance_line, publish, title
 from ...report.reference import digitised
 from ...report.study import Figure
-from ...runs import Experiment
+from ...runs import Experiment, Store
 from ...runs.stages.data import PUBLISHED, spare_images
-from .runs import DEFAULT
+from .runs import DEFAULT, calibrate_protocol, repeats
 
 DISTANCE = Figure(
     "protocol",
@@ -37,11 +40,17 @@ PAPERS = "#777777"  # another grey than that of a legend's kinds of lines
 PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#A6611A", "#5B2A86", "#B8860B")
 
 
-def comparable(experiment: Experiment) -> bool:
-    """Return True if the paper shows a raw curve of a setting, and all of the images that it is about are here."""
-    data = experiment.data
-    shown = (experiment.dataset, experiment.likelihood) in RAW
-    return shown and data.n_train + spare_images(data) == PUBLISHED[experiment.dataset][0]
+def to_compare(experiment: Experiment, overrides: Mapping[str, Any] | None) -> Experiment | None:
+    """Return the candidates of an experiment's setting if the paper shows its raw curve.
+
+    Those of a part of the images, repeated, take hours and say less: only what is made already.
+    """
+    data, place = experiment.data, (experiment.profile.name, experiment.dataset, experiment.likelihood)
+    if place[1:] not in RAW:
+        return None
+    candidates, store = calibrate_protocol(*place, overrides), Store()
+    whole = data.n_train + spare_images(data) == PUBLISHED[experiment.dataset][0]
+    return candidates if whole or all(map(store.has_manifest, candidates.runs)) else None
 
 
 def paper_epochs(dataset: str, likelihood: str) -> pd.DataFrame:
@@ -127,8 +136,11 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, **frame) -> Repo
 def draw_protocols(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
     """Draw and save ``protocol_<data set>`` from the tables of :func:`~vaelib.studies.protocol.runs.calibrate_protocol`."""
     footer = provenance_line(tables["rows"], profile=experiment.profile.name, alone="one seed")
+    passes, curves = repeats(experiment.data, experiment.profile), tables["curves"]
+    if passes > 1:
+        footer += f" · {experiment.data.n_train:,} images stand for {PUBLISHED[experiment.dataset][0]:,}, repeated"
     figure = protocols_figure(
-        tables["curves"],
+        curves.assign(effective_epoch=(curves["effective_epoch"] / passes).round()),
         paper_epochs(experiment.dataset, experiment.likelihood),
         **framed(experiment, footer, about=f"The paper's protocol, {title(experiment)}"),
     )

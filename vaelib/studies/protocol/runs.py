@@ -11,7 +11,9 @@ from typing import Any
 
 from ...errors import VaelibError
 from ...runs.experiments import Experiment, Point, likelihood_of, prepared, vae_for
-from ...runs.profiles import architecture, load_profile
+from ...runs.profiles import Profile, architecture, load_profile
+from ...runs.settings import Data
+from ...runs.stages.data import PUBLISHED
 from ..sweeps.tables import sweep_experiment
 
 DEFAULT = "the default"
@@ -37,6 +39,11 @@ CANDIDATES: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
 }
 
 
+def repeats(data: Data, budget: Profile) -> float:
+    """Return how often the training images are seen in an epoch of the paper's: more than once where a part stands for all."""
+    return PUBLISHED[data.name][0] / data.n_train if budget.n_train is None else 1.0
+
+
 def calibrate_protocol(
     profile: str = "laptop",
     dataset: str = "fashion_mnist",
@@ -44,6 +51,8 @@ def calibrate_protocol(
     overrides: Mapping[str, Any] | None = None,
 ) -> Experiment:
     """Return the candidates of one of the paper's settings: a point each, scored on all of D_train and D_test every epoch.
+
+    Where only a part of the data set is here, it is repeated, so that an epoch has as many steps as the paper's.
 
     Arguments are those of :func:`~vaelib.studies.three_gaps.runs.three_gaps`; a profile's section ``protocol`` holds the budget.
 
@@ -58,7 +67,8 @@ def calibrate_protocol(
         )
     part = dataset if architecture(dataset, chosen) == "residual" else chosen
     data, budget = prepared(dataset, load_profile(profile, f"protocol_{part}", overrides))
-    epochs = tuple(range(1, budget.epochs + 1))
+    epochs = tuple(round(number * repeats(data, budget)) for number in range(1, budget.epochs + 1))
+    budget = budget.changed({"epochs": epochs[-1]})
 
     def point(name: str, changes: Mapping[str, Any]) -> Point:
         changed = budget.changed(changes)
