@@ -41,7 +41,8 @@ from IPython.display import Markdown
 
 from vaelib.report import claims, pages
 from vaelib.report.trained import load_test_set
-from vaelib.runs import Store, load_classifier, run, write_tables
+from vaelib.results.shipped import made
+from vaelib.runs import Store, load_classifier
 from vaelib.studies.sample_quality import pages as figures
 from vaelib.studies.sample_quality.runs import teacher_sheet
 from vaelib.studies.sample_quality.tables import audit_of
@@ -62,8 +63,7 @@ Markdown(figures.describe_samples(experiment))
 # interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"sample quality, {experiment.dataset}")
-tables = write_tables(experiment)
+tables = made(experiment, title=f"sample quality, {experiment.dataset}")
 
 # %% [markdown]
 # ## What the samples look like

@@ -40,7 +40,7 @@ from IPython.display import Markdown
 from vaelib.data.corruptions import corrupt
 from vaelib.report import claims, pages
 from vaelib.report.trained import load_test_set, trained_vaes
-from vaelib.runs import run, write_tables
+from vaelib.results.shipped import made
 from vaelib.studies.downstream import pages as figures
 from vaelib.studies.downstream.runs import downstream
 from vaelib.tasks import posterior_means, psnr, representation_accuracy
@@ -59,8 +59,7 @@ Markdown(pages.describe(experiment))
 # what is missing. It can be interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"downstream tasks, {experiment.dataset}")
-tables = write_tables(experiment)
+tables = made(experiment, title=f"downstream tasks, {experiment.dataset}")
 
 # %% [markdown]
 # ## Do the representations survive corruption?

@@ -38,7 +38,7 @@ overrides = {}  # settings of the profile by name, for example {"k_grid": [1, 3,
 from IPython.display import Markdown
 
 from vaelib.report import claims, pages
-from vaelib.runs import run, write_tables
+from vaelib.results.shipped import made_together
 from vaelib.studies.sweeps import pages as figures
 from vaelib.studies.sweeps.runs import limited_k, mixing, teacher_fractions
 
@@ -56,10 +56,10 @@ Markdown(figures.describe_sweeps(samples, mixtures, teachers))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
+# (`overrides = {"use_results": True}` trains nothing and draws from what comes with the project.)
 
 # %%
-run([*samples.runs, *mixtures.runs, *teachers.runs], title=f"how much synthetic data, {samples.dataset}")
-tables = {one.name: write_tables(one) for one in (samples, mixtures, teachers)}
+tables = made_together([samples, mixtures, teachers], title=f"how much synthetic data, {samples.dataset}")
 
 # %% [markdown]
 # ## How many samples for each real image?

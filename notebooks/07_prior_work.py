@@ -40,7 +40,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from vaelib.report import claims, pages
-from vaelib.runs import run, write_tables
+from vaelib.results.shipped import made_together
 from vaelib.studies.sweeps import pages as figures
 from vaelib.studies.sweeps.runs import mollify, rha
 
@@ -50,10 +50,10 @@ Markdown(figures.describe_sweeps(asleep, noisy))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
+# (`overrides = {"use_results": True}` trains nothing and draws from what comes with the project.)
 
 # %%
-run([*asleep.runs, *noisy.runs], title=f"prior work, {asleep.dataset}")
-tables = {one.name: write_tables(one) for one in (asleep, noisy)}
+tables = made_together([asleep, noisy], title=f"prior work, {asleep.dataset}")
 
 # %% [markdown]
 # ## Reverse Half Asleep

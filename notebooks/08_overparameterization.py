@@ -41,7 +41,7 @@ axis = "log"  # of Fig. 8: log shows the first phase, linear is the paper's
 from IPython.display import Markdown
 
 from vaelib.report import claims, pages
-from vaelib.runs import run, write_tables
+from vaelib.results.shipped import made_together
 from vaelib.studies.sweeps import pages as figures
 from vaelib.studies.sweeps.runs import latents, sizes
 
@@ -51,11 +51,11 @@ Markdown(figures.describe_sweeps(few_and_many, grid))
 
 # %% [markdown]
 # The next cell trains whatever is not in the store yet; of all notebooks it has the most to do. It can be interrupted at
-# any time; the next run goes on from there.
+# any time; the next run goes on from there. (`overrides = {"use_results": True}` trains nothing and draws from what comes with
+# the project.)
 
 # %%
-run([*few_and_many.runs, *grid.runs], title=f"network sizes, {grid.dataset}")
-tables = {one.name: write_tables(one) for one in (few_and_many, grid)}
+tables = made_together([few_and_many, grid], title=f"network sizes, {grid.dataset}")
 
 # %% [markdown]
 # ## More latents: smaller gaps?

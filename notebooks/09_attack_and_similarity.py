@@ -47,7 +47,7 @@ from vaelib.report import escape, pages
 from vaelib.report.explorers import static, widgets
 from vaelib.report.publish import stem
 from vaelib.report.trained import load_test_set, trained_vaes
-from vaelib.runs import run, write_tables
+from vaelib.results.shipped import made
 from vaelib.studies.sensitivity import figures
 from vaelib.studies.sensitivity import pages as panel
 from vaelib.studies.sensitivity.runs import sensitivity
@@ -66,8 +66,7 @@ Markdown(pages.describe(experiment))
 # The next cell makes what is missing, the VAEs included. It can be interrupted at any time; the next run goes on from there.
 
 # %%
-run(experiment.runs, title=f"sensitivity, {experiment.dataset}")
-tables = write_tables(experiment)
+tables = made(experiment, title=f"sensitivity, {experiment.dataset}")
 table = tables["sensitivity"]
 two = trained_vaes(experiment, methods=["normal", "dmaapx"])
 
@@ -174,9 +173,7 @@ figures.not_run(experiment)
 from vaelib.studies.protocol import figures as protocols
 
 candidates = protocols.to_compare(experiment, overrides)
-if candidates:
-    run(candidates.runs, title="protocols")
-protocols.draw_protocols(candidates, write_tables(candidates)) if candidates else escape.nothing(
+protocols.draw_protocols(candidates, made(candidates, title="protocols")) if candidates else escape.nothing(
     "No curve of the paper is of these images, or only a part of them is here: `vaelib run calibrate_protocol` repeats it."
 )
 

@@ -313,6 +313,8 @@ def test_a_path_is_as_seen_from_where_it_was_given(tmp_path, monkeypatch):
     source = notebook(tmp_path, "", TYPED)
     assert read_parameters(source, ["dataset=mine.npz"]) == {"dataset": str(tmp_path / "mine.npz")}
     assert read_parameters(source, ["dataset=cifar10"]) == {"dataset": "cifar10"}
+    given = read_parameters(source, ["overrides={'bank_from': 'mine.npz', 'teacher_from': 'google/ddpm-cifar10-32'}"])
+    assert given == {"overrides": {"bank_from": str(tmp_path / "mine.npz"), "teacher_from": "google/ddpm-cifar10-32"}}
 
 
 def test_settings_reach_the_notebooks_that_take_some(tmp_path):

@@ -33,8 +33,13 @@ from vaelib.report.trained import keep_for_explorers, load_test_set, trained_vae
 from vaelib.results import shipped
 from vaelib.results.gallery import COLUMNS
 from vaelib.runs.stages import build_vae
-from vaelib.runs.tables import read_table
+from vaelib.runs.tables import measured_tensors, read_table
 from vaelib.studies import tour
+from vaelib.studies.ground_truth.runs import ground_truth
+from vaelib.studies.ladder.runs import ladder
+from vaelib.studies.smoothness.runs import smoothness
+from vaelib.studies.smoothness.stages import OnePath
+from vaelib.studies.three_gaps.numbers import against_paper
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.runs import three_gaps
 from vaelib.text import number, with_error
@@ -111,6 +116,10 @@ def test_a_packed_build_gives_the_same_report_where_nothing_is_made(build, tmp_p
     assert WEBP.sub("", packed) == WEBP.sub("", own)
     assert len(WEBP.findall(packed)) == len(WEBP.findall(own)) > 0
     assert bytes_of(paths.results_folder("laptop")) == before  # read, not judged again
+    for join in (False, True):  # what that report left in the build is nothing to take their place
+        with pytest.raises(VaelibError, match="has no tables, so there is nothing to pack"):
+            shipped.pack("laptop", join=join)
+    assert bytes_of(paths.results_folder("laptop")) == before
 
 
 def test_what_is_made_here_comes_before_what_was_shipped(build):
@@ -254,6 +263,40 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
         shipped.made(other)
 
 
+@pytest.mark.parametrize(
+    ("study", "fewer"),
+    [
+        (three_gaps, {"seeds": 1}),
+        (smoothness, {"sweep_seeds": 1}),
+        (smoothness, {"path_pairs": 10}),
+        (ladder, {"ladder_bandwidths": [0.1]}),
+    ],
+)
+def test_what_was_shipped_is_not_taken_for_less(study, fewer, monkeypatch):
+    """The text would say one seed, the table show three."""
+    monkeypatch.setattr(shipped, "merge_table", lambda *_: None)
+    monkeypatch.setattr(shipped, "note_build", lambda *_: None)
+    assert shipped.take(study("laptop", "fashion_mnist", overrides={"use_results": True}))
+    with pytest.raises(VaelibError, match="was not shipped for the profile laptop with these settings"):
+        shipped.take(study("laptop", "fashion_mnist", overrides={"use_results": True} | fewer))
+
+
+def test_a_path_that_was_not_shipped_is_asked_for_by_name():
+    asked = smoothness("laptop", "fashion_mnist", overrides={"use_results": True}, pair=(3, 17))
+    with pytest.raises(VaelibError, match=r"does not come with the project .* leave use_results out"):
+        measured_tensors(asked, OnePath)
+
+
+def test_joining_keeps_what_a_notebook_wrote_beside_the_numbers(build):
+    curves = tables(3)[1].assign(dataset="fashion_mnist", likelihood="gaussian")
+    against_paper(curves).assign(n_test=123).to_csv(build / "tables/numbers.csv", index=False)
+    shipped.pack("laptop")
+    before = read_table(paths.results_folder("laptop") / "tables/numbers.csv")
+    shipped.pack("laptop", join=True)
+    assert read_table(paths.results_folder("laptop") / "tables/numbers.csv").equals(before)
+    assert set(before["n_test"]) == {123}
+
+
 def test_what_is_computed_over_seeds_follows_the_tables(toy, monkeypatch):
     """Else a report would show Table 7 of the seeds before beside a ledger of the new ones."""
     chosen = three_gaps("smoke", toy, overrides={"n_train": 20, "n_test": 10, "epochs": 2, "seeds": 1})
@@ -336,11 +379,17 @@ def test_the_ledger_that_was_shipped_is_shown_where_nothing_is_made(build, tmp_p
 
 def test_a_notebook_that_computes_everything_itself_refuses_the_setting():
     for source in sources():
-        if source.stem[:2] in ("00", "03", "04", "11", "12"):
-            assert read_parameters(source, [], ["use_results=true"]) == {"overrides": {"use_results": True}}
-        elif source.stem[:2] != "10":
-            with pytest.raises(VaelibError, match="leave use_results out"):
-                read_parameters(source, [], ["use_results=true"])
+        ways = [([], ["use_results=true"]), (["overrides={'use_results': True}"], [])]
+        for way in ways if source.stem[:2] != "10" else ():
+            if source.stem[:2] in ("00", "03", "04", "06", "07", "08", "11", "12"):
+                assert read_parameters(source, *way) == {"overrides": {"use_results": True}}
+            else:
+                with pytest.raises(VaelibError, match=r"leave use_results out .notebooks 00, 03, .* and 12 know it"):
+                    read_parameters(source, *way)
+    with pytest.raises(VaelibError, match=r"use_results: .* leave it out"):
+        ground_truth("laptop", {"use_results": True})
+    done = CliRunner().invoke(app, ["plan", "--quick", "--set", "use_results=true"])
+    assert "makes nothing that could be planned" in str(done.exception)
 
 
 def test_a_page_shows_all_that_was_packed(build):

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -47,8 +46,7 @@ def site(tmp_path_factory):
     shutil.copytree(ROOT / "results" / "laptop", results)
     cells = [new_markdown_cell(TEXT), new_code_cell("1", execution_count=1)]
     nbformat.write(new_notebook(cells=cells), results / "notebooks" / "05_downstream_tasks.fashion_mnist.ipynb")
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pdoc's, of fields that are made
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAELIB_BUILD", str(folder / "build"))
         index, size = write_site("laptop")
     assert size == sum(path.stat().st_size for path in index.parent.rglob("*") if path.is_file()) < 40_000_000

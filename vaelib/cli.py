@@ -151,7 +151,9 @@ def plan(
 
     if count and not hardware:
         raise VaelibError(f"--count {count} counts what --hardware names; give both, or neither for this machine")
-    only = study_named(study) if study else None
+    only, settings = study_named(study) if study else None, parse_overrides(overrides or [])
+    if settings.get("use_results"):
+        raise VaelibError("use_results makes nothing that could be planned; leave it out")
     _tag(profile, dataset, likelihood, overrides)  # mistakes are told before this machine is timed
     chosen = [only] if only else [study for study in wanted(dataset, likelihood) if study.runs]
     if hardware is None and not quick and measured() is None:
@@ -161,9 +163,7 @@ def plan(
         {study.name: value(study) for study in chosen} for value in (lambda one: one.runs, lambda one: one.paper)
     )
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what is said of the data is no JSON
-        made = planning.make_plan(
-            functions, machine, profile, dataset, likelihood, parse_overrides(overrides or []), titles=titles
-        )
+        made = planning.make_plan(functions, machine, profile, dataset, likelihood, settings, titles=titles)
     print(json.dumps(planning.as_json(made), indent=1) if as_json else planning.format_plan(made))
 
 

@@ -20,8 +20,9 @@ from ..data.identity import dataset_from_here
 from ..errors import VaelibError, hint
 from ..files import write_atomic
 from ..runs.cluster import environment_kept
-from ..runs.profiles import parse_overrides, parse_pairs
-from .pairs import KERNEL, compare
+from ..runs.profiles import from_this_folder, parse_overrides, parse_pairs
+from ..text import listed
+from .pairs import KERNEL, compare, sources
 
 
 def _set_environment() -> None:
@@ -114,17 +115,14 @@ def read_parameters(source: Path, pairs: Iterable[str], settings: Iterable[str] 
     }
     if "dataset" in parameters:
         parameters["dataset"] = dataset_from_here(parameters["dataset"])
-    overrides = parse_overrides(settings)
-    if (
-        overrides.get("use_results")
-        and "use_results" not in source.read_text(encoding="utf-8")
-        and "overrides" in known
-    ):
-        raise VaelibError(
-            f"{source.stem} computes everything itself: leave use_results out (notebooks 00, 03, 04, 11 and 12 know it)"
-        )
-    if overrides and "overrides" in known:
-        parameters["overrides"] = parameters.get("overrides", {}) | overrides
+    if "overrides" in known:
+        overrides = from_this_folder(parameters.get("overrides", {})) | parse_overrides(settings)
+        knowing = [one.stem[:2] for one in sources() if "use_results" in one.read_text(encoding="utf-8")]
+        if overrides.get("use_results") and source.stem[:2] not in knowing:
+            raise VaelibError(
+                f"{source.stem} computes everything itself: leave use_results out (notebooks {listed(knowing)} know it)"
+            )
+        parameters |= {"overrides": overrides} if overrides else {}
     return parameters
 
 

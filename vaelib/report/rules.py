@@ -146,9 +146,9 @@ class Case(NamedTuple):
     premise: Sequence[Quantity] = ()
 
 
-def needs(*quantities: Quantity, never: Sequence[Quantity] = (), premise: Sequence[Quantity] = ()) -> Case:
-    """Return the case "all of these are positive"."""
-    return Case([quantities], never, premise)
+def needs(*quantities: Quantity, never: Sequence[Quantity] = (), premise: Sequence[Quantity] = ()) -> Case | str:
+    """Return the case "all of these are positive"; of none, as of half a night's runs, there is nothing to say."""
+    return Case([quantities], never, premise) if quantities else "a value is missing"
 
 
 Rule = Callable[[Evidence], Case | str]  # or why it cannot be tested on this grid

@@ -19,6 +19,7 @@ from ..runs.settings import Artifact
 from ..runs.stages import build_vae
 from ..runs.stages.context import pick_device
 from ..runs.store import TENSORS, load_split, load_tensors, save_tensors
+from ..runs.tables import shipped_file
 from .canvas import LABELS
 from .publish import command_of
 
@@ -73,12 +74,7 @@ def kept_weights(path: Path, vae: VAE) -> dict[str, Any]:
     Raises:
         VaelibError: it was not shipped.
     """
-    if not path.exists():
-        raise VaelibError(
-            f"use_results: {paths.shown(path)} does not come with the project (another setting, or never packed); leave "
-            "use_results out, and it is computed"
-        )
-    tensors, about = load_tensors(path)
+    tensors, about = load_tensors(shipped_file(path))
     load_weights(vae, {name: one.float() if one.dtype == torch.half else one for name, one in tensors.items()}, path)
     vae.eval()
     return about

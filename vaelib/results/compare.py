@@ -111,8 +111,8 @@ def compare(shipped: Path, build: Path) -> Comparison:
         found += judged
     if all(one["quantity"] in FIXED for one in found):
         raise NothingToCompare(
-            f"nothing to compare: no row of {paths.shown(build)} was made under the settings of {paths.shown(shipped)}; "
-            "make the same data set with `make`, without settings of your own"
+            f"nothing to compare: {paths.shown(build)} has no numbers that were made here under the settings of "
+            f"{paths.shown(shipped)}; make the same data set with `make`, without settings of your own"
         )
     return Comparison(pd.DataFrame(found).drop(columns="p"), [name for name in exact if name in ours], alone)
 

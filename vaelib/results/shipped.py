@@ -9,6 +9,7 @@ import base64
 import io
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from ..report.reference import of_setting
 from ..report.study import studies
 from ..runs.engine import run
 from ..runs.experiments import Experiment
+from ..runs.profiles import parse_overrides
 from ..runs.tables import (
+    CHANGED,
     SETTING,
     build_records,
     merge_table,
@@ -69,6 +72,10 @@ def pack(profile: str, join: bool = False) -> list[Path]:
             them, would be too large. Then nothing is changed.
     """
     build, out = require_build(paths.build_root() / profile), paths.results_folder(profile)
+    if not any(build.glob("tables/*.csv")):
+        raise VaelibError(
+            f"{paths.shown(build)} has no tables, so there is nothing to pack: make its figures first (make PROFILE={profile})"
+        )
     record = build_records(build)
     if taken := [name for name, about in record.items() if TAKEN in about]:
         raise VaelibError(
@@ -132,6 +139,8 @@ def _derive(folder: Path, profile: str) -> None:
         path, of = folder / f"tables/{name}.csv", folder / f"tables/{source}.csv"
         if path.exists() and of.exists():
             kept, new = read_table(path), compute(read_table(of))
+            facts = [column for column in kept if column not in new]  # of the setting, as a notebook wrote them beside
+            new = new.merge(kept[[*SETTING, *facts]].drop_duplicates(SETTING), how="left", on=SETTING)[[*kept]]
             settings = set(map(tuple, kept[SETTING].to_numpy()))
             new[[tuple(row) in settings for row in new[SETTING].to_numpy()]].to_csv(path, index=False)
     judge_build(folder, profile)
@@ -205,12 +214,20 @@ def made(experiment: Experiment, title: str = "runs", **options: Any) -> dict[st
 
     ``options`` are those of :func:`vaelib.runs.run`. Returns the experiment's own rows by the tables' names.
     """
-    if experiment.profile.use_results:
-        tables = take(experiment)
-    else:
-        run(experiment.runs, title=title, **options)
-        tables = write_tables(experiment)
-    _derive_again(experiment)
+    return made_together([experiment], title, **options)[experiment.name]
+
+
+def made_together(
+    experiments: Sequence[Experiment], title: str = "runs", **options: Any
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Do as :func:`made` for experiments of one profile, whose runs wait for no others; return their tables by name."""
+    shipped = experiments[0].profile.use_results
+    if not shipped:
+        run([one for experiment in experiments for one in experiment.runs], title=title, **options)
+    tables = {}
+    for experiment in experiments:
+        tables[experiment.name] = take(experiment) if shipped else write_tables(experiment)
+        _derive_again(experiment)
     return tables
 
 
@@ -224,6 +241,13 @@ def _derive_again(experiment: Experiment) -> None:
             # The paper's numbers stand beside runs of all of its images, whatever the curves are of.
             others = rows["n_train"].notna() & (rows["n_train"] != experiment.data.n_train)
             merge_table(path, rows[~others], experiment.place)
+
+
+def _measured_beside(experiment: Experiment, about: dict[str, Any]) -> set[str]:
+    """Return the keys of what was measured beside an experiment's points under the settings that it was shipped with."""
+    settings = parse_overrides([about.get(CHANGED, "")])
+    kept = studies()[experiment.name].runs(experiment.profile.name, experiment.dataset, experiment.likelihood, settings)
+    return {point.run.key for point in kept.also}
 
 
 def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
@@ -243,10 +267,13 @@ def take(experiment: Experiment) -> dict[str, pd.DataFrame]:
         own = [rows[column] == value for column, value in experiment.place.items() if column in rows]
         tables[table] = rows[pd.concat(own, axis=1).all(axis=1)].reset_index(drop=True)
     found = {key for rows in tables.values() for key in rows.get("key", ())}
-    if not about or not {point.run.key for point in experiment.points} <= found:
+    points, also = ({point.run.key for point in some} for some in (experiment.points, experiment.also))
+    beside = also - found  # not every table names what it holds
+    same = points <= found <= points | also and (not beside or beside <= _measured_beside(experiment, about))
+    if not about or not same:
         raise VaelibError(
             f"use_results: {name} was not shipped for the profile {profile} with these settings; leave use_results out, "
-            "and it is computed"
+            "and it is computed, or leave the others out"
         )
     for table, rows in tables.items():
         path = tables_folder(profile) / f"{experiment.files.get(table, table)}.csv"

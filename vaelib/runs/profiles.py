@@ -291,11 +291,19 @@ def as_pairs(overrides: Mapping[str, Any]) -> list[str]:
     return [f"{name}={text(value)}" for name, value in overrides.items()]
 
 
+def from_this_folder(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return overrides with absolute paths: whoever reads them may work in another folder."""
+    return {
+        name: from_here(value) if name in PATHS and isinstance(value, str) else value
+        for name, value in overrides.items()
+    }
+
+
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     """Return ``["epochs=20", "amp=false", "k_grid=1,2"]`` as ``{"epochs": 20, "amp": False, "k_grid": [1, 2]}``.
 
     An item may hold several, ``"epochs=20 k=1"``. A value is read by the type of its setting: ``010`` is ten, and a text
-    stays the text that it is. Paths become absolute, because the one who reads them may work in another folder.
+    stays the text that it is. Paths become absolute.
 
     Raises:
         VaelibError: an item without ``=``, an unknown setting, a value that is none of its kind or out of range.
@@ -308,7 +316,5 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
             values[name] = None
         elif Ellipsis in kinds:
             values[name] = [item.strip(" \"'") for item in text.strip("[]()").split(",") if item.strip()]
-        elif name in PATHS:
-            values[name] = from_here(text)
-    read = checked(Profile, values, "a profile").model_dump(include=set(values))
+    read = checked(Profile, from_this_folder(values), "a profile").model_dump(include=set(values))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in read.items()}

@@ -63,6 +63,16 @@ def rows_of(run: Artifact, store: Store) -> pd.DataFrame:
     return pd.DataFrame(files.read_json(store.require(run) / "rows.json"))
 
 
+def shipped_file(path: Path) -> Path:
+    """Return the path of a file that comes with the project; raises VaelibError where it does not."""
+    if not path.exists():
+        raise VaelibError(
+            f"use_results: {paths.shown(path)} does not come with the project (another setting, or never packed); leave "
+            "use_results out, and it is computed"
+        )
+    return path
+
+
 def measured_tensors(experiment: Experiment, kind: type[Artifact], store: Store | None = None) -> dict[str, Any]:
     """Return, by series, the tensors by name that an experiment kept of one ``kind``: pictures and single curves.
 
@@ -71,7 +81,7 @@ def measured_tensors(experiment: Experiment, kind: type[Artifact], store: Store 
 
     def path(run: Artifact) -> Path:
         if experiment.profile.use_results:
-            return paths.weights_file(paths.results_folder(experiment.profile.name), run.key)
+            return shipped_file(paths.weights_file(paths.results_folder(experiment.profile.name), run.key))
         return (store or Store()).require(run) / TENSORS
 
     return {point.series: load_tensors(path(point.run))[0] for point in experiment.measured(kind)}

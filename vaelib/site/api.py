@@ -3,7 +3,9 @@
 import importlib
 import json
 import pkgutil
+import warnings
 from pathlib import Path
+from types import ModuleType
 
 import vaelib
 
@@ -35,11 +37,18 @@ def write_api(folder: Path) -> Path:
     render.env.filters["to_markdown"] = to_markdown
     # A browser makes the index of the search when somebody searches: 7 MB less, and the same bytes with Node.js and without.
     render.precompile_index = lambda documents, script: json.dumps(documents)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # pdoc's, of fields that are made
+        pages = _pages(doc, render)
+    for name, text in pages.items():
+        write_text(Path(folder) / name, text)
+    return Path(folder) / "vaelib.html"
+
+
+def _pages(doc: ModuleType, render: ModuleType) -> dict[str, str]:
+    """Return the pages by their names."""
     modules = {name: doc.Module(importlib.import_module(name)) for name in module_names()}
     for name, module in modules.items():  # where __all__ names the public objects, pdoc would leave the modules out
         module.__dict__["submodules"] = [one for other, one in modules.items() if other.rpartition(".")[0] == name]
     pages = {f"{name.replace('.', '/')}.html": render.html_module(module, modules) for name, module in modules.items()}
-    pages |= {"index.html": render.html_index(modules), "search.js": render.search_index(modules)}
-    for name, text in pages.items():
-        write_text(Path(folder) / name, text)
-    return Path(folder) / "vaelib.html"
+    return pages | {"index.html": render.html_index(modules), "search.js": render.search_index(modules)}

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ...errors import VaelibError
 from ...runs.profiles import Profile, load_profile
 from ...runs.settings import Artifact
 from ...runs.store import Store
@@ -37,9 +38,11 @@ def ground_truth(profile: str = "laptop", overrides: Mapping[str, Any] | None = 
     """Return the study's runs under a profile.
 
     Raises:
-        VaelibError: an unknown name or a value out of range.
+        VaelibError: an unknown name or a value out of range; ``use_results``.
     """
     budget = load_profile(profile, overrides=overrides)
+    if budget.use_results:
+        raise VaelibError("use_results: the worlds with a known p_data are computed, in minutes; leave it out")
     seeds = range(budget.plane_seeds)
     fit = budget.only("images steps samples", "plane_")
     planes = [Plane(points=n, seed=s, **fit) for n in budget.plane_points[::-1] for s in seeds]
