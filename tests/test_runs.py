@@ -209,6 +209,7 @@ def test_the_board_tells_the_speed_of_what_is_under_way(board):
     bank = Bank(teacher=Teacher(data=data()), size=300, shard_size=100)
     vae = VAERun(data=data(), epochs=80, evaluations=(80,), snapshots=(80,))
     shown = make({bank: [], vae: []})
+    shown.tell(f"{bank.key}/0", "bank", 1.0, "")  # one of three: the bank's share is told, not a shard's
     for second in range(3):
         clock[0] = second
         shown.tell(vae.key, "vae", 0.5 + 0.1 * second, "ELBO -9")  # it goes on from a checkpoint

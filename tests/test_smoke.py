@@ -86,9 +86,7 @@ def test_the_files_that_others_read(shared_build, monkeypatch):
 SHIPPED = "00_tour 03_three_gaps 04_latent_smoothness 07_prior_work 11_cheap_alternatives 12_memorisation".split()
 
 
-@pytest.mark.parametrize(
-    ("profile", "name"), [*(("laptop", name) for name in SHIPPED), ("overnight", "03_three_gaps")]
-)
+@pytest.mark.parametrize(("profile", "name"), [*(("laptop", name) for name in SHIPPED), ("overnight", "03_three_gaps")])
 def test_run_all_draws_what_comes_with_the_project_and_trains_nothing(profile, name, tmp_path, monkeypatch):
     """As a reader runs it, cells with sliders included; ``make SET=use_results=true`` runs the rest of notebook 03."""
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path))

@@ -58,7 +58,10 @@ class GraphProgress:
         self._tick()
         parts = self.shards[key] if shard else 1
         self.shares[name] = share / parts
-        words = [f"{kind} {share:.0%}", self._speed(name, share, parts), note]
+        whole = sum(
+            one for other, one in self.shares.items() if other.partition("/")[0] == key
+        )  # of a bank: all its shards
+        words = [f"{kind} {whole:.0%}", self._speed(name, share, parts), note]
         self.notes[name] = " ".join(word for word in words if word)
         if share >= 1:
             self.notes.pop(name)
