@@ -43,15 +43,19 @@ def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
     known = {q: methods for q, methods in known.items() if {"normal", "dmaapx"} <= set(methods)}
     if not known:
         return ""
-    parts = []
+    parts, alone = [], runs["seed"].nunique() == 1
     for quantity in known:
         name, more, less = QUANTITIES[quantity]
         article = "an" if name[0] == "a" else "a"
         word = {1: f"a {more} {name}", -1: f"a {less} {name}"}.get(direction(found, quantity, "dmaapx", "normal"))
         ours, theirs = (number(found.mean(method, quantity)) for method in ("dmaapx", "normal"))
-        parts.append(f"{word or f'{article} {name} that is {UNCLEAR}'} ({ours} against {theirs})")
-    text = f"{setting(dataset, likelihood)} ({images_and_seeds(runs)}): compared with normal training, DMaaPx has {listed(parts)}."
-    text += " One seed cannot tell a difference from chance." if runs["seed"].nunique() == 1 else ""
+        if alone:
+            parts.append(f"{article} {name} of {ours} (normal training {theirs})")
+        else:
+            parts.append(f"{word or f'{article} {name} that is {UNCLEAR}'} ({ours} against {theirs})")
+    beside = "" if alone else "compared with normal training, "
+    text = f"{setting(dataset, likelihood)} ({images_and_seeds(runs)}): {beside}DMaaPx has {listed(parts)}."
+    text += " How far another seed would differ is not known." if alone else ""
     best: dict[str, list[str]] = {}
     for quantity, methods in known.items():
         choose = max if QUANTITIES[quantity][1] == "higher" else min
