@@ -245,6 +245,8 @@ def _derive_again(experiment: Experiment) -> None:
 
 def _measured_beside(experiment: Experiment, about: dict[str, Any]) -> set[str]:
     """Return the keys of what was measured beside an experiment's points under the settings that it was shipped with."""
+    if experiment.name not in studies():
+        return set()
     settings = parse_overrides([about.get(CHANGED, "")])
     kept = studies()[experiment.name].runs(experiment.profile.name, experiment.dataset, experiment.likelihood, settings)
     return {point.run.key for point in kept.also}

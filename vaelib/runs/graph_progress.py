@@ -58,9 +58,8 @@ class GraphProgress:
         self._tick()
         parts = self.shards[key] if shard else 1
         self.shares[name] = share / parts
-        whole = sum(
-            one for other, one in self.shares.items() if other.partition("/")[0] == key
-        )  # of a bank: all its shards
+        # A bank's share, not a shard's.
+        whole = sum(one for other, one in self.shares.items() if other.partition("/")[0] == key)
         words = [f"{kind} {whole:.0%}", self._speed(name, share, parts), note]
         self.notes[name] = " ".join(word for word in words if word)
         if share >= 1:
