@@ -316,9 +316,12 @@ def test_what_is_computed_over_seeds_follows_the_tables(toy, monkeypatch):
     assert not (folder / "table_07.csv").exists()  # the notebook's to begin
     pages.write_derived(chosen, "table_07")
     pd.DataFrame([chosen.setting | {"n_train": 60_000}]).to_csv(folder / "numbers.csv", index=False)
+    beside = read_table(folder / "table_07.csv").assign(note="a notebook's")
+    beside.to_csv(folder / "table_07.csv", index=False)
     shipped.made(chosen._replace(profile=chosen.profile.changed({"seeds": 3})))
     means = read_table(folder / "table_07.csv").query("dataset == @chosen.dataset")
     assert set(means["seeds"]) == {3}
+    assert set(means["note"]) == {"a notebook's"}
     assert read_table(folder / "numbers.csv").empty  # of all of the paper's images, which these are not
 
 

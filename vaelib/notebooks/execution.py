@@ -117,8 +117,8 @@ def read_parameters(source: Path, pairs: Iterable[str], settings: Iterable[str] 
         parameters["dataset"] = dataset_from_here(parameters["dataset"])
     if "overrides" in known:
         overrides = from_this_folder(parameters.get("overrides", {})) | parse_overrides(settings)
-        knowing = [one.stem[:2] for one in sources() if "use_results" in one.read_text(encoding="utf-8")]
-        if overrides.get("use_results") and source.stem[:2] not in knowing:
+        if overrides.get("use_results") and "use_results" not in source.read_text(encoding="utf-8"):
+            knowing = [one.stem[:2] for one in sources() if "use_results" in one.read_text(encoding="utf-8")]
             raise VaelibError(
                 f"{source.stem} computes everything itself: leave use_results out (notebooks {listed(knowing)} know it)"
             )

@@ -138,12 +138,16 @@ def _derive(folder: Path, profile: str) -> None:
     for name, source, compute in (one for study in studies().values() for one in study.derived):
         path, of = folder / f"tables/{name}.csv", folder / f"tables/{source}.csv"
         if path.exists() and of.exists():
-            kept, new = read_table(path), compute(read_table(of))
-            facts = [column for column in kept if column not in new]  # of the setting, as a notebook wrote them beside
-            new = new.merge(kept[[*SETTING, *facts]].drop_duplicates(SETTING), how="left", on=SETTING)[[*kept]]
-            settings = set(map(tuple, kept[SETTING].to_numpy()))
+            kept = read_table(path)
+            new, settings = _anew(kept, compute(read_table(of))), set(map(tuple, kept[SETTING].to_numpy()))
             new[[tuple(row) in settings for row in new[SETTING].to_numpy()]].to_csv(path, index=False)
     judge_build(folder, profile)
+
+
+def _anew(kept: pd.DataFrame, computed: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that was computed again, with the facts of each setting that a notebook wrote beside what is ``kept``."""
+    facts = [column for column in kept if column not in computed]
+    return computed.merge(kept[[*SETTING, *facts]].drop_duplicates(SETTING), how="left", on=SETTING)
 
 
 def small(png: bytes) -> bytes:
@@ -237,7 +241,8 @@ def _derive_again(experiment: Experiment) -> None:
     for name, source, compute in study.derived if study else ():
         path = folder / f"{name}.csv"
         if path.exists():
-            rows = of_setting(compute(read_table(folder / f"{source}.csv")), **experiment.setting)
+            computed = compute(read_table(folder / f"{source}.csv"))
+            rows = of_setting(_anew(read_table(path), computed), **experiment.setting)
             # The paper's numbers stand beside runs of all of its images, whatever the curves are of.
             others = rows["n_train"].notna() & (rows["n_train"] != experiment.data.n_train)
             merge_table(path, rows[~others], experiment.place)

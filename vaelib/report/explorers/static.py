@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ... import paths
 from ...errors import VaelibError
-from ...files import read_json, write_json
+from ...files import read_json, write_json, write_text
 from ...images import as_float
 from ...models import VAE
 from ...runs import Experiment
@@ -80,7 +80,7 @@ def take_twins(profile: str, name: str) -> list[Path]:
     """Put what moves a figure's latents, as it comes with the project, beside the build's figures; return the files."""
     found = sorted((paths.results_folder(profile) / "twins").glob(f"{name}.*.json"))
     for path in found:
-        write_json(paths.build_root() / profile / "twins" / path.name, read_json(path))
+        write_text(paths.build_root() / profile / "twins" / path.name, path.read_text(encoding="utf-8"))
     return found
 
 
