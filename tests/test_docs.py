@@ -141,7 +141,7 @@ def test_the_table_of_named_variants_is_what_the_code_has():
     from vaelib.runs import Profile
     from vaelib.training.mollify import Mollify
 
-    part = (ROOT / "README.md").read_text().partition("## Where the paper leaves a choice")[2].partition("\n## ")[0]
+    part = (ROOT / "docs/protocol.md").read_text().partition("## Where the paper leaves a choice")[2].partition("\n## ")[0]
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in part.splitlines() if line.startswith("| ")][2:]
     assert len(rows) > 10
     for _, default, others, setting in rows:
@@ -175,14 +175,21 @@ def test_commands_and_goals_exist():
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_links_lead_somewhere(path):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
-    assert [link for link in links if not (path.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", path.read_text())
+    assert [link for link, _ in links if not (path.parent / link).exists()] == []
+    lost = [(link, part) for link, part in links if part and part not in _anchors(path.parent / link if link else path)]
+    assert lost == []
 
 
-def test_the_readmes_table_has_every_figure_in_the_row_of_its_notebook():
-    rows = [
-        line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|") and "figures/" in line
-    ]
+def _anchors(page: Path) -> set[str]:
+    """Return what a Git host calls the headings of a page of Markdown."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_table_of_figures_has_every_figure_in_the_row_of_its_notebook():
+    lines = (ROOT / "docs/figures.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("|") and "figures/" in line]
     for one in study.studies().values():
         own = "".join(row for row in rows if one.notebook in row)
         assert [
