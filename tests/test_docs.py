@@ -141,7 +141,9 @@ def test_the_table_of_named_variants_is_what_the_code_has():
     from vaelib.runs import Profile
     from vaelib.training.mollify import Mollify
 
-    part = (ROOT / "docs/protocol.md").read_text().partition("## Where the paper leaves a choice")[2].partition("\n## ")[0]
+    part = (
+        (ROOT / "docs/protocol.md").read_text().partition("## Where the paper leaves a choice")[2].partition("\n## ")[0]
+    )
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in part.splitlines() if line.startswith("| ")][2:]
     assert len(rows) > 10
     for _, default, others, setting in rows:

@@ -42,7 +42,7 @@ from vaelib.studies.smoothness.stages import OnePath
 from vaelib.studies.three_gaps.numbers import against_paper
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.runs import three_gaps
-from vaelib.text import number, with_error
+from vaelib.text import with_error
 from vaelib.training.distributions import TrainingDistribution
 
 ROOT = Path(__file__).resolve().parents[1]
