@@ -14,6 +14,7 @@ from vaelib.studies.protocol import figures
 from vaelib.studies.protocol import runs as protocol
 from vaelib.studies.protocol.figures import RAW, distances, paper_epochs, protocols_figure, to_compare
 from vaelib.studies.protocol.runs import CANDIDATES, DEFAULT, calibrate_protocol
+from vaelib.text import number
 
 
 def curve(series, epochs, train, test):
@@ -36,6 +37,14 @@ def test_each_of_the_papers_raw_curves_has_candidates_that_differ_in_what_their_
     assert linear.network.model_copy(update={"mean": "sigmoid"}) == default.network
     assert len({point.vae.key for point in experiment.points}) == len(experiment.points)
     assert default.evaluations == (1, 2, 3, 4)
+
+
+def test_what_is_far_off_under_a_mixture_is_not_trained_on():
+    points = calibrate_protocol("laptop", "fashion_mnist", "mol").points
+    assert [point.vae.evaluations[-1] for point in points] == [12, 12, 12, 3, 3, 12]
+    assert all(point.vae.epochs == len(point.vae.evaluations) for point in points)
+    short = calibrate_protocol("laptop", "fashion_mnist", "mol", {"epochs": 2}).points
+    assert {point.vae.epochs for point in short} == {2}
 
 
 @pytest.mark.parametrize("setting", RAW)
@@ -66,6 +75,8 @@ def test_the_papers_own_curve_has_distance_zero_under_the_right_shift_alone():
     assert found["candidate"].tolist() == ["same", "worse"]
     assert found["shift_1"].tolist() == pytest.approx([0, 10])
     assert found["shift_0"].iloc[0] > 1
+    gap = 0.1 * (paper["elbo_train"] - paper["elbo_test"])
+    assert found["gap"].tolist() == pytest.approx([0, float(np.sqrt(np.nanmean(np.square(gap))))])
     with pytest.raises(VaelibError, match="no epoch in common"):
         distances(curve("late", [500], [-70.0], [-95.0]), paper)
 
@@ -79,7 +90,11 @@ def test_the_figure_names_every_candidate_with_its_distance():
     ]
     figure = protocols_figure(pd.concat(lines), paper, title_note="title", footer="", watermark=None)
     texts = [text.get_text().strip() for ax in figure.axes for text in ax.texts]
-    assert texts == [f"{DEFAULT}: 0.0 %", f"linear mean: {distances(pd.concat(lines), paper)['distance'][1]:.1f} %"]
+    other = distances(pd.concat(lines), paper).iloc[1]
+    assert texts == [
+        f"{DEFAULT}: 0.0 %, G_g 0.00 nats",
+        f"linear mean: {other['distance']:.1f} %, G_g {number(other['gap'])} nats",
+    ]
 
 
 def test_a_part_of_the_images_is_repeated_and_compared_at_the_papers_epochs(monkeypatch):

@@ -2,11 +2,11 @@
 
 The figures' thin lines are ELBOs of single epochs, read off the PDF. Their x starts at 0, which is the first epoch or the
 weights before it; both are tried, and the smaller distance counts. A candidate's distance is the root mean square of
-(ours − paper) / |paper| over train and test ELBO of every epoch that both have, in percent.
+(ours − paper) / |paper| over train and test ELBO of every epoch that both have, in percent; that of G_g is in nats.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -21,6 +21,7 @@ from ...report.reference import digitised
 from ...report.study import Figure
 from ...runs import Experiment, Store
 from ...runs.stages.data import PUBLISHED, spare_images
+from ...text import number
 from .runs import DEFAULT, calibrate_protocol, repeats
 
 DISTANCE = Figure(
@@ -37,6 +38,7 @@ RAW = {
     ("cifar10", "mol"): ("raw_cifar_fig6", "mz1"),
 }
 WHOLE = 0.1  # how near to a whole epoch a digitised point lies
+QUANTITIES = ("elbo_train", "elbo_test")
 SHIFTS = (0, 1)  # of the paper's x: epochs done, or counted from 0
 PAPERS = "#777777"  # another grey than that of a legend's kinds of lines
 PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#A6611A", "#5B2A86", "#B8860B")
@@ -65,15 +67,19 @@ def paper_epochs(dataset: str, likelihood: str) -> pd.DataFrame:
     table, columns = digitised(name), {}
     lowest = table["elbo"] <= table["elbo"].min() + 1e-6
     cut = lowest & (lowest.sum() > 1)  # several curves on the axis' lower edge went on below it
-    for part in ("train", "test"):
-        whole = table[(table["series"] == f"{prefix}_{part}") & ~cut].sort_values("epoch")
+    for quantity in QUANTITIES:
+        series = f"{prefix}_{quantity.removeprefix('elbo_')}"
+        whole = table[(table["series"] == series) & ~cut].sort_values("epoch")
         kept = whole[(whole["epoch"] - whole["epoch"].round()).abs() < WHOLE]
-        columns[f"elbo_{part}"] = pd.Series(kept["elbo"].to_numpy(), index=kept["epoch"].round().abs())
+        columns[quantity] = pd.Series(kept["elbo"].to_numpy(), index=kept["epoch"].round().abs())
     return pd.DataFrame(columns).rename_axis("x").reset_index()
 
 
 def distances(curves: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     """Return one row a candidate, nearest first: its distance (percent) under each shift of x, and the epochs compared.
+
+    ``gap`` is the root mean square of G_g's difference (nats) under the shift of the smaller distance. Train and test ELBO
+    move together from one epoch to the next, so G_g tells apart what their noise hides.
 
     Arguments:
         curves: a sweep's curves, with ``series, effective_epoch, quantity, value``.
@@ -89,18 +95,27 @@ def distances(curves: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
         for shift in SHIFTS:
             theirs = paper.set_index(paper["x"] + shift).add_suffix("_paper")
             both = ours.merge(theirs, left_index=True, right_index=True)
-            relative = [both[q] / both[f"{q}_paper"] - 1 for q in ("elbo_train", "elbo_test")]
-            row[f"shift_{shift}"] = 100 * float(np.sqrt(np.nanmean(np.square(relative)))) if len(both) else math.inf
-            row["epochs"] = max(row.get("epochs", 0), len(both))
-        row["distance"] = min(row[f"shift_{shift}"] for shift in SHIFTS)
-        if math.isinf(row["distance"]):
+            relative = [both[q] / both[f"{q}_paper"] - 1 for q in QUANTITIES]
+            gaps = both["elbo_train"] - both["elbo_test"] - (both["elbo_train_paper"] - both["elbo_test_paper"])
+            distance = 100 * _root_mean_square(relative)
+            if distance < row.get("distance", math.inf):
+                row |= {"distance": distance, "gap": _root_mean_square(gaps), "epochs": len(both)}
+            row[f"shift_{shift}"] = distance
+        if "distance" not in row:
             raise VaelibError(f"{name}: no epoch in common with the paper's curve; give epochs >= {paper['x'].min():g}")
         rows.append(row)
     return pd.DataFrame(rows).sort_values("distance").reset_index(drop=True)
 
 
-def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, **frame) -> ReportFigure:
-    """Return two panels: test ELBOs of all candidates over the paper's curve, and each one's distance."""
+def _root_mean_square(values: Sequence[pd.Series] | pd.Series) -> float:
+    """Return it over what is there; inf where nothing is."""
+    known = np.asarray(values, float)
+    known = known[~np.isnan(known)]
+    return float(np.sqrt(np.mean(np.square(known)))) if known.size else math.inf
+
+
+def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, gaps: bool = True, **frame) -> ReportFigure:
+    """Return two panels: ELBOs of all candidates over the paper's curve, and each one's distance, that of G_g (``gaps``) too."""
     found = distances(curves, paper)
     colours = dict(zip([n for n in curves["series"].unique() if n != DEFAULT], PALETTE, strict=False)) | {
         DEFAULT: "black"
@@ -118,15 +133,17 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, **frame) -> Repo
                 width = 2.2 if name == DEFAULT else 1.1
                 label = f"{name}, {quantity.removeprefix('elbo_')}"
                 ax.plot(curve["effective_epoch"], curve["value"], style, color=colours[name], lw=width, label=label)
-        low, high = (edge(near[["elbo_train", "elbo_test"]].to_numpy()) for edge in (np.nanmin, np.nanmax))
+        low, high = (edge(near[[*QUANTITIES]].to_numpy()) for edge in (np.nanmin, np.nanmax))
         ax.set(xlabel="epochs", ylabel=ELBO_LABEL, ylim=(low - 0.6 * (high - low), high + 0.25 * (high - low)))
         ax.set_title("Train (dashed) and test ELBO", pad=8)
         nats(ax)
         rank = range(len(found) - 1, -1, -1)
         bars.barh(rank, found["distance"], color=[colours[name] for name in found["candidate"]], height=0.62)
-        for place, (name, value) in zip(rank, found[["candidate", "distance"]].itertuples(index=False), strict=True):
-            bars.text(value, place, f" {name}: {value:.1f} %", va="center", fontsize=8.5)
-        bars.set(yticks=[], xlabel="distance from the paper's curve (%)", xlim=(0, 2.9 * found["distance"].max()))
+        columns = found[["candidate", "distance", "gap"]]
+        for place, (name, value, gap) in zip(rank, columns.itertuples(index=False), strict=True):
+            told = f" {name}: {value:.1f} %" + (f", G_g {number(gap)} nats" if gaps else "")
+            bars.text(value, place, told, va="center", fontsize=8.5)
+        bars.set(yticks=[], xlabel="distance from the paper's curve (%)", xlim=(0, 3.4 * found["distance"].max()))
         bars.set_title("How far from the paper", pad=8)
         bars.grid(False)
     return fig
@@ -141,6 +158,7 @@ def draw_protocols(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> R
     figure = protocols_figure(
         curves.assign(effective_epoch=(curves["effective_epoch"] / passes).round()),
         paper_epochs(experiment.dataset, experiment.likelihood),
+        gaps=passes == 1,
         **framed(experiment, footer, about=f"The paper's protocol, {title(experiment)}"),
     )
     return publish(figure, DISTANCE, experiment)

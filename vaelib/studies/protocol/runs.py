@@ -17,12 +17,13 @@ from ...runs.stages.data import PUBLISHED
 from ..sweeps.tables import sweep_experiment
 
 DEFAULT = "the default"
-# Learning rate and batch size of the two ancestors' code (Zhang et al. 2022; HIT), and what lies between.
+# Learning rate and batch size of the two ancestors' code, and what lies between.
+ANCESTORS = ("lr 3e-4, batches of 256 (HIT)", "lr 1e-4, batches of 100 (Zhang et al.)")
 RATES: dict[str, dict[str, Any]] = {
     "lr 3e-4": {"lr": 3e-4},
     "batches of 128": {"batch_size": 128},
-    "lr 3e-4, batches of 256 (HIT)": {"lr": 3e-4, "batch_size": 256},
-    "lr 1e-4, batches of 100 (Zhang et al.)": {"lr": 1e-4, "batch_size": 100},
+    ANCESTORS[0]: {"lr": 3e-4, "batch_size": 256},
+    ANCESTORS[1]: {"lr": 1e-4, "batch_size": 100},
 }
 # Setting -> candidate -> the profile's settings in which it differs from the default.
 CANDIDATES: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
@@ -33,7 +34,10 @@ CANDIDATES: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     }
     | RATES,
     ("binary_mnist", "bernoulli"): RATES,
-    ("fashion_mnist", "mol"): RATES | {"5 components": {"mixtures": 5}},
+    # A mixture's epoch takes minutes: what is 4 to 5 % off after three is not trained on.
+    ("fashion_mnist", "mol"): RATES
+    | {name: RATES[name] | {"epochs": 3} for name in ANCESTORS}
+    | {"5 components": {"mixtures": 5}},
     ("cifar10", "mol"): RATES
     | {"mixture per channel": {"rgb": "per_channel"}, "mixture of Zhang et al.": {"rgb": "zhang2022"}},
 }
@@ -67,11 +71,11 @@ def calibrate_protocol(
         )
     part = dataset if architecture(dataset, chosen) == "residual" else chosen
     data, budget = prepared(dataset, load_profile(profile, f"protocol_{part}", overrides))
-    epochs = tuple(round(number * repeats(data, budget)) for number in range(1, budget.epochs + 1))
-    budget = budget.changed({"epochs": epochs[-1]})
 
     def point(name: str, changes: Mapping[str, Any]) -> Point:
-        changed = budget.changed(changes)
+        count = min(budget.epochs, changes.get("epochs", budget.epochs))
+        epochs = tuple(round(number * repeats(data, budget)) for number in range(1, count + 1))
+        changed = budget.changed({**changes, "epochs": epochs[-1]})
         run = vae_for(data, changed, chosen, "normal", 0, evaluations=epochs, snapshots=epochs[-1:])
         return Point(name, math.nan, run)
 
