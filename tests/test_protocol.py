@@ -92,8 +92,8 @@ def test_the_figure_names_every_candidate_with_its_distance():
     texts = [text.get_text().strip() for ax in figure.axes for text in ax.texts]
     other = distances(pd.concat(lines), paper).iloc[1]
     assert texts == [
-        f"{DEFAULT}: 0.0 %, G_g 0.00 nats",
-        f"linear mean: {other['distance']:.1f} %, G_g {number(other['gap'])} nats",
+        f"{DEFAULT}: 0.0 %; 0.00 nats",
+        f"linear mean: {other['distance']:.1f} %; {number(other['gap'])} nats",
     ]
 
 

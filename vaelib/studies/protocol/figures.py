@@ -141,10 +141,10 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, gaps: bool = Tru
         bars.barh(rank, found["distance"], color=[colours[name] for name in found["candidate"]], height=0.62)
         columns = found[["candidate", "distance", "gap"]]
         for place, (name, value, gap) in zip(rank, columns.itertuples(index=False), strict=True):
-            told = f" {name}: {value:.1f} %" + (f", G_g {number(gap)} nats" if gaps else "")
+            told = f" {name}: {value:.1f} %" + (f"; {number(gap)} nats" if gaps else "")
             bars.text(value, place, told, va="center", fontsize=8.5)
-        bars.set(yticks=[], xlabel="distance from the paper's curve (%)", xlim=(0, 3.4 * found["distance"].max()))
-        bars.set_title("How far from the paper", pad=8)
+        bars.set(yticks=[], xlabel="distance from the paper's curve (%)", xlim=(0, 5 * found["distance"].max()))
+        bars.set_title("How far from the paper: ELBO" + ("; $G_\\mathrm{g}$" if gaps else ""), pad=8)
         bars.grid(False)
     return fig
 
