@@ -23,7 +23,7 @@
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
-likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
+likelihood = "default"  # bernoulli, gaussian or mol (mixture of logistics); default: the paper's for the data set
 seed = 0  # of the network, the order of the images and the noise
 overrides = {}  # settings of the profile by name, for example {"n_train": 100, "epochs": 50}
 
@@ -71,12 +71,13 @@ for title, images in sets.items():
 # %% [markdown]
 # ## Gap one: generalization
 #
-# Dashed is the ELBO on the N training images, solid the ELBO on test images. Their distance is the generalization gap:
+# Dashed is the ELBO on the N training images, solid the ELBO on test images, in nats (units of the natural logarithm;
+# higher is better). Their distance is the generalization gap:
 #
 # $$G_\text{g} = \mathbb{E}_{x \sim \mathcal{D}_\text{train}}\bigl[\text{ELBO}_\Theta(x)\bigr] -
 # \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}_\Theta(x)\bigr] \tag{3}$$
 #
-# Where it widens as training goes on, the model is overfitting.
+# Overfitting (Sec. 2) shows in two signs: the distance grows, and the solid line falls. Look for both.
 
 # %%
 curves = tour.overfitting_figure(runs, few.source)
@@ -85,8 +86,9 @@ tour.saved(curves, tour.SHOWN_OVERFITTING, profile, dataset, likelihood)
 # %% [markdown]
 # ## Gap two: amortization
 #
-# Is the decoder to blame, or the encoder? Give each test image the best posterior $q^*(z \mid x)$ that can be found for it,
-# with the decoder frozen. What the ELBO gains by that is the encoder's fault, and is called the amortization gap:
+# Is the decoder to blame, or the encoder? Give each test image the best posterior $q^*(z \mid x)$ that can be found
+# for it, with the decoder frozen. What the ELBO gains by that is the encoder's fault, and is called the amortization
+# gap (in the table, ± is the standard error over test images):
 #
 # $$G_\text{a} = \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}^*_\theta(x)\bigr] -
 # \mathbb{E}_{x \sim \mathcal{D}_\text{test}}\bigl[\text{ELBO}_\Theta(x)\bigr] \ge 0 \tag{4}$$
@@ -100,13 +102,17 @@ pages.means({title: {"encoder": b.elbo, "best posterior": b.elbo_star, "gap": b.
 # %% [markdown]
 # ## Gap three: robustness
 #
-# A change $\epsilon$ to the input $x_\text{r}$ that is hardly visible, chosen to move $q_\phi$ as far as possible (Eq. 10):
-# does the reconstruction $\tilde{x}_\text{a}$ of $x_\text{a} = x_\text{r} + \epsilon$ become another thing? The similarity
-# (MS-SSIM) lost on the way is the robustness gap:
+# A change $\epsilon$ to the input $x_\text{r}$ that is hardly visible is chosen to move $q_\phi$ as far as possible
+# (Eq. 10). Does the reconstruction $\tilde{x}_\text{a}$ of $x_\text{a} = x_\text{r} + \epsilon$ become a different
+# picture? MS-SSIM measures how similar two images are (1: equal). The similarity lost between inputs and
+# reconstructions is the robustness gap:
 #
 # $$G_\text{r} = \mathbb{E}_{x_\text{a} \sim p(x_\text{a} \mid x_\text{r})}
 # \mathbb{E}_{x_\text{r} \sim \mathcal{D}_\text{test}}\bigl[\text{MS-SSIM}[x_\text{r}, x_\text{a}] -
 # \text{MS-SSIM}[\tilde{x}_\text{r}, \tilde{x}_\text{a}]\bigr] \tag{5}$$
+#
+# In the table, *clean floor* is the similarity lost between two reconstructions of the same clean image: that much of the
+# gap is noise, not attack.
 
 # %%
 shown = few.test[:8].float() / 255
@@ -131,17 +137,19 @@ static.attack_twin(vaes, few.test, 0, profile, f"tour_attack_{setting_tag(**tour
 # %% [markdown]
 # ## What this means
 #
-# What ten times as many real images did to the three gaps (judged for one seed, as notebook 10 explains):
+# What ten times as many real images did to the three gaps. This is one seed, so the judgement counts the error over
+# images, and 10 % of each gap for what another seed would change:
 
 # %%
 Markdown(tour.conclusion(runs, best, attack))
 
 # %% [markdown]
-# But there is no more real data. The paper's proposal is to *make* it: fit a diffusion model to the N images, draw as many
-# samples as needed, and train the VAE on those (DMaaPx).
+# But there is no more real data. The paper's proposal is to *make* it: fit a diffusion model to the N images, draw as
+# many samples as needed, and train the VAE on those. This is DMaaPx, "Diffusion Model as a $p_\text{data}(x)$".
 #
 # **What to try next.** Notebook 03 runs that comparison, with augmentation as the rival. Here: another `seed`, or
-# `dataset = "binary_mnist"`.
+# `dataset = "binary_mnist"`. `from vaelib.runs import Profile; list(Profile.model_fields)` names all settings that
+# `overrides` takes; `vaelib/runs/profiles.yaml` has their values at each size.
 
 # %%
 Markdown(pages.machine_note())

@@ -25,7 +25,7 @@
 # | are they copies? | distance to the nearest image of $\mathcal{D}_\text{train}$, beside that of test images |
 # | are they good, and are all kinds there? | precision and recall, classes, proxy-FID and proxy-IS |
 # | can they be distinguished from real images? | classifier two-sample test (C2ST), 50 % is a coin |
-# | what do they cost? | images a second, time and bytes of k·N samples |
+# | what do they cost? | images per second, time and bytes of k·N samples (k for each of the N training images) |
 #
 # Proxies stand on the features of a small classifier of our own. They order samples of one data set; they are no FID or IS
 # that could be compared with a published one.
@@ -68,8 +68,9 @@ tables = made(experiment, title=f"sample quality, {experiment.dataset}")
 # %% [markdown]
 # ## What the samples look like
 #
-# Above, the first test images and the first samples; none is chosen. Below, the worst case: the samples that lie nearest to
-# a training image, with that image and the nearest test image. A copy would be at distance 0.
+# Above, the first test images and the first samples; none is chosen. Below, the worst case: the samples that lie
+# nearest to a training image, with that image and the nearest test image. An exact copy would be at distance 0
+# (notebook 12 counts as a *copy* what is much nearer to one training image than to any other).
 
 # %%
 figures.draw_samples(experiment)
@@ -91,11 +92,11 @@ figures.audit_table(tables)
 # %% [markdown]
 # ## How good are they?
 #
-# Everything is compared with the same test images, as many of one as of the other. *Other test images* show what a perfect
-# generator would score, *noise* what a useless one would. (The paper reports FID 3.95 for CIFAR-10, with Inception's
-# features of 50,000 samples.) The sharpest of these measures is the ELBO under a VAE that was trained on real images: what a
-# sampler leaves behind in the fine detail costs hundreds of nats where no eye sees it. The paper's samples are *easier* than
-# real images for its own VAEs (Fig. 13).
+# Everything is compared with the same test images, as many of one as of the other. *Other test images* show what a
+# perfect generator would score, *noise* what a useless one would. (The paper reports FID 3.95 for CIFAR-10; it does
+# not say of how many samples.) The sharpest of these measures is the ELBO under a VAE that was trained on real
+# images: fine detail that a sampler gets wrong costs hundreds of nats, even where no eye sees it. The paper's samples
+# are *easier* than real images for its own VAEs (Fig. 13).
 
 # %%
 figures.scores_table(tables)
@@ -126,8 +127,9 @@ figures.cost_table(experiment, tables)
 # %% [markdown]
 # ## What the numbers say about the paper's claims
 #
-# A number is the margin by which a claim holds. *Supported*: its 95 % interval over seeds lies above zero; *contradicted*:
-# below; else *not testable*.
+# A number is the margin by which a claim holds. *Supported*: its 95 % interval over seeds lies above zero;
+# *contradicted*: it lies below, made wider for the number of differences in the claim (notebook 10); else *not
+# testable*.
 
 # %%
 pages.verdicts(claims.evaluate_claims({"c2st": tables["c2st"]}, profile))
@@ -145,8 +147,9 @@ real, samples = images[:100], 255 - images[-100:]  # negatives, as an example of
 pages.facts(proxy_quality(classifier, real, samples)._asdict())
 
 # %% [markdown]
-# **What to try next.** `overrides = {"teacher_images": 20_000}`: how do a sixth of the training and blurred samples show in the
-# scores, the audit and the two-sample test? `dataset = "cifar10"`. Samples of others: `{"bank_from": "samples.npz"}`.
+# **What to try next.** `overrides = {"teacher_images": 20_000}` trains the diffusion model a sixth as long, and its
+# samples blur: do the scores, the audit and the two-sample test notice? `dataset = "cifar10"`. Samples of others:
+# `{"bank_from": "samples.npz"}`.
 
 # %%
 Markdown(pages.provenance_note(experiment))

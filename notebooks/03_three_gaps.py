@@ -39,12 +39,12 @@
 # \mathbb{E}_{x_\text{r} \sim \mathcal{D}_\text{test}}\bigl[\text{MS-SSIM}[x_\text{r}, x_\text{a}] -
 # \text{MS-SSIM}[\tilde{x}_\text{r}, \tilde{x}_\text{a}]\bigr] \tag{5}$$
 #
-# All three are better small. ELBOs, $G_\text{g}$ and $G_\text{a}$ are in nats per image.
+# For all three, smaller is better. ELBOs, $G_\text{g}$ and $G_\text{a}$ are in nats per image.
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
-likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
+likelihood = "default"  # bernoulli, gaussian or mol (mixture of logistics); default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"epochs": 50, "seeds": 1}
 
 # %%
@@ -88,9 +88,10 @@ experiment = three_gaps(profile, dataset, likelihood, overrides)
 Markdown(pages.describe(experiment))
 
 # %% [markdown]
-# The next cell trains whatever is not in the store yet: the teacher, its bank of samples, then every VAE, on all cores.
-# It can be interrupted at any time; the next run goes on from there. (`overrides = {"use_results": True}` trains nothing and
-# draws from the numbers that come with the project.)
+# The next cell trains whatever is not in the *store* (the folder of finished runs) yet: the *teacher* (the diffusion
+# model), its *bank* (the k·N samples), then every VAE, on all cores. It can be interrupted at any time; the next run
+# goes on from there. (`overrides = {"use_results": True}` trains nothing and draws from the numbers that come with
+# the project.)
 
 # %%
 tables = made(experiment, title=f"three gaps, {experiment.dataset}")
@@ -129,9 +130,10 @@ figures.keep_latents(experiment)
 # %% [markdown]
 # ## Do not compare ELBOs across training distributions
 #
-# The tempting number is the ELBO on the images that a model was really trained on (dotted). It is bounded by that
-# distribution's own entropy (Eq. 11, notebook 01), so it says nothing about overfitting: for augmentation it can lie
-# *below* the test ELBO. The generalization gap always uses $\mathcal{D}_\text{train}$.
+# The tempting number is the ELBO on the images that a model was really trained on (dotted). It cannot exceed minus
+# the entropy of those images (Eq. 11, notebook 01), which differs from method to method, so it says nothing about
+# overfitting: for augmentation it can lie *below* the test ELBO. The generalization gap always uses
+# $\mathcal{D}_\text{train}$.
 
 # %%
 figures.draw_own_distributions(experiment, tables)
@@ -152,19 +154,21 @@ Markdown(escape.in_markdown(sentences.sentences(tables["three_gaps"], experiment
 # %% [markdown]
 # ## What each ELBO is made of
 #
-# Beyond the paper: the ELBO is what it costs to name a latent, the *rate* R, and what it costs to name the image when the
-# latent is known, the *distortion* D (Alemi et al. 2018):
+# Beyond the paper: minus the ELBO is a cost in nats. It has two parts: the *rate* R, to name a latent, and the
+# *distortion* D, to name the image when the latent is known (Alemi et al. 2018):
 #
-# $$-\text{ELBO}(x) = \underbrace{\text{KL}\bigl(q_\phi(z \mid x) \,\|\, p(z)\bigr)}_{R} +
+# $$-\text{ELBO}(x) = \underbrace{\text{KL}\bigl(q_\phi(z \mid x) \,\|\, p_z(z)\bigr)}_{R} +
 # \underbrace{\mathbb{E}_{q_\phi(z \mid x)}\bigl[-\log p_\theta(x \mid z)\bigr]}_{D}$$
 #
-# A latent is *active* if the mean of its posterior varies over the images by a variance above 0.01 (Burda et al. 2016).
-# Bits/dim are the negative ELBO by pixel in bits; a Gaussian's density can make them negative, and about 8 more is what 256 grey
-# levels would cost. This measures the VAEs of above as they are, in seconds, and trains none.
+# A latent is *active* if the mean of its posterior varies over the images by a variance above 0.01 (Burda et al.
+# 2016). Bits/dim are minus the ELBO, divided by the number of pixels and by $\ln 2$. A Gaussian gives a density, so
+# they can be negative; add $\log_2 256 = 8$ for the cost of a pixel with 256 grey levels (pixels in [0, 1]). This
+# measures the VAEs from above as they are, in seconds, and trains none.
 #
-# We expected, before any number was there: the gap of every method is nearly all distortion, because a narrow Gaussian punishes
-# a bad reconstruction by thousands of nats and 16 latents can hardly cost more than some tens; a VAE that sees the same images
-# again and again spends more rate than one that sees many; all latents are in use.
+# We expected, before rates were measured (the gaps were known): the gap of every method is nearly all distortion,
+# because a narrow Gaussian punishes a bad reconstruction by thousands of nats and 16 latents can hardly cost more
+# than some tens; a VAE that sees the same images again and again spends more rate than one that sees many; all
+# latents are in use.
 
 # %%
 split = rate_distortion(profile, dataset, likelihood, overrides)
@@ -199,7 +203,8 @@ numbers.beside_paper(numbers.write_numbers(experiment, tables["curves"]))
 # ## What the numbers say about the paper's claims
 #
 # A claim is *supported* if the 95 % interval of the paired difference over seeds excludes zero on the claimed side,
-# *contradicted* if on the other side, else *not testable* at this budget.
+# *contradicted* if it does so on the other side, even after the interval is made wider for the number of differences
+# in the claim (notebook 10), else *not testable* at this budget.
 
 # %%
 pages.verdicts(claims.evaluate_claims(tables, profile))

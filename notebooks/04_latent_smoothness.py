@@ -30,7 +30,7 @@
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
-likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
+likelihood = "default"  # bernoulli, gaussian or mol (mixture of logistics); default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"epochs": 50, "sweep_seeds": 10}
 pair = None  # two test images by number, for example [3, 17]; None: two of different classes, drawn at random
 
@@ -68,9 +68,9 @@ keep_for_explorers(experiment, vaes, OnePath)
 # %% [markdown]
 # ## Fig. 3: one pair
 #
-# Thin is the paper's curve, with one reconstruction of each $z_\alpha$. It is jagged because a reconstruction is a
-# noisy draw: another draw gives other teeth. The thick line is the mean over 16 of them, the band holds the middle 80 %.
-# Above and below is what the two decoders show on the way.
+# Thin is the paper's curve, with one reconstruction of each $z_\alpha$, which we take to be a noisy draw. Therefore
+# it is jagged: another draw gives other teeth. The thick line is the mean over 16 draws, the band holds the middle
+# 80 %. Above and below is what the two decoders show on the way.
 
 # %%
 figures.draw_smoothness(experiment)
@@ -87,7 +87,7 @@ figures.draw_smoothness(experiment)
 # | total variation of $\log q$ (nats) | sum of all ups and downs from $\alpha = 0$ to $1$, on 51 points | smaller |
 # | spread at one $\alpha$ | standard deviation over reconstructions of one $z_\alpha$: pixel noise, which makes teeth | smaller |
 # | total variation without pixel noise (nats) | the same sum with the decoder's mean in place of a draw | smaller |
-# | total variation per nat of range | the first sum divided by (highest − lowest); 1 is a straight climb | smaller |
+# | total variation per nat of range | first sum / (highest − lowest); 1: it only rises or only falls | smaller |
 #
 # A log density has no floor and single pairs can lie thousands of nats below the rest, so the median over pairs is judged
 # (by order statistics, as in a sign test); the mean is printed beside it.
@@ -97,7 +97,8 @@ paths = tables["smoothness_paths"]
 figures.compared(differences(paths))
 
 # %% [markdown]
-# An interval over pairs speaks of other pairs of images, one over seeds of other trainings. What the ledger makes of it:
+# An interval over pairs speaks of other pairs of images, one over seeds of other trainings. The verdicts (notebook 10
+# explains the rules):
 
 # %%
 pages.verdicts(claims.evaluate_sweeps({"smoothness_paths": paths}, profile))

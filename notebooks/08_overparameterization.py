@@ -28,12 +28,14 @@
 # | $\lvert\Theta\rvert$ | all parameters together, $\Theta = \Theta_z \cup \Theta_{\neg z}$ |
 # | $G_\text{g}$, $G_\text{a}$, $G_\text{r}$ | generalization, amortization, robustness gap, Eqs. (3)–(5) |
 #
-# ELBOs, $G_\text{g}$ and $G_\text{a}$ are in nats per image, $G_\text{r}$ is a difference of MS-SSIM.
+# ELBOs, $G_\text{g}$ and $G_\text{a}$ are in nats per image, $G_\text{r}$ is a difference of MS-SSIM. (Sec. 5.1 writes
+# $\lvert\Theta_{\neg z}\rvert = n_c \times c_2$ and calls $d_z$ a number of channels. The parameter counts of Fig. 8 say $n_c^2$,
+# and $m_z$ channels.)
 
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
-likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
+likelihood = "default"  # bernoulli, gaussian or mol (mixture of logistics); default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"mz_grid": [1, 4, 16], "nc": 16}
 axis = "log"  # of Fig. 8: log shows the first phase, linear is the paper's
 
@@ -50,9 +52,10 @@ few_and_many, grid = (sweep(profile, dataset, likelihood, overrides) for sweep i
 Markdown(figures.describe_sweeps(few_and_many, grid))
 
 # %% [markdown]
-# The next cell trains whatever is not in the store yet; of all notebooks it has the most to do. It can be interrupted at
-# any time; the next run goes on from there. (`overrides = {"use_results": True}` trains nothing and draws from what comes with
-# the project.)
+# The next cell trains whatever is not in the store yet; of all notebooks it has most to do. It can be interrupted at
+# any time; the next run goes on from there. (`overrides = {"use_results": True}` trains nothing and draws from what
+# comes with the project. It needs both sweeps; if one did not come with the project, the next cell stops and names
+# it.)
 
 # %%
 tables = made_together([few_and_many, grid], title=f"network sizes, {grid.dataset}")
@@ -86,9 +89,9 @@ figures.draw_sweep(grid, tables["sizes"])
 # %% [markdown]
 # ## A double descent, made by hand
 #
-# The same runs over the number of parameters, upside down. The path of Sec. 5.7 is yellow: nc grows at mz = 1 (1), then
-# mz at that nc (2), which costs hardly any parameters, then nc again (3). In the paper the loss over
-# $\lvert\Theta\rvert$ goes down, up and down.
+# The same runs over the number of parameters; the y axis is the negative test ELBO, so lower is better. The path of
+# Sec. 5.7 is yellow: nc grows at mz = 1 (1), then mz at that nc (2), which costs hardly any parameters, then nc again
+# (3). In the paper the negative test ELBO over $\lvert\Theta\rvert$ goes down, up and down.
 
 # %%
 figures.draw_path(grid, tables["sizes"], axis)
@@ -99,10 +102,11 @@ figures.compared_sweep(tables["sizes"]["rows"])
 # %% [markdown]
 # ## What the numbers say about the paper's claims
 #
-# A number is the margin by which a claim holds. *Supported*: its 95 % interval lies above zero; *contradicted*: below; else
-# *not testable*. With one seed the interval is over test images and run-to-run noise: measured, where notebook 03 trained the
-# same network from several seeds, else 1 % of an ELBO and 10 % of a gap. "The same" means closer than a fifth of
-# the effect in question.
+# A number is the margin by which a claim holds. *Supported*: its 95 % interval lies above zero; *contradicted*: it
+# lies below, made wider for the number of differences in the claim (notebook 10); else *not testable*. With one seed
+# the interval is over test images and run-to-run noise: measured, where notebook 03 trained the same network from
+# several seeds, else 1 % of an ELBO and 10 % of a gap. "The same" means closer than a fifth of the effect in
+# question.
 
 # %%
 pages.verdicts(claims.evaluate_sweeps({name: one["rows"] for name, one in tables.items()}, profile))

@@ -20,13 +20,13 @@
 # depends on choices that the paper leaves open: the variant of MS-SSIM, the gradient, whether a reconstruction is a sample,
 # how long $q^*$ is searched for. The VAEs are those of notebook 03; every choice has a name, and its number stands here.
 #
-# | symbol | what it is | MNIST, FashionMNIST | CIFAR-10 |
+# | symbol | what it is | BinaryMNIST, FashionMNIST | CIFAR-10 |
 # | --- | --- | --- | --- |
 # | $n_\text{r}$ | attacked test images | 50 | 20 |
-# | $n_\text{a}$ | random starts an image | 10 | 10 |
+# | $n_\text{a}$ | random seeds, here random starts of the attack on each image | 10 | 10 |
 # | $n_\epsilon$ | steps of projected gradient ascent | 50 | 100 |
 # | $\eta$ | step size | 1.0 | 1.0 |
-# | $\delta$ | largest change of a pixel | 0.1 | 0.05 |
+# | $\delta$ | largest change of a pixel, of pixels in [0, 1] | 0.1 | 0.05 |
 #
 # That is Table 2. The attack looks for the change $\epsilon$, at most $\delta$ in any pixel, that moves $q_\phi(z \mid
 # x)$ as far as possible in symmetric KL divergence; it never looks at a reconstruction:
@@ -37,7 +37,7 @@
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
-likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
+likelihood = "default"  # bernoulli, gaussian or mol (mixture of logistics); default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"sensitivity_seeds": 1, "attack_radius": 0.2}
 
 # %%
@@ -55,8 +55,8 @@ from vaelib.studies.sensitivity.runs import sensitivity
 # %% [markdown]
 # ## The same VAEs, measured again and again
 #
-# One run a choice, method and seed, on the weights of the last epoch. Only the gap that a choice can touch is measured
-# again; choices about *training* are trained again as far as the profile says.
+# One run for each choice, method and seed, on the weights of the last epoch. Only the gap that a choice can touch is
+# measured again; choices about *training* are trained again as far as the profile says.
 
 # %%
 experiment = sensitivity(profile, dataset, likelihood, overrides)
@@ -165,9 +165,12 @@ figures.not_run(experiment)
 # %% [markdown]
 # ## Which protocol is the paper's?
 #
-# The paper does not name its learning rate or batch size, nor how the decoder's output becomes a pixel's mean under the
-# Gaussian. Its figures show it: under the smoothed curves lie thin ones with an ELBO for each epoch. Each candidate below is
-# trained for a few epochs, from the laptop's profile on with all training images as in the paper, and compared with them.
+# The paper does not name the VAEs' learning rate, batch size or the Gaussian's $\sigma$, nor how the decoder's output
+# becomes a pixel's mean. Its figures tell: under the smoothed curves lie thin ones with an ELBO for each epoch. Each
+# candidate below is trained for a few epochs (from the profile laptop on with all training images, as in the paper).
+# Left, the grey band is the paper's thin curve: which candidate runs along it? Right, the mean distance from it, in
+# the ELBO and in $G_\text{g}$: the shortest bar is the best guess. Where bars are alike, $G_\text{g}$ tells more,
+# because train and test ELBO move together from epoch to epoch.
 
 # %%
 from vaelib.studies.protocol import figures as protocols

@@ -22,9 +22,10 @@
 #
 # A claim is written as differences that it says are positive: "DMaaPx has the smallest gap" is three of them. The
 # *margin* is the difference that decides: the smallest if the claim is supported, the one most clearly below zero if
-# it is contradicted, the one whose interval reaches lowest if it is not testable. Each rule was first written before
-# its numbers. Three were changed after the laptop's: the widening in the table's second line, the allowance for
-# single runs, and Fig. 3 from one seed; the changelog names them.
+# it is contradicted, the one whose interval reaches lowest if it is not testable. The rules were written before the
+# numbers that they judge, except those of notebook 01, which were written after a first look. Some were changed after
+# numbers of the laptop existed: the widening in the table's second line, the allowance for single runs, Fig. 3 from
+# one seed, and claims that one of several points decides. The changelog names them.
 #
 # | verdict | when |
 # | --- | --- |
@@ -68,9 +69,10 @@ figures.draw_counts(rows, profile)
 # %% [markdown]
 # ## By how much
 #
-# Margins in nats, similarities and accuracies share an axis here because each is divided by half the width of its interval:
-# right of the grey band a claim is supported, left of it contradicted. The triangles are the paper's own numbers; they
-# belong to the paper's data set and size.
+# Margins in nats, similarities and accuracies share an axis here because each is divided by half the width of its
+# interval: right of the grey band a claim is supported, left of it contradicted. A triangle at the left edge says
+# whether the paper's own numbers, of its own data set and size, agree with the claim (up) or not (down); how far it
+# does not say.
 
 # %%
 figures.draw_margins(rows, tag, profile)
@@ -134,9 +136,9 @@ tables.audit(rows)
 Markdown(tables.to_be_run(rows))
 
 # %% [markdown]
-# **What to try next.** `vaelib claims` prints this ledger in a terminal, `claims.json` holds it for programs, each row with
-# the keys of its runs; the report sorts and filters it. A claim of your own is an `Entry` in a study's
-# `claims.py` (`vaelib/studies/<study>/claims.py`): `docs/extending.md` shows one.
+# **What to try next.** `vaelib claims` prints this list of claims and verdicts (the *ledger*) in a terminal,
+# `claims.json` holds it for programs, each row with the keys of its runs; the report sorts and filters it. A claim of
+# your own is an `Entry` in a study's `claims.py` (`vaelib/studies/<study>/claims.py`): `docs/extending.md` shows one.
 
 # %%
 Markdown(pages.machine_note())

@@ -24,9 +24,9 @@
 # and reworded two of the ladder's claims after its numbers (docs/results.md says which).
 #
 # The diffusion model samples by a denoiser $D(x; \sigma)$ that estimates the clean image. For a finite set of images
-# $y_1, \dots, y_N$ the best denoiser of all has a closed form, a mean of the training images with weights
-# $w_i \propto \exp(-\lVert x - y_i \rVert^2 / 2 \sigma^2)$, and its samples *are* the training images. So whatever is new in a
-# teacher's samples comes from its not being perfect. Two ways of not being perfect have closed forms, too:
+# $y_1, \dots, y_N$ the best denoiser of all has a closed form, a mean of the training images with weights $w_i
+# \propto \exp(-\lVert x - y_i \rVert^2 / 2 \sigma^2)$, and its samples *are* the training images. So whatever is new
+# in a teacher's samples comes from its not being perfect. Three ways of not being perfect have closed forms, too:
 #
 # | teacher | its samples |
 # | --- | --- |
@@ -37,7 +37,7 @@
 # %% tags=["parameters"]
 profile = "laptop"  # smoke, laptop, overnight, gpu or paper: how much is computed
 dataset = "fashion_mnist"  # fashion_mnist, binary_mnist, cifar10, a folder of images or an .npz
-likelihood = "default"  # bernoulli, gaussian, mol; default: the paper's for the data set
+likelihood = "default"  # bernoulli, gaussian or mol (mixture of logistics); default: the paper's for the data set
 overrides = {}  # settings of the profile by name, for example {"ladder_shift": 1, "memorisation_sizes": [50, 200]}
 
 # %%
@@ -68,7 +68,9 @@ rungs = ladder(profile, dataset, likelihood, overrides)
 Markdown(ladders.describe_ladder(rungs))
 
 # %% [markdown]
-# The next cell makes whatever is not in the store yet. It can be interrupted at any time; the next run goes on from there.
+# The next cell makes whatever is not in the store yet, and so do the cells below that call `made` (at laptop size
+# some hours in all: `make plan` says how long). Each can be interrupted at any time; the next run goes on from there.
+# (`overrides = {"use_results": True}` trains nothing and draws from what comes with the project.)
 
 # %%
 tables = made(rungs, title=f"ladder, {rungs.dataset}")
@@ -190,10 +192,9 @@ pages.verdicts(claims.evaluate_claims(left_out, profile))
 # draw carries the sum.
 
 # %% [markdown]
-# **What to try next.** `overrides = {"ladder_shift": 1}` lets patches move by a pixel, as a convolution that does not know where it
-# is would (nine times the time); `{"ladder_reach": 8}` makes them larger: when do the mosaics become copies?
-# `{"memorisation_sizes": [200, 400]}` asks how many images it takes to be safe within these snapshots.
-# `{"use_results": True}` trains nothing and draws from what comes with the project.
+# **What to try next.** `overrides = {"ladder_shift": 1}` lets patches move by a pixel, as a convolution that does not
+# know where it is would (nine times the time); `{"ladder_reach": 8}` makes them larger: when do the mosaics become
+# copies? `{"memorisation_sizes": [200, 400]}` asks how many images it takes to be safe within these snapshots.
 
 # %%
 Markdown(pages.provenance_note(rungs, times, split, single))

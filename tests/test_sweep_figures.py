@@ -379,7 +379,7 @@ def test_figures_are_saved_under_the_papers_number_and_the_report_has_their_capt
     assert "<svg" in path.with_suffix(".svg").read_text()[:2000]
     texts = {text for text, _ in boxes(fig)}
     assert "smoke: no claim" in texts
-    assert any("one seed, as in the paper" in text.replace("\n", " ") for text in texts)
+    assert any("(one seed)" in text.replace("\n", " ") for text in texts)
     record = json.loads(path.with_suffix(".json").read_text())
     assert stem.removesuffix("_right")[3:].lstrip("0") in record["caption"].split("Fig. ")[1]
     assert (record["study"], record["table"]) == (name, name)
