@@ -119,3 +119,9 @@ def test_a_part_of_the_images_is_repeated_and_compared_at_the_papers_epochs(monk
     texts = [text.get_text() for ax in drawn[0].axes for text in ax.texts]
     assert f" {DEFAULT}: 0.0 %" in texts
     assert any("3,000 images stand for 50,000, repeated" in text.get_text() for text in drawn[0].texts)
+    left = drawn[0].axes[0]
+    shown = {line.get_label(): line for line in left.lines if not line.get_label().startswith("_")}
+    assert len(shown) == 2 * len(candidates.points)
+    assert len({line.get_xdata()[0] for line in shown.values()}) == len(candidates.points)  # none behind another
+    (low, high), values = left.get_ylim(), [line.get_ydata()[0] for line in shown.values()]
+    assert low < min(values) <= max(values) < high

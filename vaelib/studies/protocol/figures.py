@@ -39,6 +39,7 @@ RAW = {
 }
 WHOLE = 0.1  # how near to a whole epoch a digitised point lies
 QUANTITIES = ("elbo_train", "elbo_test")
+BESIDE = 0.5  # epochs to each side of a single one, where candidates stand side by side
 SHIFTS = (0, 1)  # of the paper's x: epochs done, or counted from 0
 PAPERS = "#777777"  # another grey than that of a legend's kinds of lines
 PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#A6611A", "#5B2A86", "#B8860B")
@@ -126,16 +127,25 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, gaps: bool = Tru
         epochs = int(curves["effective_epoch"].max())
         shift = min(SHIFTS, key=lambda one: found[f"shift_{one}"].min())
         near = paper[paper["x"] + shift <= epochs]
-        for quantity, style in (("elbo_test", "-"), ("elbo_train", "--")):
+        for quantity, style, inside in (("elbo_test", "-", None), ("elbo_train", "--", "white")):
             kept = near.dropna(subset=[quantity])
-            ax.plot(kept["x"] + shift, kept[quantity], style, color=PAPERS, lw=5, alpha=0.4)
+            at = [1 - BESIDE, 1 + BESIDE] if epochs == 1 else kept["x"] + shift
+            ax.plot(at, np.resize(kept[quantity], len(at)), style, color=PAPERS, lw=5, alpha=0.4)
             for name, curve in curves[curves["quantity"] == quantity].groupby("series", sort=False):
-                width = 2.2 if name == DEFAULT else 1.1
+                look = {"color": colours[name], "lw": 2.2 if name == DEFAULT else 1.1}
                 label = f"{name}, {quantity.removeprefix('elbo_')}"
-                ax.plot(curve["effective_epoch"], curve["value"], style, color=colours[name], lw=width, label=label)
-        low, high = (edge(near[[*QUANTITIES]].to_numpy()) for edge in (np.nanmin, np.nanmax))
-        ax.set(xlabel="epochs", ylabel=ELBO_LABEL, ylim=(low - 0.6 * (high - low), high + 0.25 * (high - low)))
-        ax.set_title("Train (dashed) and test ELBO", pad=8)
+                at = curve["effective_epoch"]
+                if epochs == 1:  # side by side
+                    at = [1 + BESIDE * (list(colours).index(name) / (len(colours) - 1) - 0.5)]
+                    look |= {"marker": "o", "markerfacecolor": inside or colours[name]}
+                ax.plot(at, curve["value"], style, label=label, **look)
+        ax.set(xlabel="epochs", ylabel=ELBO_LABEL)
+        if epochs == 1:
+            ax.set(xticks=[1], xlim=(1 - BESIDE, 1 + BESIDE))
+        else:
+            low, high = (edge(near[[*QUANTITIES]].to_numpy()) for edge in (np.nanmin, np.nanmax))
+            ax.set_ylim(low - 0.6 * (high - low), high + 0.25 * (high - low))
+        ax.set_title(f"Train ({'hollow' if epochs == 1 else 'dashed'}) and test ELBO", pad=8)
         nats(ax)
         rank = range(len(found) - 1, -1, -1)
         bars.barh(rank, found["distance"], color=[colours[name] for name in found["candidate"]], height=0.62)
