@@ -65,6 +65,14 @@ def environment():
     assert found() == before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def build_folder_of_modules(tmp_path_factory):
+    """Point ``$VAELIB_BUILD`` away from the checkout's build for the fixtures of whole modules, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAELIB_BUILD", str(tmp_path_factory.mktemp("build")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def build_folder(environment, tmp_path, monkeypatch):
     """Point ``$VAELIB_BUILD`` at an empty folder, so that no test reads or leaves anything in the checkout."""

@@ -17,12 +17,14 @@ from vaelib.report.entries import Entry, Part
 from vaelib.report.needed import AT_MOST, Needed, needed, seeds_needed, spread_ends
 from vaelib.report.rules import Case, Evidence, interval95, needs, value
 from vaelib.report.study import Study, _registered, register, studies
-from vaelib.runs import Experiment, Point, VAERun, run, tables_folder, write_tables
+from vaelib.runs import Experiment, Point, Store, VAERun, run, tables_folder, write_tables
 from vaelib.runs.cost.price import this_machine
+from vaelib.runs.engine import all_artifacts
 from vaelib.runs.profiles import load_profile
 from vaelib.runs.stages import resolve_data
 from vaelib.runs.tables import about_data, curve, last_row
 from vaelib.studies.claims import pages, resolve
+from vaelib.studies.three_gaps.runs import three_gaps
 
 
 def with_spread(n, margin, spread):
@@ -166,8 +168,15 @@ def test_more_vaes_of_a_teacher_are_no_more_teachers(prices):
 def test_the_price_of_seeds_is_a_straight_line_and_the_plans(prices):
     study, place = studies()["three_gaps"], ("fashion_mnist", "gaussian")
     way = resolve.Way("elbo", "", study.name, *place)
-    exact = prices.of_way(way._replace(overrides={"seeds": 6}))
-    assert prices.of_seeds(way, study.seeds, 3, 6) == pytest.approx(exact, rel=1e-6)
+    made = Store()
+    for artifact in all_artifacts(three_gaps("laptop").runs):  # as `make` leaves it
+        with made.making(artifact) as folder:
+            (folder / "a file").write_text("")
+    many = prices.machine._replace(workers=16, cards=16)  # so many that the longest chain decides
+    for those in (prices, *(resolve.Prices("laptop", machine, made) for machine in (prices.machine, many))):
+        for wanted in (4, 6, 20):
+            exact = those.of_way(way._replace(overrides={"seeds": wanted}))
+            assert those.of_seeds(way, study.seeds, 3, wanted) == pytest.approx(exact, rel=1e-6)
 
 
 def test_what_would_decide_is_planned_with_the_settings_of_the_build(build_folder):

@@ -17,7 +17,7 @@ import pandas as pd
 from ... import paths
 from ...errors import VaelibError, unknown
 from ...files import write_atomic
-from ...planning.plan import price
+from ...planning.plan import Cost, price
 from ...progress import duration
 from ...report.claims import NOT_RUN, OURS, parts
 from ...report.needed import AT_MOST
@@ -98,7 +98,7 @@ class Prices:
 
     def __init__(self, profile: str, machine: Machine | None = None, store: Store | None = None):
         self.profile, self.machine, self.store = profile, machine or this_machine(), store or Store()
-        self.seconds = cache(self._seconds)
+        self.cost = cache(self._cost)
         self.records = build_records(paths.build_root() / profile)
 
     def given(self, study: str, dataset: str, likelihood: str) -> dict[str, Any]:
@@ -106,8 +106,8 @@ class Prices:
         record = self.records.get(entry_of(dataset, likelihood, study), {})
         return parse_overrides([record[CHANGED]]) if CHANGED in record else {}
 
-    def _seconds(self, study: str, dataset: str, likelihood: str, overrides: tuple[str, ...]) -> float:
-        """Return the seconds that a study's runs would take.
+    def _cost(self, study: str, dataset: str, likelihood: str, overrides: tuple[str, ...]) -> Cost:
+        """Return what a study's runs would cost.
 
         Raises:
             VaelibError: they cannot be planned here.
@@ -118,16 +118,23 @@ class Prices:
                 f"`vaelib run` does not know {study}: run notebook {studies()[study].notebook} with overrides"
             )
         chosen = runs(self.profile, dataset, likelihood, parse_overrides(overrides))
-        return price(all_artifacts(chosen.runs), self.store, self.machine).seconds
+        return price(all_artifacts(chosen.runs), self.store, self.machine)
 
     def of_seeds(self, way: Way, setting: str, now: int, wanted: int) -> float:
-        """Return the seconds of ``wanted`` seeds: those of the present ones, and as many more as are asked for."""
-        have, one_more = (self.of_way(way._replace(overrides={**way.overrides, setting: n})) for n in (now, now + 1))
-        return have + (wanted - now) * (one_more - have)
+        """Return the seconds of more than ``now`` seeds, ``wanted`` of them, without planning each.
+
+        Work grows by a seed's with each; the longest chain of runs, which no number of workers shortens, is that of one more.
+        """
+        have, one_more = (self._of_way(way._replace(overrides={**way.overrides, setting: n})) for n in (now, now + 1))
+        left = have.work_seconds + (wanted - now) * (one_more.work_seconds - have.work_seconds)
+        return max(one_more.seconds, left / self.machine.cards)
 
     def of_way(self, way: Way) -> float:
         """Return the seconds of a way."""
-        return self.seconds(way.study, way.dataset, way.likelihood, tuple(as_pairs(way.overrides)))
+        return self._of_way(way).seconds
+
+    def _of_way(self, way: Way) -> Cost:
+        return self.cost(way.study, way.dataset, way.likelihood, tuple(as_pairs(way.overrides)))
 
 
 def ways(rows: Iterable[Mapping[str, Any]], profile: str, prices: Prices | None = None) -> list[Way]:
