@@ -99,6 +99,16 @@ def test_all_pages_are_reached_from_the_index(site):
     }
 
 
+@pytest.mark.parametrize("source", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda path: path.stem)
+def test_a_document_shows_the_pictures_of_its_source(site, source):
+    """Two folders of results have figures of the same names."""
+    meant = re.findall(r"!\[[^]]*\]\(([^)]+)\)", source.read_text(encoding="utf-8"))
+    shown = re.findall(r'<img[^>]* src="([^"]+)"', (site / f"docs/{source.stem}.html").read_text(encoding="utf-8"))
+    assert len(shown) == len(meant)
+    for name, original in zip(shown, meant, strict=True):
+        assert (site / "docs" / unquote(name)).read_bytes() == (source.parent / original).read_bytes()
+
+
 def test_a_notebook_links_to_the_others_and_to_the_documents(site):
     page = Page(site / "notebooks/05_downstream_tasks.fashion_mnist.html")
     three, tour = "03_three_gaps.fashion_mnist.html", "00_tour.fashion_mnist.html"

@@ -162,9 +162,10 @@ def _documents(out: Path, notebooks: dict[str, str]) -> dict[str, str]:
             if inside.startswith("vaelib/") and target.suffix == ".py":
                 return f"../api/{inside.removesuffix('.py').removesuffix('/__init__')}.html"
             if target.suffix == ".png" and target.is_file() and inside:
+                name = inside.replace("/", "-")  # of two profiles a figure has the same name
                 (out / "docs").mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(target, out / "docs" / target.name)
-                return target.name
+                shutil.copyfile(target, out / "docs" / name)
+                return name
             return None
 
         body = _relinked(_as_on_github(markdown.to_html(source.read_text(encoding="utf-8"))), moved)
