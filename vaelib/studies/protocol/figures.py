@@ -129,8 +129,11 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, gaps: bool = Tru
         near = paper[paper["x"] + shift <= epochs]
         for quantity, style, inside in (("elbo_test", "-", None), ("elbo_train", "--", "white")):
             kept = near.dropna(subset=[quantity])
-            at = [1 - BESIDE, 1 + BESIDE] if epochs == 1 else kept["x"] + shift
-            ax.plot(at, np.resize(kept[quantity], len(at)), style, color=PAPERS, lw=5, alpha=0.4)
+            if epochs == 1:  # a level
+                for level in kept[quantity]:
+                    ax.axhline(level, ls=style, color=PAPERS, lw=5, alpha=0.4)
+            else:
+                ax.plot(kept["x"] + shift, kept[quantity], style, color=PAPERS, lw=5, alpha=0.4)
             for name, curve in curves[curves["quantity"] == quantity].groupby("series", sort=False):
                 look = {"color": colours[name], "lw": 2.2 if name == DEFAULT else 1.1}
                 label = f"{name}, {quantity.removeprefix('elbo_')}"
