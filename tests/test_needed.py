@@ -175,7 +175,7 @@ def test_the_price_of_seeds_is_a_straight_line_and_the_plans(prices):
     many = prices.machine._replace(workers=16, cards=16)  # so many that the longest chain decides
     for those in (prices, *(resolve.Prices("laptop", machine, made) for machine in (prices.machine, many))):
         for wanted in (4, 6, 20):
-            exact = those.of_way(way._replace(overrides={"seeds": wanted}))
+            exact = those.of_way(way._replace(overrides={"seeds": wanted})).seconds
             assert those.of_seeds(way, study.seeds, 3, wanted) == pytest.approx(exact, rel=1e-6)
 
 

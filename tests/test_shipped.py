@@ -42,7 +42,7 @@ from vaelib.studies.smoothness.stages import OnePath
 from vaelib.studies.three_gaps.numbers import against_paper
 from vaelib.studies.three_gaps.paper import table_07
 from vaelib.studies.three_gaps.runs import three_gaps
-from vaelib.text import with_error
+from vaelib.text import number, with_error
 from vaelib.training.distributions import TrainingDistribution
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -429,6 +429,20 @@ def test_the_readme_has_the_numbers_at_the_papers_own_size_and_counts_the_verdic
     found = Counter(NOT_RUN if row["note"] == NOT_RUN else row["verdict"] for row in rows)
     told = f"find {found['supported']} supported, {found['contradicted']} contradicted and {found['not_testable']} not testable"
     assert f"{told}; {found[NOT_RUN]} were not run" in " ".join(readme.split())
+
+
+def test_the_readmes_differences_are_those_of_the_shipped_tables():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+    def mean(table, series, x=None):
+        rows = read_table(ROOT / f"results/laptop/tables/{table}.csv").query("dataset == 'fashion_mnist'")
+        rows = rows[(rows["series"] == series) & (rows["x"].isna() if x is None else rows["x"] == x)]
+        return rows["elbo_test"].mean()
+
+    dmaapx = mean("limited_k", "dmaapx", 10)
+    assert f"by {number(mean('limited_k', 'held_out', 10) - dmaapx)} nats of test ELBO at k = 10" in readme
+    assert f"it costs {number(dmaapx - mean('rha', 'dmaapx_rha'))} nats of test ELBO" in readme
+    assert f"| {number(mean('mollify', 'dmaapx_mollify') - dmaapx)} nats (" in readme
 
 
 @pytest.mark.parametrize(

@@ -125,15 +125,12 @@ class Prices:
 
         Work grows by a seed's with each; the longest chain of runs, which no number of workers shortens, is that of one more.
         """
-        have, one_more = (self._of_way(way._replace(overrides={**way.overrides, setting: n})) for n in (now, now + 1))
+        have, one_more = (self.of_way(way._replace(overrides={**way.overrides, setting: n})) for n in (now, now + 1))
         left = have.work_seconds + (wanted - now) * (one_more.work_seconds - have.work_seconds)
         return max(one_more.seconds, left / self.machine.cards)
 
-    def of_way(self, way: Way) -> float:
-        """Return the seconds of a way."""
-        return self._of_way(way).seconds
-
-    def _of_way(self, way: Way) -> Cost:
+    def of_way(self, way: Way) -> Cost:
+        """Return what a way would cost."""
         return self.cost(way.study, way.dataset, way.likelihood, tuple(as_pairs(way.overrides)))
 
 
@@ -205,7 +202,7 @@ def _by_seeds(row: Mapping[str, Any], need: Mapping[str, Any], way: Way, study: 
 
 def _priced(way: Way, prices: Prices) -> Way:
     try:
-        return way._replace(seconds=prices.of_way(way))
+        return way._replace(seconds=prices.of_way(way).seconds)
     except VaelibError as error:
         return way._replace(note=str(error))
 

@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ...errors import VaelibError
@@ -127,28 +128,8 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, gaps: bool = Tru
         epochs = int(curves["effective_epoch"].max())
         shift = min(SHIFTS, key=lambda one: found[f"shift_{one}"].min())
         near = paper[paper["x"] + shift <= epochs]
-        for quantity, style, inside in (("elbo_test", "-", None), ("elbo_train", "--", "white")):
-            kept = near.dropna(subset=[quantity])
-            if epochs == 1:  # a level
-                for level in kept[quantity]:
-                    ax.axhline(level, ls=style, color=PAPERS, lw=5, alpha=0.4)
-            else:
-                ax.plot(kept["x"] + shift, kept[quantity], style, color=PAPERS, lw=5, alpha=0.4)
-            for name, curve in curves[curves["quantity"] == quantity].groupby("series", sort=False):
-                look = {"color": colours[name], "lw": 2.2 if name == DEFAULT else 1.1}
-                label = f"{name}, {quantity.removeprefix('elbo_')}"
-                at = curve["effective_epoch"]
-                if epochs == 1:  # side by side
-                    at = [1 + BESIDE * (list(colours).index(name) / (len(colours) - 1) - 0.5)]
-                    look |= {"marker": "o", "markerfacecolor": inside or colours[name]}
-                ax.plot(at, curve["value"], style, label=label, **look)
+        (_side_by_side if epochs == 1 else _over_epochs)(ax, curves, near.assign(x=near["x"] + shift), colours)
         ax.set(xlabel="epochs", ylabel=ELBO_LABEL)
-        if epochs == 1:
-            ax.set(xticks=[1], xlim=(1 - BESIDE, 1 + BESIDE))
-        else:
-            low, high = (edge(near[[*QUANTITIES]].to_numpy()) for edge in (np.nanmin, np.nanmax))
-            ax.set_ylim(low - 0.6 * (high - low), high + 0.25 * (high - low))
-        ax.set_title(f"Train ({'hollow' if epochs == 1 else 'dashed'}) and test ELBO", pad=8)
         nats(ax)
         rank = range(len(found) - 1, -1, -1)
         bars.barh(rank, found["distance"], color=[colours[name] for name in found["candidate"]], height=0.62)
@@ -160,6 +141,32 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, gaps: bool = Tru
         bars.set_title("How far from the paper: ELBO" + ("; $G_\\mathrm{g}$" if gaps else ""), pad=8)
         bars.grid(False)
     return fig
+
+
+def _over_epochs(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    for quantity, style in (("elbo_test", "-"), ("elbo_train", "--")):
+        kept = paper.dropna(subset=[quantity])
+        ax.plot(kept["x"], kept[quantity], style, color=PAPERS, lw=5, alpha=0.4)
+        for name, curve in curves[curves["quantity"] == quantity].groupby("series", sort=False):
+            width = 2.2 if name == DEFAULT else 1.1
+            label = f"{name}, {quantity.removeprefix('elbo_')}"
+            ax.plot(curve["effective_epoch"], curve["value"], style, color=colours[name], lw=width, label=label)
+    low, high = (edge(paper[[*QUANTITIES]].to_numpy()) for edge in (np.nanmin, np.nanmax))
+    ax.set_ylim(low - 0.6 * (high - low), high + 0.25 * (high - low))
+    ax.set_title("Train (dashed) and test ELBO", pad=8)
+
+
+def _side_by_side(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draw what has a single epoch: a level for the paper's, a point for each candidate."""
+    for quantity, style, inside in (("elbo_test", "-", None), ("elbo_train", "--", "white")):
+        for level in paper[quantity].dropna():
+            ax.axhline(level, ls=style, color=PAPERS, lw=5, alpha=0.4)
+        points = curves[curves["quantity"] == quantity].set_index("series")["value"]
+        for place, (name, colour) in zip(np.linspace(-0.5, 0.5, len(colours)), colours.items(), strict=True):
+            label = f"{name}, {quantity.removeprefix('elbo_')}"
+            ax.plot([1 + BESIDE * place], [points[name]], "o", color=colour, mfc=inside or colour, label=label)
+    ax.set(xticks=[1], xlim=(1 - BESIDE, 1 + BESIDE))
+    ax.set_title("Train (hollow) and test ELBO", pad=8)
 
 
 def draw_protocols(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:

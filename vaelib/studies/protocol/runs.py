@@ -18,13 +18,11 @@ from ..sweeps.tables import sweep_experiment
 
 DEFAULT = "the default"
 # Learning rate and batch size of the two ancestors' code, and what lies between.
-ANCESTORS = ("lr 3e-4, batches of 256 (HIT)", "lr 1e-4, batches of 100 (Zhang et al.)")
-RATES: dict[str, dict[str, Any]] = {
-    "lr 3e-4": {"lr": 3e-4},
-    "batches of 128": {"batch_size": 128},
-    ANCESTORS[0]: {"lr": 3e-4, "batch_size": 256},
-    ANCESTORS[1]: {"lr": 1e-4, "batch_size": 100},
+ANCESTORS: dict[str, dict[str, Any]] = {
+    "lr 3e-4, batches of 256 (HIT)": {"lr": 3e-4, "batch_size": 256},
+    "lr 1e-4, batches of 100 (Zhang et al.)": {"lr": 1e-4, "batch_size": 100},
 }
+RATES: dict[str, dict[str, Any]] = {"lr 3e-4": {"lr": 3e-4}, "batches of 128": {"batch_size": 128}} | ANCESTORS
 # Setting -> candidate -> the profile's settings in which it differs from the default.
 CANDIDATES: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("fashion_mnist", "gaussian"): {
@@ -36,7 +34,7 @@ CANDIDATES: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("binary_mnist", "bernoulli"): RATES,
     # A mixture's epoch takes minutes: what is 4 to 5 % off after three is not trained on.
     ("fashion_mnist", "mol"): RATES
-    | {name: RATES[name] | {"epochs": 3} for name in ANCESTORS}
+    | {name: changes | {"epochs": 3} for name, changes in ANCESTORS.items()}
     | {"5 components": {"mixtures": 5}},
     ("cifar10", "mol"): RATES
     | {"mixture per channel": {"rgb": "per_channel"}, "mixture of Zhang et al.": {"rgb": "zhang2022"}},

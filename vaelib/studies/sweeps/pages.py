@@ -84,9 +84,9 @@ OVER_EPOCHS = {"rha": rha_figure, "mollify": mollify_figure, "latents": latents_
 def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | None) -> dict:
     """Return what every figure of a sweep shares; the paper's numbers only where the scale is the paper's."""
     beneath = paper if as_in_paper(experiment) else None
-    footer = provenance_line(rows, profile=experiment.profile.name, alone="one seed") + (
-        "" if beneath is None else PAPERS
-    )
+    footer = provenance_line(rows, profile=experiment.profile.name, alone="one seed")
+    if beneath is not None:
+        footer += PAPERS
     return framed(experiment, footer) | {"paper": beneath}
 
 
