@@ -402,35 +402,42 @@ def _procedures():
         return Mollified(_mixed(), Mollify(), epochs=epochs)
 
     return {
-        "mixed": (VAEState, lambda state, epochs: train_vae(state, _mixed(), epochs=epochs, batch_size=8)),
-        "mollified": (VAEState, lambda state, epochs: train_vae(state, mollified(6), epochs=epochs, batch_size=8)),
-        "rha": (encoder_state, lambda state, epochs: train_encoder(state, _mixed(), epochs=epochs, batch_size=8)),
+        "mixed": (VAEState, lambda state, **options: train_vae(state, _mixed(), batch_size=8, **options)),
+        "mollified": (VAEState, lambda state, **options: train_vae(state, mollified(6), batch_size=8, **options)),
+        "rha": (encoder_state, lambda state, **options: train_encoder(state, _mixed(), batch_size=8, **options)),
         "rha, prior": (
             encoder_state,
-            lambda state, epochs: train_encoder(
-                state, _mixed(), epochs=epochs, batch_size=7, source="prior", real_share=0.3
+            lambda state, **options: train_encoder(
+                state, _mixed(), batch_size=7, source="prior", real_share=0.3, **options
             ),
         ),
     }
 
 
 @pytest.mark.parametrize("name", list(_procedures()))
-@pytest.mark.parametrize("stop", [1, 3, 5])
+@pytest.mark.parametrize("stop", [0.5, 1, 3, 4.5, 5])
 def test_a_killed_training_resumes_to_the_same_bits(name, stop):
     """BatchNorm's running statistics included; the second process starts from other weights and fresh objects."""
     make, train = _procedures()[name]
     straight, first, second = make(TinyNormed()), make(TinyNormed()), make(TinyNormed(seed=9))
-    curve = [epoch.elbo for epoch in train(straight, 6)]
-    for epoch in train(first, 6):
-        if epoch.number == stop:
-            saved = {key: tensor.clone() for key, tensor in first.tensors().items()}
+    curve = [epoch.elbo for epoch in train(straight, epochs=6)]
+    saved, meta = {}, {}
+
+    def save(epochs):
+        if epochs >= stop and not saved:
+            saved.update({key: tensor.clone() for key, tensor in first.tensors().items()})
+            meta.update(first.meta())
+
+    for epoch in train(first, epochs=6, after_step=save if stop % 1 else None):
+        save(epoch.number)
         if epoch.number > stop:
             break  # killed in the middle of things
+    assert (meta["epochs"], meta["steps"] > 0) == (int(stop), stop % 1 > 0)
     if make is encoder_state:  # a run starts from its VAE's frozen decoder; the checkpoint holds it too
         assert any(key.startswith("vae.decoder") for key in saved)
         assert not any(key.startswith("adam.decoder") for key in saved)
-    second.load(saved, stop)
-    assert [epoch.elbo for epoch in train(second, 6)] == curve[stop:]
+    second.load(saved, **meta)
+    assert [epoch.elbo for epoch in train(second, epochs=6)] == curve[int(stop) :]
     ours, theirs = second.tensors(), straight.tensors()
     assert ours.keys() == theirs.keys()
     for key, tensor in theirs.items():

@@ -53,6 +53,7 @@ from vaelib.runs.store import MANIFEST, load_array, load_tensors, save_tensors
 from vaelib.runs.tables import merge_table, record_build
 from vaelib.studies.halves.runs import halves
 from vaelib.studies.three_gaps.runs import three_gaps
+from vaelib.training.vae import VAEState
 
 EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
@@ -254,6 +255,36 @@ def test_a_run_tells_its_beginning_unless_it_goes_on(toy, tmp_path, monkeypatch)
     assert heard == [0.0, 0.25, 0.5]
     stages.make(run, store, "cpu", lambda share, note: heard.append(share))
     assert heard[3:] == [0.75, 1.0]
+
+
+def test_an_epoch_that_takes_long_is_told_and_kept_in_parts(toy, tmp_path, monkeypatch):
+    """An epoch of CIFAR-10's largest network takes a core twenty minutes: killed within it, all of them were lost."""
+    monkeypatch.setenv("VAELIB_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setattr(stages.vae, "TELL_EVERY", 0.0)
+    run = three_gaps("smoke", toy, overrides=TINY | {"epochs": 2, "batch_size": 20}).points[0].vae
+    batches = run.data.n_train // 20
+    straight, killed, heard = Store(tmp_path / "straight"), Store(tmp_path / "killed"), []
+    for store in (straight, killed):
+        stages.make(run.data, store, "cpu")
+    stages.make(run, straight, "cpu", lambda share, note: heard.append(share))
+    assert heard == sorted([0.0, 0.5, 1.0, *(step / (2 * batches) for step in range(1, 2 * batches + 1))])
+    assert batches > 1
+    steps, ascend = [], VAEState.ascend
+
+    def counted(state, *arguments):
+        steps.append(state.steps)
+        return ascend(state, *arguments)
+
+    def killed_in_the_middle(share, note):
+        if len(steps) == batches + 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(VAEState, "ascend", counted)
+    with pytest.raises(KeyboardInterrupt):
+        stages.make(run, killed, "cpu", killed_in_the_middle)
+    stages.make(run, killed, "cpu")
+    assert len(steps) == 2 * batches  # none twice
+    assert killed.manifest(run)["files"] == straight.manifest(run)["files"]
 
 
 def test_a_shard_tells_its_beginning_unless_it_is_there(toy, tmp_path):

@@ -222,6 +222,19 @@ def test_a_non_finite_elbo_stops_training():
         list(train_vae(VAEState(vae), TrainingDistribution(images(), 50), epochs=2, batch_size=10))
 
 
+def test_what_is_done_of_an_epoch_is_told_and_nothing_non_finite_can_be_kept():
+    state, told = VAEState(small()), []
+    list(train_vae(state, TrainingDistribution(images(), 50), epochs=2, batch_size=20, after_step=told.append))
+    assert told == [0.5, 1.0, 1 + 1 / 3, 1 + 2 / 3, 2.0]
+    assert state.meta() == {"epochs": 2, "steps": 0, "total": 0.0}
+    with torch.no_grad():
+        state.vae.decoder[-1].bias[0] = float("nan")
+    stream = TrainingDistribution(images(), 50)
+    with pytest.raises(NonFiniteLoss, match="epoch 3: try a lower lr"):
+        list(train_vae(state, stream, epochs=3, batch_size=10, after_step=lambda _: state.meta()))
+    assert state.steps == 1
+
+
 @pytest.mark.parametrize("build", [lambda: small(), lambda: ResidualVAE(nc=4, mz=1, channels=1, likelihood=Gaussian())])
 def test_a_network_in_double_precision_is_measured_in_it(build):
     vae = build().double()

@@ -4,7 +4,7 @@ From a VAE trained to half time, only the encoder is trained further, on batches
 decoder: an encoder that has seen what the decoder generates should overfit D_train less.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -80,6 +80,7 @@ def train_encoder(
     source: str = "posterior",
     real_share: float = 0.5,
     amp: bool = True,
+    after_step: Callable[[float], None] | None = None,
 ) -> Iterator[Epoch]:
     """Train the encoder alone on real images and samples of its frozen decoder; yield after each effective epoch.
 
@@ -87,7 +88,7 @@ def train_encoder(
 
     Arguments:
         state: of the trained VAE, made by :func:`encoder_state`.
-        distribution, epochs, batch_size, lr_decay, seed, amp: as in :func:`vaelib.training.vae.train_vae`.
+        distribution, epochs, batch_size, lr_decay, seed, amp, after_step: as in :func:`vaelib.training.vae.train_vae`.
         source, real_share: see :class:`HalfAsleep`.
 
     Raises:
@@ -103,4 +104,5 @@ def train_encoder(
     if state.trained is not state.vae.encoder:
         raise VaelibError("Reverse Half Asleep trains the encoder alone; make its state by encoder_state(vae, lr)")
     stream = HalfAsleep(state.vae, distribution, source=source, real_share=real_share, seed=seed)
-    return train_vae(state, stream, epochs=epochs, batch_size=batch_size, lr_decay=lr_decay, seed=seed, amp=amp)
+    options = {"epochs": epochs, "batch_size": batch_size, "lr_decay": lr_decay, "seed": seed, "amp": amp}
+    return train_vae(state, stream, **options, after_step=after_step)

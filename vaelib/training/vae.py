@@ -1,6 +1,6 @@
 """The VAE's training loop: Algorithms 1 and 2 with Adam, as a generator that the caller drives.
 
-Everything random is a function of (seed, step), so a :class:`VAEState` saved after any epoch and loaded into a new
+Everything random is a function of (seed, step), so a :class:`VAEState` saved after any step and loaded into a new
 process goes on to the same weights, bit for bit on a CPU with an equal number of threads.
 
 On a GPU nothing within an epoch waits for the device: batches and noise are sent ahead, and the step is one CUDA graph. The
@@ -44,7 +44,7 @@ class Epoch(NamedTuple):
 
 
 class VAEState:
-    """A VAE in training: network, Adam's moments and the count of epochs done.
+    """A VAE in training: network, Adam's moments, and the count of epochs and of steps of the next one done.
 
     Arguments:
         vae: the network, already on its device.
@@ -71,6 +71,10 @@ class VAEState:
         if weight_decay < 0:
             raise VaelibError(f"weight_decay = {weight_decay} must be 0 (none) or more")
         self.vae, self.lr, self.epochs, self.weight_decay = vae, lr, epochs, weight_decay
+        self.steps, self.total = (
+            0,
+            torch.zeros((), device=device_of(vae)),
+        )  # of the epoch under way: the sum of its ELBOs
         self.trained = vae if trained is None else trained
         # Adam's rate: on a GPU in its memory, where a captured step reads it anew each time.
         device = device_of(vae)
@@ -142,14 +146,31 @@ class VAEState:
             flat |= {f"adam.{name}.{kind}": tensor for kind, tensor in moments.items()}
         return flat
 
-    def load(self, tensors: dict[str, Tensor], epochs: int) -> None:
-        """Go on from :meth:`tensors` as they were after ``epochs`` epochs; raises VaelibError on another network's."""
+    def mean(self) -> float:
+        """Return the mean ELBO of the steps of the epoch under way: a wait for the device. Raises NonFiniteLoss."""
+        mean = float(self.total) / self.steps  # a NaN stays NaN in a sum
+        if not math.isfinite(mean):
+            raise NonFiniteLoss(
+                f"the ELBO became {mean} in epoch {self.epochs + 1}: try a lower lr, amp=False, or for a Gaussian a larger "
+                "sigma; the last good checkpoint is kept"
+            )
+        return mean
+
+    def meta(self) -> dict[str, float]:
+        """Return what is not a tensor; raises NonFiniteLoss, so that no checkpoint is taken then."""
+        if self.steps:
+            self.mean()
+        return {"epochs": self.epochs, "steps": self.steps, "total": float(self.total)}
+
+    def load(self, tensors: dict[str, Tensor], epochs: int, steps: int = 0, total: float = 0.0) -> None:
+        """Go on from what :meth:`tensors` and :meth:`meta` returned; raises VaelibError on another network's."""
         tensors = matched(tensors, self.tensors(), "the checkpoint")
         self.vae.load_state_dict({k.removeprefix("vae."): v for k, v in tensors.items() if k.startswith("vae.")})
         for name, moments in self._moments.items():
             for kind, tensor in moments.items():
                 tensor.copy_(tensors[f"adam.{name}.{kind}"])
-        self.epochs = epochs
+        self.epochs, self.steps = epochs, steps
+        self.total.fill_(total)
 
 
 class _Captured:
@@ -227,11 +248,12 @@ def train_vae(
     seed: int = 0,
     amp: bool = True,
     regulariser: Regulariser | None = None,
+    after_step: Callable[[float], None] | None = None,
 ) -> Iterator[Epoch]:
     """Maximise the ELBO (Eqs. 7–9), or what a regulariser makes of it, and yield after each effective epoch.
 
     Arguments:
-        state: the VAE with its optimiser; advanced in place, so save it whenever the generator yields.
+        state: the VAE with its optimiser; advanced in place, so save it whenever the generator yields, or ``after_step``.
         distribution: what to train on.
         epochs: effective epochs to reach in all, those done before included.
         batch_size: M; all N of an effective epoch's images where they are fewer, so that each epoch takes a step.
@@ -241,6 +263,7 @@ def train_vae(
         amp: bfloat16 in the wide hidden layers where the hardware multiplies it; pixels, latents, loss and optimiser
             stay float32.
         regulariser: what to maximise in place of the ELBO; an epoch's number is then the mean of that.
+        after_step: called with the effective epochs done, a fraction within an epoch, where an epoch may take many minutes.
 
     Raises:
         NonFiniteLoss: the ELBO became NaN or infinite in this epoch.
@@ -271,8 +294,8 @@ def train_vae(
     for number in range(state.epochs + 1, epochs + 1):
         vae.eval()
         state.trained.train()
-        steps = range(distribution.steps(number - 1, batch_size), distribution.steps(number, batch_size))
-        total = torch.zeros((), device=device)
+        begin, end = (distribution.steps(epoch, batch_size) for epoch in (number - 1, number))
+        steps = range(begin + state.steps, end)
         rate = min(1.0, (epochs - number + 1) / (lr_decay * epochs)) if lr_decay else 1.0
         for step, eps in zip(steps, _noise(steps, (batch_size, vae.d_z), seed, device), strict=True):
             x = distribution.batch(step, batch_size)
@@ -282,21 +305,19 @@ def train_vae(
                 captured = _captured(state, objective, x, eps)
                 capture = captured is not None
             if captured is not None:
-                total += captured(x, eps, rate)
-                continue
-            mean_elbo = objective(x, eps, step)
-            state.ascend(mean_elbo, rate)
-            total += mean_elbo.detach()
-            if step % STEPS_BETWEEN == 0 and device.type == "cpu":  # a GPU takes no longer for small numbers
-                state.settle()
-        # The only wait for the device in an epoch; a NaN stays NaN in a sum.
-        mean = float(total) / len(steps)
-        if not math.isfinite(mean):
-            raise NonFiniteLoss(
-                f"the ELBO became {mean} in epoch {number}: try a lower lr, amp=False, or for a Gaussian a larger sigma; "
-                "the last good checkpoint is kept"
-            )
-        state.epochs = number
+                state.total += captured(x, eps, rate)
+            else:
+                mean_elbo = objective(x, eps, step)
+                state.ascend(mean_elbo, rate)
+                state.total += mean_elbo.detach()
+                if step % STEPS_BETWEEN == 0 and device.type == "cpu":  # a GPU takes no longer for small numbers
+                    state.settle()
+            state.steps += 1
+            if after_step is not None:
+                after_step(number - 1 + state.steps / (end - begin))
+        mean = state.mean()  # the only wait for the device in an epoch
+        state.epochs, state.steps = number, 0
+        state.total.zero_()
         yield Epoch(number, mean)
 
 

@@ -60,9 +60,13 @@ class Context:
         """Return a split (``train``, ``test``, ``train_labels``, ``test_labels``) on the context's device."""
         return load_split(self.store, data, name).to(self.device)
 
+    def due(self) -> bool:
+        """Return whether the last checkpoint is old enough for writing the next to cost under 2 % of the time."""
+        return self.lead and time.monotonic() - self.saved > self.interval
+
     def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any]) -> None:
-        """Save a checkpoint if the last one is old enough for writing it to cost under 2 % of the time."""
-        if self.lead and time.monotonic() - self.saved > self.interval:
+        """Save a checkpoint if one is due."""
+        if self.due():
             start = time.monotonic()
             save_tensors(self.folder / SCRATCH / "state.safetensors", tensors(), meta)
             self.saved = time.monotonic()

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +27,8 @@ from ..kinds import makes
 from ..settings import RHA, Network, VAERun
 from ..store import Store, load_array, load_tensors, save_tensors
 from .context import Context
+
+TELL_EVERY = 1.0  # seconds between reports, and looks whether a checkpoint is due, within an epoch
 
 
 def build_vae(network: Network, channels: int, seed: int = 0) -> VAE:
@@ -129,21 +133,38 @@ def score(vae: VAE, sets: dict[str, Tensor | str], epoch: int) -> list[dict[str,
 
 
 def follow(
-    context: Context, state: VAEState, loop: Iterator[Epoch], run: VAERun | RHA, sets: dict[str, Tensor | str]
+    context: Context,
+    state: VAEState,
+    train: Callable[..., Iterator[Epoch]],
+    run: VAERun | RHA,
+    sets: dict[str, Tensor | str],
 ) -> None:
-    """Go through the training ``loop`` of a ``run`` from its last checkpoint, scoring ``sets`` at its evaluations."""
+    """``train`` the ``state`` of a ``run`` from its last checkpoint, scoring ``sets`` at its evaluations."""
     first, snapshots = (run.start, (run.epochs,)) if isinstance(run, RHA) else (0, run.snapshots)
     curve: list[dict[str, Any]] = []
     if (saved := context.resume()) is not None:
-        state.load(saved[0], saved[1]["epochs"])  # before the loop's first step, which begins where the state is
-        curve = saved[1]["curve"]
-    for number, running in loop:
+        curve = saved[1].pop("curve")
+        state.load(saved[0], **saved[1])  # before the first step, which begins where the state is
+    told, note = time.monotonic(), ""
+
+    def keep(epochs: float) -> None:
+        nonlocal told
+        told = time.monotonic()
+        if context.due():  # or a GPU would be waited for
+            context.checkpoint(state.tensors, state.meta() | {"curve": curve})
+        context.report((epochs - first) / (run.epochs - first), note)
+
+    def now_and_then(epochs: float) -> None:
+        if time.monotonic() - told > TELL_EVERY:
+            keep(epochs)
+
+    for number, running in train(after_step=now_and_then):
         if number in snapshots:
             save_tensors(context.folder / f"weights-{number:05d}.safetensors", state.vae.state_dict())
         if number in run.evaluations:
             curve += score(state.vae, sets, number)
-        context.checkpoint(state.tensors, {"epochs": number, "curve": curve})
-        context.report((number - first) / (run.epochs - first), f"ELBO {running:,.0f}")
+        note = f"ELBO {running:,.0f}"
+        keep(number)
     files.write_json(context.folder / "curve.json", curve)
 
 
@@ -172,8 +193,8 @@ def make_vae(settings: VAERun, context: Context) -> None:
     state = VAEState(vae, settings.lr, weight_decay=settings.regularisation.weight_decay)
     distribution = training_distribution(settings, context)
     options = settings.only("epochs batch_size lr_decay seed amp")
-    loop = train_vae(state, distribution, **options, regulariser=regulariser_of(settings))
-    follow(context, state, loop, settings, evaluation_sets(settings, distribution, context))
+    train = partial(train_vae, state, distribution, **options, regulariser=regulariser_of(settings))
+    follow(context, state, train, settings, evaluation_sets(settings, distribution, context))
 
 
 @makes(
@@ -188,5 +209,5 @@ def make_rha(settings: RHA, context: Context) -> None:
     state = encoder_state(vae, run.lr, settings.start)
     distribution = training_distribution(run, context)
     options = settings.only("epochs seed source real_share") | run.only("batch_size lr_decay amp")
-    loop = train_encoder(state, distribution, **options)
-    follow(context, state, loop, settings, evaluation_sets(run, distribution, context))
+    train = partial(train_encoder, state, distribution, **options)
+    follow(context, state, train, settings, evaluation_sets(run, distribution, context))
