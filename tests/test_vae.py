@@ -1,5 +1,6 @@
 """The VAE, its training loop and its training distributions."""
 
+import math
 import threading
 
 import numpy as np
@@ -233,6 +234,37 @@ def test_what_is_done_of_an_epoch_is_told_and_nothing_non_finite_can_be_kept():
     with pytest.raises(NonFiniteLoss, match="epoch 3: try a lower lr"):
         list(train_vae(state, stream, epochs=3, batch_size=10, after_step=lambda _: state.meta()))
     assert state.steps == 1
+
+
+def test_a_bad_gradient_cannot_be_kept_though_its_elbo_was_finite():
+    state = VAEState(small())
+    weight = next(state.vae.decoder.parameters())
+    weight.register_hook(lambda gradient: gradient * math.nan)
+    stream, told = TrainingDistribution(images(), 50), []
+
+    def keep(epochs):
+        told.append(float(state.total))
+        state.meta()
+
+    with pytest.raises(NonFiniteLoss, match="a weight became NaN or infinite in epoch 1: try"):
+        list(train_vae(state, stream, epochs=1, batch_size=10, after_step=keep))
+    assert len(told) == 1
+    assert math.isfinite(told[0])
+
+
+def test_an_epoch_that_was_begun_with_small_batches_does_not_end_with_large_ones():
+    state = VAEState(small())
+
+    def stop(epochs):
+        if epochs >= 0.8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(train_vae(state, TrainingDistribution(images(), 50), epochs=1, batch_size=5, after_step=stop))
+    with pytest.raises(
+        VaelibError, match="batch_size = 25: 8 steps of epoch 1 were done with smaller batches; go on with"
+    ):
+        list(train_vae(state, TrainingDistribution(images(), 50), epochs=1, batch_size=25))
 
 
 @pytest.mark.parametrize("build", [lambda: small(), lambda: ResidualVAE(nc=4, mz=1, channels=1, likelihood=Gaussian())])

@@ -1,17 +1,17 @@
 """The VAE's training loop: Algorithms 1 and 2 with Adam, as a generator that the caller drives.
 
-Everything random is a function of (seed, step), so a :class:`VAEState` saved after any step and loaded into a new
-process goes on to the same weights, bit for bit on a CPU with an equal number of threads.
+Everything random is a function of (seed, step), so a :class:`VAEState` saved after any step (its ``tensors()`` and ``meta()``)
+and loaded into a new process goes on to the same weights, bit for bit on a CPU with an equal number of threads.
 
-On a GPU nothing within an epoch waits for the device: batches and noise are sent ahead, and the step is one CUDA graph. The
-noise is drawn on the CPU and has the same numbers everywhere. Where PyTorch's settings allow TF32 (as it comes: in
-convolutions), a training in float32 uses it; what is measured never does (:func:`vaelib.modes.evaluating`).
+On a GPU nothing within an epoch waits for the device, unless ``after_step`` does: batches and noise are sent ahead, and the
+step is one CUDA graph. The noise is drawn on the CPU and has the same numbers everywhere. Where PyTorch's settings allow TF32
+(as it comes: in convolutions), a training in float32 uses it; what is measured never does (:func:`vaelib.modes.evaluating`).
 """
 
 import ctypes
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -71,10 +71,7 @@ class VAEState:
         if weight_decay < 0:
             raise VaelibError(f"weight_decay = {weight_decay} must be 0 (none) or more")
         self.vae, self.lr, self.epochs, self.weight_decay = vae, lr, epochs, weight_decay
-        self.steps, self.total = (
-            0,
-            torch.zeros((), device=device_of(vae)),
-        )  # of the epoch under way: the sum of its ELBOs
+        self.steps, self.total = 0, torch.zeros((), device=device_of(vae))  # of the epoch under way: its ELBOs' sum
         self.trained = vae if trained is None else trained
         # Adam's rate: on a GPU in its memory, where a captured step reads it anew each time.
         device = device_of(vae)
@@ -150,16 +147,22 @@ class VAEState:
         """Return the mean ELBO of the steps of the epoch under way: a wait for the device. Raises NonFiniteLoss."""
         mean = float(self.total) / self.steps  # a NaN stays NaN in a sum
         if not math.isfinite(mean):
-            raise NonFiniteLoss(
-                f"the ELBO became {mean} in epoch {self.epochs + 1}: try a lower lr, amp=False, or for a Gaussian a larger "
-                "sigma; the last good checkpoint is kept"
-            )
+            self._refuse(f"the ELBO became {mean}")
         return mean
 
+    def _refuse(self, found: str) -> NoReturn:
+        raise NonFiniteLoss(
+            f"{found} in epoch {self.epochs + 1}: try a lower lr, amp=False, or for a Gaussian a larger sigma; the last good "
+            "checkpoint is kept"
+        )
+
     def meta(self) -> dict[str, float]:
-        """Return what is not a tensor; raises NonFiniteLoss, so that no checkpoint is taken then."""
+        """Return what is not a tensor; raises NonFiniteLoss where any number is not finite, so that no checkpoint is taken."""
         if self.steps:
             self.mean()
+        # An update with a bad gradient comes after its ELBO was measured.
+        if not all(bool(one.isfinite().all()) for one in self.tensors().values() if one.is_floating_point()):
+            self._refuse("a weight became NaN or infinite")
         return {"epochs": self.epochs, "steps": self.steps, "total": float(self.total)}
 
     def load(self, tensors: dict[str, Tensor], epochs: int, steps: int = 0, total: float = 0.0) -> None:
@@ -267,7 +270,8 @@ def train_vae(
 
     Raises:
         NonFiniteLoss: the ELBO became NaN or infinite in this epoch.
-        VaelibError: a batch size below 1, images of another shape than the VAE's, or gradients switched off.
+        VaelibError: a batch size below 1 or larger than that of an epoch that was begun, images of another shape than the
+            VAE's, or gradients switched off.
 
     >>> from vaelib import FullyConnectedVAE, TrainingDistribution
     >>> stream = TrainingDistribution(torch.zeros(8, 1, 32, 32, dtype=torch.uint8), n_train=8)
@@ -296,6 +300,11 @@ def train_vae(
         state.trained.train()
         begin, end = (distribution.steps(epoch, batch_size) for epoch in (number - 1, number))
         steps = range(begin + state.steps, end)
+        if state.steps > end - begin:
+            raise VaelibError(
+                f"batch_size = {batch_size}: {state.steps} steps of epoch {number} were done with smaller batches; go on with "
+                "those, or begin with a new VAEState"
+            )
         rate = min(1.0, (epochs - number + 1) / (lr_decay * epochs)) if lr_decay else 1.0
         for step, eps in zip(steps, _noise(steps, (batch_size, vae.d_z), seed, device), strict=True):
             x = distribution.batch(step, batch_size)
@@ -315,7 +324,7 @@ def train_vae(
             state.steps += 1
             if after_step is not None:
                 after_step(number - 1 + state.steps / (end - begin))
-        mean = state.mean()  # the only wait for the device in an epoch
+        mean = state.mean()  # the loop's only wait for the device in an epoch
         state.epochs, state.steps = number, 0
         state.total.zero_()
         yield Epoch(number, mean)

@@ -20,7 +20,7 @@ from ..store import SCRATCH, Store, load_split, load_tensors, save_tensors
 
 
 def checkpoint_seconds() -> float:
-    """Return ``$VAELIB_CHECKPOINT_SECONDS``, the least between two checkpoints; 20 where it is not set.
+    """Return ``$VAELIB_CHECKPOINT_SECONDS``, the least between two checkpoints (0: at every report); 20 where it is not set.
 
     Raises:
         VaelibError: not a number from 0 on.

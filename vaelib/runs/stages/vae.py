@@ -155,7 +155,9 @@ def follow(
         context.report((epochs - first) / (run.epochs - first), note)
 
     def now_and_then(epochs: float) -> None:
-        if time.monotonic() - told > TELL_EVERY:
+        if (
+            time.monotonic() - told > TELL_EVERY and epochs < run.epochs
+        ):  # who hears of all of it takes the run for made
             keep(epochs)
 
     for number, running in train(after_step=now_and_then):
