@@ -4,13 +4,15 @@ import ast
 import json
 import math
 import re
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
 from .gpu import __main__ as program
-from .gpu.agreement import Found, measured, teacher
+from .gpu.agreement import Found, measured, teacher, waited
 from .gpu.timings import rows
 
 
@@ -57,7 +59,51 @@ def test_what_fails_is_named_and_what_follows_still_runs(monkeypatch, capsys, bu
     assert [one["good"] for one in written["checks"].values()] == [False, False, True]
 
 
-def test_the_bundle_lists_what_its_parts_import(capsys, build_folder):
+def test_what_there_was_no_time_for_is_named_and_no_success(monkeypatch, capsys, build_folder):
+    clock = [0.0]
+    monkeypatch.setattr(program.time, "monotonic", lambda: clock[0])
+
+    def slow(device):
+        for number in range(3):
+            clock[0] += 0.6 * program.SECONDS
+            yield f"number {number}", Found(0.0, 1.0, "nats")
+
+    def late(device):
+        raise AssertionError("begun when the time was over")
+        yield "never", Found(0.0, 1.0, "nats")
+
+    monkeypatch.setattr(program, "CHECKS", (slow, late))
+    monkeypatch.setenv("VAELIB_HEADLESS", "1")
+    monkeypatch.setattr(program, "_end", math.inf)
+    assert program.main(["--device", "cpu", "--quick", "--only", "slow", "--only", "late"]) == 1
+    said = capsys.readouterr().out
+    assert "2 of 2 checks good" in said
+    assert [f"left out: {name}: the 480 s were over" in said for name in ("slow", "late")] == [True, True]
+    assert program._left(60) == 1.0  # so a command that is begun now ends soon
+
+
+def test_a_command_has_the_time_that_is_left(monkeypatch):
+    monkeypatch.setattr(program, "_end", program.time.monotonic() + 1)
+    done = program._command(sys.executable, "-c", "import time; time.sleep(60)", seconds=120)
+    assert (done.returncode, done.stderr) == (124, "no end within 1 s")
+
+
+def test_only_pytorchs_own_words_for_a_wait_count_as_one():
+    """It says once that it may "not yet detect all synchronizing operations", on the first wait or none."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        prototype = (
+            "Synchronization debug mode is a prototype feature and does not yet detect all synchronizing operations"
+        )
+        for text in (
+            prototype,
+            "called a synchronizing CUDA operation (Triggered internally at CUDAFunctions.cpp:147.)",
+        ):
+            warnings.warn(text, stacklevel=1)
+    assert len(waited(told)) == 1
+
+
+def test_the_bundle_lists_what_its_parts_import(capsys):
     """Packages that the loaded modules of the library and the tests that need a GPU import, but for torch and what it brings."""
     program.bundle()
     said = capsys.readouterr().out
@@ -85,4 +131,6 @@ def test_the_bundle_lists_what_its_parts_import(capsys, build_folder):
         names |= {node.module for node in found if isinstance(node, ast.ImportFrom) and not node.level}
         tops = {name.partition(".")[0] for name in names} & set(owners) - {"tests", "torch", "vaelib"}
         assert {program._normal(owners[top][0]) for top in tops} <= listed, path
-    assert (build_folder / "gpu-check-images.npz").stat().st_size < 12e6
+    sizes = [float(size) for size in re.findall(r"([\d.]+) MB:", said)]
+    assert 5 < sizes[0] < 60  # of what has to be carried in any case
+    assert said.endswith("PYTHONPATH=$PWD python -m tests.gpu\n")  # `make` would ask the network for more

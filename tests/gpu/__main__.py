@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
@@ -37,12 +38,29 @@ from vaelib.runs.stages import resolve_data
 from .agreement import CHECKS, Found, images
 from .timings import rows
 
-SECONDS = 480.0  # of the whole; what has not begun by then is left out, and named
+SECONDS = 480.0  # of the whole; what is not done by then is left out, named, and no success
 ROOT = Path(__file__).resolve().parents[2]
+_end = math.inf  # when the time is over, of time.monotonic()
+
+
+def _left(most: float = math.inf) -> float:
+    """Return the seconds that are left, ``most`` at most."""
+    return max(min(most, _end - time.monotonic()), 1.0)
+
+
+def _while_there_is_time(parts: Iterator[Any], name: str, left: dict[str, str]) -> Iterator[Any]:
+    """Yield parts until the time is over; the part that is under way then is ended, and the name noted in ``left``."""
+    while time.monotonic() < _end:
+        try:
+            yield next(parts)
+        except StopIteration:
+            return
+    left[name] = f"the {SECONDS:.0f} s were over"
 
 
 def _command(*words: str, seconds: float, **environment: str) -> subprocess.CompletedProcess:
     """Run a command in the project's folder; its words may be read afterwards, and one without end has failed."""
+    seconds = _left(seconds)
     options = {"cwd": ROOT, "env": os.environ | environment, "capture_output": True, "text": True}
     try:
         return subprocess.run(words, timeout=seconds, check=False, **options)
@@ -114,7 +132,7 @@ def killed_worker(device: str, quick: bool) -> Iterator[tuple[str, Found]]:
         started = subprocess.Popen(
             words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        killed, end = 0, time.monotonic() + 180
+        killed, end = 0, time.monotonic() + _left(180)
         while not killed and started.poll() is None and time.monotonic() < end:
             for lock in Path(folder).glob("store/vae/*.lock"):  # of a worker that has begun a VAE
                 with contextlib.suppress(OSError, psutil.Error):
@@ -123,7 +141,10 @@ def killed_worker(device: str, quick: bool) -> Iterator[tuple[str, Found]]:
                         psutil.Process(int(holder[1])).kill()
                         killed += 1
             time.sleep(0.2)
-        said, _ = started.communicate(timeout=180)
+        try:
+            said, _ = started.communicate(timeout=_left(180))
+        finally:
+            started.kill()  # where it has not ended
         yield (
             "a notebook whose worker was killed",
             Found(abs(started.returncode), 0, (said.strip() or "-").splitlines()[-1][-200:]),
@@ -191,8 +212,14 @@ def _with_needs(names: list[str]) -> set[str]:
     return found
 
 
+def wheel_size(name: str) -> int:
+    """Return about how many bytes the wheel of an installed distribution has: its files, compressed as a wheel's are."""
+    there = [file.locate() for file in metadata.files(name) or []]
+    return sum(len(zlib.compress(file.read_bytes())) for file in there if file.is_file() and file.suffix != ".pyc")
+
+
 def bundle() -> None:
-    """Print what a machine that has torch and no network must be brought, and write 10,000 images."""
+    """Print what a machine that has torch and no network must be brought."""
     for name in USED:
         importlib.import_module(name)
     from diffusers import UNet2DModel  # noqa: F401 - it imports the rest of what it needs
@@ -203,23 +230,18 @@ def bundle() -> None:
     # Loaded, and asked for: packages load what they happen to find, too.
     asked = _with_needs(["vaelib", *of(name for name in USED if not name.startswith("vaelib"))])
     wanted = of(sys.modules) & asked - _with_needs(["torch"]) - {"vaelib"}
-    own = paths.build_root() / "gpu-check-images.npz"
-    own.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(own, images=images(10_000)[:, 0].numpy(), labels=np.arange(10_000) % 10)
-    print("# the project:\ngit bundle create vaelib.bundle HEAD")
-    print(f"# 10,000 images, {own.stat().st_size / 1e6:.0f} MB:\n{own}")
+    print("# the project; the images are made there:\ngit bundle create vaelib.bundle HEAD")
     for names, what in (
         (wanted - OFTEN_THERE, "beside torch and what it brings"),
         (wanted & OFTEN_THERE, "more, unless that machine has them"),
     ):
-        there = [file.locate() for name in names for file in metadata.files(name) or []]
-        size = sum(file.stat().st_size for file in there if file.exists() and file.suffix != ".pyc")
-        print(f"# {len(names)} wheels {what}, {size / 1e6:.0f} MB once installed:")
+        print(f"# {len(names)} wheels {what}, {sum(map(wheel_size, names)) / 1e6:.0f} MB:")
         print(
             "pip download --no-deps -d wheels "
             + " ".join(f"{name}=={metadata.version(name)}" for name in sorted(names))
         )
-    print("# and there: pip install --no-index --no-deps wheels/*.whl && make gpu-check")
+    print("# and there:\npip install --no-index --no-deps wheels/*.whl")
+    print("git clone vaelib.bundle vaelib && cd vaelib && PYTHONPATH=$PWD python -m tests.gpu")
 
 
 def _shown(value: Any) -> str:
@@ -229,7 +251,7 @@ def _shown(value: Any) -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run everything, write it, print the table; return 1 if a check failed."""
+    """Run everything, write it, print the table; return 1 if a check failed or was left out."""
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--quick", action="store_true", help="small sizes, for a CPU")
@@ -243,16 +265,15 @@ def main(words: list[str] | None = None) -> int:
         print("gpu-check: skipped, since this machine has no CUDA device; `--device cpu --quick` runs what a CPU can")
         return 0
     os.environ["VAELIB_HEADLESS"] = "1"
+    global _end
     start, checked, timed, left = time.monotonic(), {}, [], {}
+    _end = start + SECONDS
 
     def part(name: str, call: Callable[[], Iterator[Any]]) -> None:
         if given.only and name not in given.only:
             return
-        if time.monotonic() - start > SECONDS:
-            left[name] = "no time was left"
-            return
         try:
-            for found in call():
+            for found in _while_there_is_time(call(), name, left):
                 if isinstance(found, dict):
                     timed.append(found)
                     print("  ".join(f"{key} {_shown(value)}" for key, value in found.items()), flush=True)
@@ -270,8 +291,7 @@ def main(words: list[str] | None = None) -> int:
 
     for check in CHECKS:
         part(check.__name__, lambda check=check: check(given.device))
-    part("timings", lambda: rows(given.device, given.quick))
-    for more in (several, commands, killed_worker):
+    for more in (commands, killed_worker, several, rows):  # what is proven before what is timed
         part(more.__name__, lambda more=more: more(given.device, given.quick))
     bad = [name for name, found in checked.items() if not found["good"]]
     record = {
@@ -293,7 +313,7 @@ def main(words: list[str] | None = None) -> int:
         + "".join(f"\nBAD {name}: {checked[name]['what']}" for name in bad)
     )
     print("".join(f"left out: {name}: {why}\n" for name, why in left.items()) + f"written: {paths.shown(path)}")
-    return int(bool(bad))
+    return int(bool(bad or left))
 
 
 if __name__ == "__main__":

@@ -194,7 +194,12 @@ def _waits(step: Callable[[], object], device: str) -> list[str]:
             step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return [f"{one.filename}:{one.lineno}" for one in told if "synchroniz" in str(one.message)]
+    return waited(told)
+
+
+def waited(told: list[warnings.WarningMessage]) -> list[str]:
+    """Return the places of waits; PyTorch also warns, once, that it may not "detect all synchronizing operations"."""
+    return [f"{one.filename}:{one.lineno}" for one in told if "called a synchronizing" in str(one.message)]
 
 
 def syncs(device: str) -> Iterator[tuple[str, Found]]:
