@@ -230,7 +230,8 @@ def bundle() -> None:
     # Loaded, and asked for: packages load what they happen to find, too.
     asked = _with_needs(["vaelib", *of(name for name in USED if not name.startswith("vaelib"))])
     wanted = of(sys.modules) & asked - _with_needs(["torch"]) - {"vaelib"}
-    print("# the project; the images are made there:\ngit bundle create vaelib.bundle HEAD")
+    print("# the project without results, 2 MB; the images are made there:")
+    print("git archive --prefix=vaelib/ -o vaelib.tar.gz HEAD -- . ':!results'")
     for names, what in (
         (wanted - OFTEN_THERE, "beside torch and what it brings"),
         (wanted & OFTEN_THERE, "more, unless that machine has them"),
@@ -241,7 +242,7 @@ def bundle() -> None:
             + " ".join(f"{name}=={metadata.version(name)}" for name in sorted(names))
         )
     print("# and there:\npip install --no-index --no-deps wheels/*.whl")
-    print("git clone vaelib.bundle vaelib && cd vaelib && PYTHONPATH=$PWD python -m tests.gpu")
+    print("tar xzf vaelib.tar.gz && cd vaelib && PYTHONPATH=$PWD python -m tests.gpu")
 
 
 def _shown(value: Any) -> str:

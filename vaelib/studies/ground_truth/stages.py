@@ -202,9 +202,9 @@ def make_world_bounds(settings: WorldBounds, context: Context) -> None:
 
 def brackets_work(brackets: Brackets) -> Work:
     """Return IWAE, two climbs and both annealed walks of test images and of own samples, two of three with gradients."""
-    anneals = 9 * brackets.chains * brackets.temperatures
-    decoded = 2 * brackets.images * (brackets.draws + min(CLIMB, brackets.steps) * 6 * (brackets.starts + 1) + anneals)
-    return vae_work(brackets.vae, 0, decoded, 0)
+    climbs, gradients = min(CLIMB, brackets.steps) * (brackets.starts + 1), 3 * brackets.temperatures
+    decoded = 2 * brackets.images * (brackets.draws + 6 * climbs + 3 * brackets.chains * gradients)
+    return vae_work(brackets.vae, 0, decoded, 2 * (climbs + gradients))
 
 
 @makes(Brackets, work=brackets_work)

@@ -80,8 +80,8 @@ def make_fold(settings: Fold, context: Context) -> None:
 
 def remembered_work(run: Remembered) -> Work:
     """Return the climbs towards q* and both IWAE bounds."""
-    climbs = run.starts * min(CLIMB, run.steps) * (2 * 2 + SCORING)
-    return vae_work(run.vae, run.data.n_train, run.data.n_train * (climbs + 2 * run.draws), 0)
+    n, steps = run.data.n_train, run.starts * min(CLIMB, run.steps)
+    return vae_work(run.vae, n, n * (steps * (2 * 2 + SCORING) + 2 * run.draws), -(-n // AT_ONCE) * steps)
 
 
 @makes(Remembered, work=remembered_work, size=lambda run: 40 * run.data.n_train)
