@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from vaelib.cli import app
 from vaelib.errors import VaelibError
 from vaelib.planning import machine_speed as calibrate
 from vaelib.planning import plan as planning
+from vaelib.progress import duration
 from vaelib.report.study import studies, wanted
 from vaelib.runs import Bank, Data, Network, Store, Teacher, VAERun
 from vaelib.runs.cost import price
@@ -38,6 +40,7 @@ from .test_launches import a_step_more, images, vae_steps
 
 EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
+ROOT = Path(__file__).resolve().parents[1]
 HOUR = 3600
 CIFAR = Data(name="cifar10", n_train=50_000, n_test=10_000, label="as published", channels=3, digest="0")
 
@@ -284,6 +287,25 @@ def test_a_gpu_is_calibrated_on_large_networks_and_on_small_ones_that_wait(monke
     assert set(found) == {*price.RATES, *price.WAITS} < set(price.Machine._fields)
     assert all(math.isfinite(value) and value > 0 for value in found.values())
     assert max(found[wait] for wait in price.WAITS) < 1e-2  # seconds a kernel
+
+
+PLANNED = {  # rows of docs/machines.md
+    "FashionMNIST": ("fashion_mnist", "default"),
+    "BinaryMNIST": ("binary_mnist", "default"),
+    "FashionMNIST, mixture of logistics": ("fashion_mnist", "mol"),
+    "CIFAR-10": ("cifar10", "default"),
+}
+
+
+@pytest.mark.parametrize("row", PLANNED)
+def test_the_documentation_has_what_the_plan_says_of_a_gpu(row, monkeypatch, tmp_path):
+    monkeypatch.setenv("VAELIB_DATA", str(tmp_path))  # nothing is here: sizes as published
+    dataset, likelihood = PLANNED[row]
+    functions = {study.name: study.runs for study in wanted(dataset, likelihood) if study.runs}
+    plan = planning.make_plan(functions, price.hardware("h100"), "gpu", dataset, likelihood, store=Store(tmp_path))
+    assert not plan.skipped
+    cells = [duration(seconds) for seconds in (plan.figures["three_gaps"].seconds, plan.total.seconds)]
+    assert f"| {row} | {' | '.join(cells)} |" in (ROOT / "docs/machines.md").read_text(encoding="utf-8")
 
 
 def test_the_command_prints_a_table_or_json(toy):
