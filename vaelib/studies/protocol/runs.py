@@ -21,7 +21,7 @@ DEFAULT = "the default"
 HIT: dict[str, dict[str, Any]] = {"lr 3e-4, batches of 256 (HIT)": {"lr": 3e-4, "batch_size": 256}}
 ANCESTORS = HIT | {"lr 1e-4, batches of 100 (Zhang et al.)": {"lr": 1e-4, "batch_size": 100}}
 RATES: dict[str, dict[str, Any]] = {"lr 3e-4": {"lr": 3e-4}, "batches of 128": {"batch_size": 128}} | ANCESTORS
-FAST: dict[str, Any] = {"lr": 1e-3, "batch_size": 64}  # the default of all data sets but CIFAR-10, whose is Zhang et al.'s
+FAST: dict[str, Any] = {"lr": 1e-3, "batch_size": 64}  # all data sets' but CIFAR-10's, which is Zhang et al.'s
 # Setting -> candidate -> the profile's settings in which it differs from the default.
 CANDIDATES: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("fashion_mnist", "gaussian"): {
