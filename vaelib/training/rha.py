@@ -104,5 +104,13 @@ def train_encoder(
     if state.trained is not state.vae.encoder:
         raise VaelibError("Reverse Half Asleep trains the encoder alone; make its state by encoder_state(vae, lr)")
     stream = HalfAsleep(state.vae, distribution, source=source, real_share=real_share, seed=seed)
-    options = {"epochs": epochs, "batch_size": batch_size, "lr_decay": lr_decay, "seed": seed, "amp": amp}
-    return train_vae(state, stream, **options, after_step=after_step)
+    return train_vae(
+        state,
+        stream,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr_decay=lr_decay,
+        seed=seed,
+        amp=amp,
+        after_step=after_step,
+    )

@@ -71,10 +71,10 @@ class VAEState:
         if weight_decay < 0:
             raise VaelibError(f"weight_decay = {weight_decay} must be 0 (none) or more")
         self.vae, self.lr, self.epochs, self.weight_decay = vae, lr, epochs, weight_decay
-        self.steps, self.total = 0, torch.zeros((), device=device_of(vae))  # of the epoch under way: its ELBOs' sum
         self.trained = vae if trained is None else trained
-        # Adam's rate: on a GPU in its memory, where a captured step reads it anew each time.
         device = device_of(vae)
+        self.steps, self.total = 0, torch.zeros((), device=device)  # of the epoch under way: its ELBOs' sum
+        # Adam's rate: on a GPU in its memory, where a captured step reads it anew each time.
         self._rate: float | Tensor = torch.full((), lr, device=device) if device.type == "cuda" else lr
         vae.requires_grad_(False)
         self.trained.requires_grad_(True)

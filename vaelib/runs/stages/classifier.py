@@ -55,7 +55,7 @@ def follow_fit(
     if (saved := context.resume()) is not None:
         state.load(saved[0], saved[1]["epochs"])
     for epoch, loss in fit(state, images, labels, epochs=epochs, **options):
-        context.checkpoint(state.tensors, {"epochs": epoch})
+        context.checkpoint(lambda: (state.tensors(), {"epochs": state.epochs}))
         context.report(epoch / epochs, f"loss {loss:.3f}")
 
 

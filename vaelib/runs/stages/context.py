@@ -60,15 +60,14 @@ class Context:
         """Return a split (``train``, ``test``, ``train_labels``, ``test_labels``) on the context's device."""
         return load_split(self.store, data, name).to(self.device)
 
-    def due(self) -> bool:
-        """Return whether the last checkpoint is old enough for writing the next to cost under 2 % of the time."""
-        return self.lead and time.monotonic() - self.saved > self.interval
+    def checkpoint(self, state: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]]) -> None:
+        """Save what ``state`` returns if the last checkpoint is old enough for writing this one to cost under 2 % of the time.
 
-    def checkpoint(self, tensors: Callable[[], dict[str, Tensor]], meta: dict[str, Any]) -> None:
-        """Save a checkpoint if one is due."""
-        if self.due():
+        It is asked for nothing before, so that a GPU is waited for only then.
+        """
+        if self.lead and time.monotonic() - self.saved > self.interval:
             start = time.monotonic()
-            save_tensors(self.folder / SCRATCH / "state.safetensors", tensors(), meta)
+            save_tensors(self.folder / SCRATCH / "state.safetensors", *state())
             self.saved = time.monotonic()
             if pause := checkpoint_seconds():
                 self.interval = max(pause, 50 * (self.saved - start))

@@ -102,7 +102,7 @@ def make_teacher(settings: Teacher, context: Context) -> None:
         losses.append([images, loss])
         if images in settings.snapshots and context.lead:
             save_tensors(context.folder / f"weights-{images}.safetensors", state.average.state_dict())
-        context.checkpoint(state.tensors, {**state.meta(), "losses": losses})
+        context.checkpoint(lambda: (state.tensors(), state.meta() | {"losses": losses}))
         context.report(images / settings.images, f"loss {loss:.3f}")
     if not context.lead:
         return

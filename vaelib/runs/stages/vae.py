@@ -150,14 +150,12 @@ def follow(
     def keep(epochs: float) -> None:
         nonlocal told
         told = time.monotonic()
-        if context.due():  # or a GPU would be waited for
-            context.checkpoint(state.tensors, state.meta() | {"curve": curve})
+        context.checkpoint(lambda: (state.tensors(), state.meta() | {"curve": curve}))
         context.report((epochs - first) / (run.epochs - first), note)
 
     def now_and_then(epochs: float) -> None:
-        if (
-            time.monotonic() - told > TELL_EVERY and epochs < run.epochs
-        ):  # who hears of all of it takes the run for made
+        unfinished = epochs < run.epochs  # who hears of all of it takes the run for made
+        if unfinished and time.monotonic() - told > TELL_EVERY:
             keep(epochs)
 
     for number, running in train(after_step=now_and_then):

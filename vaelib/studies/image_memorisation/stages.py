@@ -99,6 +99,6 @@ def make_remembered(settings: Remembered, context: Context) -> None:
         own = gaps.iwae(vae, x, k=settings.draws, seed=seed)
         new = (*log_p, own.value, best.elbo.double())
         found = {name: torch.cat([found[name], values]) for name, values in zip(SCORES, new, strict=True)}
-        context.checkpoint(lambda found=found: found, {})
+        context.checkpoint(lambda found=found: (found, {}))
         context.report((number + 1) / len(batches), f"{len(found['log_p']):,} images")
     save_tensors(context.folder / TENSORS, found)
