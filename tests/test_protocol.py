@@ -103,21 +103,30 @@ def test_a_part_of_the_images_is_repeated_and_compared_at_the_papers_epochs(monk
     monkeypatch.setattr(figures, "spare_images", lambda data: 0)
     candidates = calibrate_protocol("laptop", "cifar10")
     default = candidates.points[0].vae
-    assert (default.epochs, default.evaluations) == (17, (17,))  # 51,000 images
+    assert (default.epochs, default.evaluations) == (17, tuple(range(9, 18)))  # 51,000 images, each pass from 27,000 on
+    ten = calibrate_protocol("laptop", "cifar10", overrides={"epochs": 10}).points[0].vae
+    assert ten.evaluations == (17, 33, 50, 67, 83, 100, 117, 133, 150, 167)
     of_the_part_alone = calibrate_protocol("laptop", "cifar10", overrides={"n_train": 3_000})
     assert [one.vae.epochs for one in of_the_part_alone.points] == [1] * 7
     assert to_compare(candidates, None) is None  # hours, for no more than a hint
     store = Store()
     for point in candidates.points:
         with store.making(point.run) as folder:
-            rows = curve("", [17], [-12_861.6], [-12_870.9])[["effective_epoch", "quantity", "value"]].assign(se=1.0)
+            passes = (
+                [14.0, -28.0, 14.0] * 2 if point.series == DEFAULT else []
+            )  # second differences of 84, 42, 42, 84, 56
+            epochs, lift = range(17 - len(passes), 18), np.array([*passes, 0.0])
+            rows = curve("", epochs, lift - 12_861.6, lift - 12_870.9)[["effective_epoch", "quantity", "value"]].assign(
+                se=1.0
+            )
             write_json(folder / "curve.json", rows.to_dict("records"))
     assert to_compare(candidates, None).runs == candidates.runs
     drawn = []
     monkeypatch.setattr(figures, "publish", lambda figure, *_: drawn.append(figure))
     figures.draw_protocols(candidates, write_tables(candidates))
     texts = [text.get_text() for ax in drawn[0].axes for text in ax.texts]
-    assert f" {DEFAULT}: 0.0 %" in texts
+    assert f" {DEFAULT}: 0.0 %; noise {number(56 / (0.6745 * np.sqrt(6)))} nats" in texts
+    assert f" {next(iter(CANDIDATES['cifar10', 'mol']))}: 0.0 %" in texts  # one point has no noise
     assert any("3,000 images stand for 50,000, repeated" in text.get_text() for text in drawn[0].texts)
     left = drawn[0].axes[0]
     shown = {line.get_label(): line for line in left.lines if not line.get_label().startswith("_")}
@@ -125,3 +134,19 @@ def test_a_part_of_the_images_is_repeated_and_compared_at_the_papers_epochs(monk
     assert len({line.get_xdata()[0] for line in shown.values()}) == len(candidates.points)  # none behind another
     (low, high), values = left.get_ylim(), [line.get_ydata()[0] for line in shown.values()]
     assert low < min(values) <= max(values) < high
+
+
+def test_a_curves_noise_is_that_of_its_points_about_a_line():
+    epochs = np.arange(4_001)
+    drawn = np.random.default_rng(0).normal(scale=30.0, size=len(epochs))
+    assert figures.noise(pd.Series(epochs * 7.0)) == 0
+    assert figures.noise(pd.Series(epochs * 7.0 + drawn)) == pytest.approx(30, rel=0.05)
+    some = pd.Series(epochs * 7.0 + drawn).where(epochs % 10 > 0)  # a missing one makes no step of two
+    assert figures.noise(some) == pytest.approx(30, rel=0.05)
+    assert np.isnan(figures.noise(pd.Series([1.0, 2.0])))
+
+
+def test_our_epochs_are_counted_in_the_papers_images():
+    counted = figures._papers_count(pd.Series([9, 16, 17, 33, 50]), 50 / 3)
+    assert counted.tolist() == pytest.approx([0.54, 0.96, 1, 2, 3])
+    assert (counted % 1 == 0).tolist() == [False, False, True, True, True]

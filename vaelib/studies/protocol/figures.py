@@ -3,6 +3,10 @@
 The figures' thin lines are ELBOs of single epochs, read off the PDF. Their x starts at 0, which is the first epoch or the
 weights before it; both are tried, and the smaller distance counts. A candidate's distance is the root mean square of
 (ours − paper) / |paper| over train and test ELBO of every epoch that both have, in percent; that of G_g is in nats.
+
+Where a part of the images is repeated instead, the networks learn it by heart, and neither distance says much. How noisy a
+curve is does not rest on that: it is compared then, from pass to pass, with the paper's from epoch to epoch. A candidate whose
+curve is more than twice as noisy is not the paper's.
 """
 
 import math
@@ -41,6 +45,7 @@ RAW = {
 WHOLE = 0.1  # how near to a whole epoch a digitised point lies
 QUANTITIES = ("elbo_train", "elbo_test")
 BESIDE = 0.5  # epochs to each side of a single one, where candidates stand side by side
+NOISY = 40  # of the paper's first epochs, whose test ELBO shows its noise
 SHIFTS = (0, 1)  # of the paper's x: epochs done, or counted from 0
 PAPERS = "#777777"  # another grey than that of a legend's kinds of lines
 PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#A6611A", "#5B2A86", "#B8860B")
@@ -92,7 +97,8 @@ def distances(curves: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for name, curve in curves.groupby("series", sort=False):
-        ours = curve.pivot_table(index="effective_epoch", columns="quantity", values="value")
+        whole = curve[curve["effective_epoch"] % 1 == 0]
+        ours = whole.pivot_table(index="effective_epoch", columns="quantity", values="value")
         row: dict[str, float | str] = {"candidate": name}
         for shift in SHIFTS:
             theirs = paper.set_index(paper["x"] + shift).add_suffix("_paper")
@@ -116,16 +122,36 @@ def _root_mean_square(values: Sequence[pd.Series] | pd.Series) -> float:
     return float(np.sqrt(np.mean(np.square(known)))) if known.size else math.inf
 
 
-def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, gaps: bool = True, **frame) -> ReportFigure:
-    """Return two panels: ELBOs of all candidates over the paper's curve, and each one's distance, that of G_g (``gaps``) too."""
+def noise(values: pd.Series) -> float:
+    """Return the standard deviation of a curve's points about a line through their neighbours, NaN for fewer than three.
+
+    Arguments:
+        values: at evenly spaced epochs, NaN where one is missing. Second differences of independent normal noise of standard
+            deviation s have s √6, and half of them are smaller than 0.6745 of that; the median heeds no single step.
+    """
+    return float(values.diff().diff().abs().median() / (0.6745 * math.sqrt(6)))
+
+
+def _papers_noise(paper: pd.DataFrame) -> float:
+    return noise(paper.set_index("x")["elbo_test"].reindex(range(NOISY)))
+
+
+def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, repeated: bool = False, **frame) -> ReportFigure:
+    """Return two panels: ELBOs of all candidates over the paper's curve, and how far each one is from it.
+
+    Arguments:
+        curves, paper: as in :func:`distances`; an ``effective_epoch`` that is not whole is drawn, not compared.
+        repeated: whether few images stand for all; the curves' noise is told then in place of G_g's distance.
+    """
     found = distances(curves, paper)
     colours = dict(zip([n for n in curves["series"].unique() if n != DEFAULT], PALETTE, strict=False)) | {
         DEFAULT: "black"
     }
-    handles = [Line2D([], [], color=PAPERS, lw=5, alpha=0.4, label="the paper's raw curve")]
+    told = f" (noise {number(_papers_noise(paper))} nats)" if repeated else ""
+    handles = [Line2D([], [], color=PAPERS, lw=5, alpha=0.4, label=f"the paper's raw curve{told}")]
     with mpl.rc_context(fname=STYLE):
         fig, [(ax, _), (bars, _)] = canvas(2, handles, axes_width=4.0, **frame)
-        epochs = int(curves["effective_epoch"].max())
+        epochs = int(curves["effective_epoch"].max())  # whole ones
         shift = min(SHIFTS, key=lambda one: found[f"shift_{one}"].min())
         near = paper[paper["x"] + shift <= epochs]
         (_side_by_side if epochs == 1 else _over_epochs)(ax, curves, near.assign(x=near["x"] + shift), colours)
@@ -133,12 +159,16 @@ def protocols_figure(curves: pd.DataFrame, paper: pd.DataFrame, gaps: bool = Tru
         nats(ax)
         rank = range(len(found) - 1, -1, -1)
         bars.barh(rank, found["distance"], color=[colours[name] for name in found["candidate"]], height=0.62)
-        columns = found[["candidate", "distance", "gap"]]
-        for place, (name, value, gap) in zip(rank, columns.itertuples(index=False), strict=True):
-            told = f" {name}: {value:.1f} %" + (f"; {number(gap)} nats" if gaps else "")
-            bars.text(value, place, told, va="center", fontsize=8.5)
+        for place, (name, value, gap) in zip(
+            rank, found[["candidate", "distance", "gap"]].itertuples(index=False), strict=True
+        ):
+            besides = f"; {number(gap)} nats"
+            if repeated:
+                own = noise(curves.query("series == @name and quantity == 'elbo_test'")["value"])
+                besides = "" if math.isnan(own) else f"; noise {number(own)} nats"
+            bars.text(value, place, f" {name}: {value:.1f} %{besides}", va="center", fontsize=8.5)
         bars.set(yticks=[], xlabel="distance from the paper's curve (%)", xlim=(0, 5 * found["distance"].max()))
-        bars.set_title("How far from the paper: ELBO" + ("; $G_\\mathrm{g}$" if gaps else ""), pad=8)
+        bars.set_title("How far from the paper: ELBO; " + ("its noise" if repeated else "$G_\\mathrm{g}$"), pad=8)
         bars.grid(False)
     return fig
 
@@ -157,16 +187,26 @@ def _over_epochs(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: M
 
 
 def _side_by_side(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: Mapping[str, str]) -> None:
-    """Draw what has a single epoch: a level for the paper's, a point for each candidate."""
+    """Draw what has a single epoch: a level for the paper's, a point for each candidate, and the passes that led to it."""
+    begins = curves["effective_epoch"].min()
     for quantity, style, inside in (("elbo_test", "-", None), ("elbo_train", "--", "white")):
         for level in paper[quantity].dropna():
             ax.axhline(level, ls=style, color=PAPERS, lw=5, alpha=0.4)
-        points = curves[curves["quantity"] == quantity].set_index("series")["value"]
+        of = curves[curves["quantity"] == quantity].groupby("series")
         for place, (name, colour) in zip(np.linspace(-0.5, 0.5, len(colours)), colours.items(), strict=True):
+            passes = of.get_group(name).sort_values("effective_epoch")
+            ax.plot(passes["effective_epoch"].iloc[:-1], passes["value"].iloc[:-1], style, color=colour, lw=1.1)
+            beside = 1 + BESIDE * (place if begins == 1 else 0.6 + place)
             label = f"{name}, {quantity.removeprefix('elbo_')}"
-            ax.plot([1 + BESIDE * place], [points[name]], "o", color=colour, mfc=inside or colour, label=label)
-    ax.set(xticks=[1], xlim=(1 - BESIDE, 1 + BESIDE))
+            ax.plot([beside], passes["value"].iloc[-1:], "o", color=colour, mfc=inside or colour, label=label)
+    ax.set(xticks=sorted({round(begins, 1), 1}), xlim=(min(begins, 1 - BESIDE), 1 + BESIDE + 0.1 * (begins < 1)))
     ax.set_title("Train (hollow) and test ELBO", pad=8)
+
+
+def _papers_count(epochs: pd.Series, passes: float) -> pd.Series:
+    """Return epochs in the paper's number of images: whole where ours is the nearest to a whole one, else a fraction."""
+    whole = (epochs / passes).round()
+    return whole.where((whole * passes).round() == epochs, epochs / passes)
 
 
 def draw_protocols(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> ReportFigure:
@@ -176,9 +216,9 @@ def draw_protocols(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> R
     if passes > 1:
         footer += f" · {experiment.data.n_train:,} images stand for {PUBLISHED[experiment.dataset][0]:,}, repeated"
     figure = protocols_figure(
-        curves.assign(effective_epoch=(curves["effective_epoch"] / passes).round()),
+        curves.assign(effective_epoch=_papers_count(curves["effective_epoch"], passes)),
         paper_epochs(experiment.dataset, experiment.likelihood),
-        gaps=passes == 1,
+        repeated=passes > 1,
         **framed(experiment, footer, about=f"The paper's protocol, {title(experiment)}"),
     )
     return publish(figure, DISTANCE, experiment)

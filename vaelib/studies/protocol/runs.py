@@ -76,8 +76,10 @@ def calibrate_protocol(
     data, budget = prepared(dataset, load_profile(profile, f"protocol_{part}", overrides))
 
     def point(name: str, changes: Mapping[str, Any]) -> Point:
-        count = min(budget.epochs, changes.get("epochs", budget.epochs))
-        epochs = tuple(round(number * repeats(data, budget)) for number in range(1, count + 1))
+        count, passes = min(budget.epochs, changes.get("epochs", budget.epochs)), repeats(data, budget)
+        epochs = tuple(round(number * passes) for number in range(1, count + 1))
+        if count == 1:  # each pass over a part of the images shows the curve's noise, from half an epoch on
+            epochs = tuple(range((epochs[0] + 1) // 2, epochs[0] + 1))
         changed = budget.changed({**changes, "epochs": epochs[-1]})
         run = vae_for(data, changed, chosen, "normal", 0, evaluations=epochs, snapshots=epochs[-1:])
         return Point(name, math.nan, run)
