@@ -26,7 +26,10 @@ from vaelib.runs.stages import diffusion
 from vaelib.training import TrainingDistribution, VAEState, train_vae
 from vaelib.training import vae as training
 from vaelib.training.diffusion import train_denoiser
+from vaelib.training.distributions import MixedDistribution
+from vaelib.training.mollify import Mollified, Mollify
 from vaelib.training.regularise import Regulariser
+from vaelib.training.rha import SOURCES, HalfAsleep
 
 ATEN = torch.ops.aten
 # The most operations a step are what it takes with PyTorch 2.14 and three to spare, in float32.
@@ -144,6 +147,30 @@ def test_a_shuffled_pool_sends_its_order_without_waiting():
         with Watched() as watched:
             for step in range(12):
                 stream.batch(step, 8)
+    assert watched.waits == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "likelihood", [Gaussian(), Bernoulli(), MixtureOfLogistics(2)], ids=lambda one: type(one).__name__
+)
+def test_what_the_studies_train_on_and_maximise_is_sent_without_waiting(likelihood, channels):
+    """Mollified images, samples of the VAE's own decoder, mixtures; dropout's masks and noise on the encoder's images."""
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            pool = torch.zeros(50, channels, 32, 32, dtype=torch.uint8)
+            vae = FullyConnectedVAE(hidden=32, channels=channels, likelihood=likelihood)
+            x, eps = torch.rand(8, channels, 32, 32), torch.randn(8, vae.d_z)
+        real = TrainingDistribution(pool, 50)
+        streams = [Mollified(real, Mollify(), epochs=4, clip=clip) for clip in (False, True)]
+        streams += [HalfAsleep(vae, real, source=source) for source in SOURCES]
+        streams += [MixedDistribution(real, TrainingDistribution(pool, 50), 0.5)]
+        remedies = [Regulariser(dropout=0.1), Regulariser(denoising=0.1), Regulariser(kl_warmup=0.5)]
+        with Watched() as watched:
+            assert all(stream.batch(step, 8).device.type == "cuda" for stream in streams for step in range(3))
+            for remedy in remedies:
+                remedy.objective(vae, x, eps, 0, 0.1)
+    assert watched.operations > 0
     assert watched.waits == []
 
 
