@@ -408,7 +408,7 @@ def test_an_archive_called_cifar10_is_believed_by_its_checksum_alone(tmp_path, m
     archive, cache = tmp_path / "cifar10-jpeg.tar.xz", tmp_path / "cache"
     archive.write_bytes(b"others")
     said = [sources.cifar10([tmp_path, cache], "jpeg", False).source]
-    (cache / "cifar10-jpeg/archive.md5").unlink()
+    (cache / "cifar10-jpeg/in_turn.md5").unlink()
     monkeypatch.setattr(sources, "CIFAR_JPEG_MD5", hashlib.md5(b"others").hexdigest())
     said.append(sources.cifar10([tmp_path, cache], "jpeg", False).source)
     archive.unlink()
@@ -423,4 +423,5 @@ def test_real_jpeg_cifar10(tmp_path):
     assert (len(first.train), len(first.test)) == (50_000, 10_000)
     assert first.source == "CIFAR-10 JPEG copy (lossy)"  # as it was, since labels are part of keys
     assert first.train_labels.bincount().tolist() == [5000] * 10
+    assert first.test_labels[:1_000].bincount().tolist() == [100] * 10  # not class by class
     assert torch.equal(first.train, cached.train)

@@ -228,17 +228,20 @@ def _cifar_lossless(roots: list[Path]) -> Raw | None:
 
 
 def _decode_jpegs(path: Path) -> dict[str, np.ndarray]:
-    """Return the images and labels of an archive ``{train,test}/<class>/NNNN.jpg``, ordered by name."""
+    """Return the images and labels of an archive ``{train,test}/<class>/NNNN.jpg``: image 0 of each class, image 1, and so on.
+
+    Whoever looks at the first images of a split then sees all classes.
+    """
     from PIL import Image
 
-    found: dict[str, list[tuple[str, np.ndarray]]] = {"train": [], "test": []}
+    found: dict[str, list[tuple[list[str], np.ndarray]]] = {"train": [], "test": []}
     try:
         with tarfile.open(path, "r|xz") as archive:
             for member in track(archive, f"decoding {path.name}", "files", total=60_022):
-                part, _, name = member.name.partition("/")
+                part, *name = member.name.split("/")
                 if member.isfile() and part in found:
                     image = Image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB")
-                    found[part].append((name, np.asarray(image)))
+                    found[part].append((name[::-1], np.asarray(image)))
     except (tarfile.TarError, OSError, EOFError) as error:
         raise broken(path, f"a damaged one ({error})", "a whole tar.xz archive of images") from error
     arrays = {}
@@ -247,13 +250,13 @@ def _decode_jpegs(path: Path) -> dict[str, np.ndarray]:
             raise broken(path, f"{len(found[part]):,} images in {part}/", f"{count:,}")
         names, images = zip(*sorted(found[part], key=lambda pair: pair[0]), strict=True)
         arrays[part] = np.stack(images)
-        arrays[f"{part}_labels"] = np.unique([name.partition("/")[0] for name in names], return_inverse=True)[1]
+        arrays[f"{part}_labels"] = np.unique([kind for _, kind in names], return_inverse=True)[1]
     return arrays
 
 
 def _cifar_jpeg(roots: list[Path]) -> Raw | None:
     cached, path = roots[-1] / "cifar10-jpeg" / "decoded.npz", _find(roots, "cifar10-jpeg.tar.xz")
-    mark = cached.with_name("archive.md5")  # what was decoded; an older vaelib left none
+    mark = cached.with_name("in_turn.md5")  # what was decoded; an older vaelib left none, or had them class by class
     if path is not None and not (cached.exists() and mark.exists()):
         found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         arrays = _decode_jpegs(path)
