@@ -146,7 +146,7 @@ figures.draw_own_distributions(experiment, tables)
 # stand.
 
 # %%
-figures.compared_gaps(pages.write_derived(experiment, "table_07"))
+figures.compared_gaps(pages.derived(experiment, "table_07"))
 
 # %%
 Markdown(escape.in_markdown(sentences.sentences(tables["three_gaps"], experiment.dataset, experiment.likelihood)))
@@ -197,7 +197,7 @@ pages.verdicts(claims.evaluate_claims(split_tables, profile))
 # The test images are those named below the figure; where they are fewer than the paper's, their error comes on top.
 
 # %%
-numbers.beside_paper(numbers.write_numbers(experiment, tables["curves"]))
+numbers.beside_paper(pages.derived(experiment, "numbers"))
 
 # %% [markdown]
 # ## What the numbers say about the paper's claims

@@ -117,7 +117,7 @@ figures.draw_samples(experiment)
 # too: the setting `inception_sha256`, and `vaelib/tasks/inception.py` on the file.)
 
 # %%
-figures.compared_tasks(pages.write_derived(experiment, "table_11"))
+figures.compared_tasks(pages.derived(experiment, "table_11"))
 
 # %% [markdown]
 # ## What the numbers say about the paper's claims

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from vaelib import paths
 from vaelib.cli import app
 from vaelib.files import read_json, write_json
-from vaelib.results.compare import MACHINE, NothingToCompare, _held, compare
+from vaelib.results.compare import MACHINE, NothingToCompare, _held, compare, table_owners
 from vaelib.results.shipped import TAKEN
 
 HERE = dict.fromkeys(MACHINE, "1") | {"processor": "Xeon"}
@@ -148,3 +148,21 @@ def test_the_command_says_it_and_exits_so(shipped, build_folder, shift, code, wo
     if shift is not None:
         assert len(pd.read_csv(build_folder / "laptop/compare.csv")) == 6
         assert read_json(shipped / "build.json")["toy, gaussian"]["data"] == "Toy"
+
+
+def test_a_table_belongs_to_the_study_that_writes_it(shipped, tmp_path):
+    """If the headline's numbers were taken, those of the corruptions were not."""
+    mine = build(tmp_path / "b", gaps(0), **{TAKEN: "results/laptop"})
+    for folder, shift in ((shipped, 0), (mine, 1_000)):
+        table = gaps(0, seeds=6)[[*PLACE, "method", "seed"]].assign(accuracy=np.arange(12) * 0.01 + shift)
+        table.to_csv(folder / "tables/corruptions.csv", index=False)
+    found = compare(shipped, mine)
+    assert set(found.values["table"]) == {"corruptions"}
+    assert set(verdicts(found, "accuracy").values()) == {"differs"}
+
+
+def test_every_shipped_table_says_which_study_wrote_it():
+    shared = {"sweep_curves"}  # its rows say it
+    tables = {path.stem for path in (paths.project_root() / "results").glob("*/tables/*.csv")}
+    assert tables - shared <= table_owners().keys()
+    assert len(tables) > 20

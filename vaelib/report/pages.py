@@ -11,14 +11,13 @@ from ..runs import Experiment, Store, missing
 from ..runs.engine import all_artifacts
 from ..runs.external import source_of_samples
 from ..runs.provenance import provenance
-from ..runs.tables import SETTING, merge_table, read_table, shipped_record, tables_folder
+from ..runs.tables import SETTING, read_table, shipped_record, tables_folder
 from ..text import how_many, number, with_error
 from .canvas import LABELS
 from .claims import NOT_RUN, OURS
 from .escape import in_markdown, nothing, styled
 from .publish import title
 from .reference import of_setting, setting
-from .study import study_named
 
 
 def describe(experiment: Experiment) -> str:
@@ -127,13 +126,11 @@ def blocks(table: pd.DataFrame, name: str, show: Callable[[pd.DataFrame], Any]) 
     return found
 
 
-def write_derived(experiment: Experiment, name: str) -> pd.DataFrame:
-    """Write what a study computes over seeds, for all settings made so far; return this experiment's rows."""
-    [(source, compute)] = [rest for one, *rest in study_named(experiment.name).derived if one == name]
-    folder = tables_folder(experiment.profile.name)
-    table = compute(read_table(folder / f"{source}.csv"))
-    merge_table(folder / f"{name}.csv", table)
-    return of_setting(table, **experiment.setting).reset_index(drop=True)
+def derived(experiment: Experiment, name: str) -> pd.DataFrame:
+    """Return an experiment's rows of what its study computes over seeds (:class:`~vaelib.report.study.Study`); maybe none."""
+    path = tables_folder(experiment.profile.name) / f"{name}.csv"
+    rows = of_setting(read_table(path), **experiment.setting) if path.exists() else pd.DataFrame()
+    return rows.reset_index(drop=True)
 
 
 def images_and_seeds(rows: pd.DataFrame) -> str:

@@ -87,13 +87,13 @@ def compare(shipped: Path, build: Path) -> Comparison:
         if ";" not in one.get("processor", ";")
         and all(what in one and one[what] == ours.get(name, {}).get(what) for what in MACHINE)
     ]
-    owners = {table: study.name for study in studies().values() for table in study.tables}
+    owners = table_owners()
     found, alone = [], dict.fromkeys(SIDES, 0)
     for name in sorted({path.stem for path in shipped.glob("tables/*.csv")}):
         if not (build / f"tables/{name}.csv").exists():
             continue
         left, right = (
-            _long(read_table(one / f"tables/{name}.csv"), owners.get(name, "three_gaps")) for one in (shipped, build)
+            _long(read_table(one / f"tables/{name}.csv"), owners.get(name, name)) for one in (shipped, build)
         )
         right = right[~right["entry"].isin(others)]
         both = left.merge(right, on=[*ROW, "seed"], how="outer", sort=False, suffixes=[f"_{side}" for side in SIDES])
@@ -117,8 +117,17 @@ def compare(shipped: Path, build: Path) -> Comparison:
     return Comparison(pd.DataFrame(found).drop(columns="p"), [name for name in exact if name in ours], alone)
 
 
+def table_owners() -> dict[str, str]:
+    """Return the name of the study that writes a table, by the table's."""
+    every = studies().values()
+    return {name: one.name for one in every for name in (*one.tables, *(derived for derived, *_ in one.derived))}
+
+
 def _long(table: pd.DataFrame, owner: str) -> pd.DataFrame:
-    """Return a table's numbers one by one: ``row, settings, entry`` (in build.json), ``quantity, seed, value, se``."""
+    """Return a table's numbers one by one: ``row, settings, entry`` (in build.json), ``quantity, seed, value, se``.
+
+    ``owner`` is the study that wrote it; a table of several studies names them in its column ``experiment``.
+    """
     texts = [
         name for name in table if not pd.api.types.is_numeric_dtype(table[name]) and name not in (*TOLD, "quantity")
     ]

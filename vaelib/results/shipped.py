@@ -231,21 +231,23 @@ def made_together(
     tables = {}
     for experiment in experiments:
         tables[experiment.name] = take(experiment) if shipped else write_tables(experiment)
-        _derive_again(experiment)
+        _derive_for(experiment)
     return tables
 
 
-def _derive_again(experiment: Experiment) -> None:
-    """Compute anew what notebooks have computed over an experiment's seeds, or a report would show that of the seeds before."""
+def _derive_for(experiment: Experiment) -> None:
+    """Write what a study computes over the seeds of an experiment."""
     study, folder = studies().get(experiment.name), tables_folder(experiment.profile.name)
     for name, source, compute in study.derived if study else ():
-        path = folder / f"{name}.csv"
-        if path.exists():
-            computed = compute(read_table(folder / f"{source}.csv"))
-            rows = of_setting(_anew(read_table(path), computed), **experiment.setting)
-            # The paper's numbers stand beside runs of all of its images, whatever the curves are of.
-            others = rows["n_train"].notna() & (rows["n_train"] != experiment.data.n_train)
-            merge_table(path, rows[~others], experiment.place)
+        path, table = folder / f"{name}.csv", read_table(folder / f"{source}.csv")
+        rows = of_setting(compute(table), **experiment.setting)
+        # The paper's numbers stand beside runs of all of its images, whatever the curves are of.
+        others = rows["n_train"].notna() & (rows["n_train"] != experiment.data.n_train)
+        rows = rows[~others]
+        if "n_test" not in table:  # curves do not say of how many images they are
+            rows = rows.assign(n_test=experiment.data.n_test)
+        if len(rows) or path.exists():
+            merge_table(path, rows, experiment.place)
 
 
 def _measured_beside(experiment: Experiment, about: dict[str, Any]) -> set[str]:

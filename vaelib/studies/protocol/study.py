@@ -11,5 +11,6 @@ STUDY = Study(
     notebook="09_attack_and_similarity",
     runs=calibrate_protocol,
     figures=(DISTANCE,),
+    tables=("calibrate_protocol",),
     applies=lambda dataset, likelihood: (dataset, likelihood_of(dataset, likelihood)) in CANDIDATES,
 )

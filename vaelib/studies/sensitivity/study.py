@@ -10,4 +10,5 @@ STUDY = Study(
     notebook="09_attack_and_similarity",
     runs=sensitivity,
     figures=(PANEL, FLOORS, MS_SSIM, STRENGTH, STEPS),
+    tables=("sensitivity", "similarity_pairs", "attack_strength"),
 )

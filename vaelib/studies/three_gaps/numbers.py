@@ -12,12 +12,10 @@ import pandas as pd
 
 from ...report.canvas import LABELS
 from ...report.escape import nothing, styled
-from ...report.publish import papers_images
 from ...report.reference import of_setting, paper_curves
 from ...report.rules import interval95
-from ...runs import Experiment, tables_folder
 from ...runs.stages.data import PUBLISHED
-from ...runs.tables import SETTING, merge_table
+from ...runs.tables import SETTING
 from ...text import listed, number
 from ...training.distributions import METHODS
 
@@ -89,19 +87,6 @@ def against_paper(curves: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(
         keys, key=lambda c: c.map(rank) if c.name in ("method", "quantity") else c, ignore_index=True
     )
-
-
-def write_numbers(experiment: Experiment, curves: pd.DataFrame) -> pd.DataFrame:
-    """Write ``numbers.csv`` and return its rows of this experiment; none unless all of the paper's images were trained on.
-
-    Of a published set that is here in part there may be fewer test images than the paper's: ``n_test`` says so.
-    """
-    table = against_paper(curves if papers_images(experiment) else curves.iloc[:0])
-    table = table.assign(n_test=experiment.data.n_test)
-    path = tables_folder(experiment.profile.name) / "numbers.csv"
-    if len(table) or path.exists():
-        merge_table(path, table, experiment.place)
-    return table
 
 
 def beside_paper(table: pd.DataFrame) -> Any:
