@@ -14,9 +14,12 @@ import torch
 
 from vaelib import runs
 from vaelib.errors import VaelibError
+from vaelib.precision import usable_gpus
 from vaelib.runs import Store, cluster, engine, run, worker
+from vaelib.runs.cost import price
 from vaelib.runs.cost.work import Work
 from vaelib.runs.kinds import Kind, _kinds, makes
+from vaelib.runs.provenance import provenance
 from vaelib.runs.settings import Artifact
 from vaelib.runs.stages.context import pick_device
 
@@ -95,11 +98,53 @@ def test_only_devices_that_can_run_all_of_it_are_taken(name, tmp_path):
 
 
 def test_a_gpu_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cards(monkeypatch, (9, 0), (9, 0))
     assert pick_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(VaelibError, match=r"cuda:2: this machine has 2 CUDA"):
         pick_device("cuda:2")
+
+
+def cards(monkeypatch, *capabilities, built=("sm_75", "sm_80", "sm_90", "compute_120")):
+    """Imagine GPUs of these capabilities, and a PyTorch with kernels for those that are ``built``."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: list(built))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number: capabilities[number])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number=0: f"card {number}")
+
+
+def test_a_gpu_without_kernels_is_not_taken(monkeypatch):
+    """To PyTorch a V100 is available, and the first kernel fails."""
+    older = [(7, 0), (6, 1), (8, 9), (7, 5), (10, 0), (12, 1)]
+    cards(monkeypatch, *older)
+    assert usable_gpus() == [
+        2,
+        3,
+        5,
+    ]  # 8.9 runs kernels for 8.0; for 10.0 there are none, for 12.1 a driver builds some
+    assert pick_device() == torch.device("cuda:2")
+    assert cluster.gpus_for("auto") == [2, 3, 5]
+    with pytest.raises(
+        VaelibError, match="device = cuda:1: this PyTorch has no kernels for the card 1; install an older"
+    ):
+        pick_device("cuda:1")
+    monkeypatch.setattr("distributed.get_worker", lambda: SimpleNamespace(name=4))
+    assert worker._own_device("auto") == "cuda:3"
+    assert provenance.__wrapped__()["device"].startswith("card 2")
+    assert provenance.__wrapped__("cuda:3")["device"].startswith("card 3")
+    assert provenance.__wrapped__("cpu")["device"].startswith("CPU")
+    cards(monkeypatch, (7, 0))
+    assert pick_device() == torch.device("cpu")
+    assert provenance.__wrapped__()["device"].startswith("CPU")
+    cards(monkeypatch, (9, 0), built=("gfx90a",))
+    assert usable_gpus() == [0]
+
+
+def test_what_runs_on_cores_is_priced_by_cores(monkeypatch):
+    cards(monkeypatch, (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(total_memory=40 * 2**30))
+    assert price.this_machine().unit == "GPU"
+    assert price.this_machine(device="cpu").unit == "core"
+    assert price.this_machine(device="cpu").fc == price.REFERENCE["fc"]
 
 
 def test_a_dead_worker_costs_one_run_that_says_where_its_log_is(tmp_path, monkeypatch, capsys):
@@ -216,6 +261,10 @@ def test_workers_share_the_memory_that_is_there(monkeypatch, gib, asked, expecte
         ("cuda:1", [80, 24], 16, 3),
         ("auto", [6], 16, 1),
         ("auto", [141], 32, 8),
+        ("auto", [23.64], 16, 3),  # a card of 24 GB, one of 40, and two smaller ones, as they report themselves
+        ("auto", [39.39], 16, 5),
+        ("auto", [15.7], 16, 2),
+        ("auto", [10.75], 16, 1),
         ("cpu", [80], 16, 16),
     ],
 )
@@ -228,6 +277,7 @@ def test_workers_of_gpus_follow_the_cards_and_the_cores(monkeypatch, device, car
     monkeypatch.setattr(system, "MEMORY_LIMIT", 128 * 2**30)
     monkeypatch.setattr(cluster, "cores", lambda: cores)
     monkeypatch.setattr("torch.cuda.device_count", lambda: len(cards))
+    monkeypatch.setattr("torch.cuda.get_arch_list", list)
     monkeypatch.setattr("torch.cuda.get_device_properties", properties)
     assert cluster.share_out(None, device)[0] == expected
     assert cluster.share_out(5, device)[0] == 5
@@ -274,6 +324,10 @@ def test_a_process_whose_device_is_lost_ends_and_another_tries_once_more(monkeyp
     assert "illegal memory access" in log.read_text()
     with pytest.raises(torch.AcceleratorError):  # in the caller's own process there is no other
         worker.attempt(log, "", work)
+    for nanny, ends in (("tcp://10.0.0.1:1", SystemExit), (None, torch.AcceleratorError)):  # on somebody's cluster
+        monkeypatch.setattr("distributed.get_worker", lambda nanny=nanny: SimpleNamespace(nanny=nanny))
+        with pytest.raises(ends):
+            worker.attempt(log, "", work)
 
 
 def test_the_environment_may_say_how_many_workers(monkeypatch):
@@ -299,6 +353,7 @@ def test_the_environment_may_say_how_many_workers(monkeypatch):
 )
 def test_workers_spread_over_the_gpus(monkeypatch, name, device, expected):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_arch_list", list)
     monkeypatch.setattr("distributed.get_worker", lambda: SimpleNamespace(name=name))
     assert worker._own_device(device) == expected
 

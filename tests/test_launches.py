@@ -5,6 +5,7 @@ counted; a forward pass on fake CUDA, where every copy between devices is seen; 
 """
 
 import contextlib
+import shutil
 from functools import partial
 from types import SimpleNamespace
 
@@ -249,6 +250,7 @@ class Stubs:
         for name, one in {
             "Stream": Stream, "CUDAGraph": Graph, "stream": stream, "graph": graph,
             "device": lambda device: contextlib.nullcontext(), "current_stream": lambda device=None: stubs.current,
+            "synchronize": lambda device=None: None,
         }.items():  # fmt: skip
             monkeypatch.setattr(torch.cuda, name, one)
         self.default = default
@@ -369,10 +371,11 @@ class Backend:
     """A compiler that counts what it is given, and leaves it as it is."""
 
     def __init__(self):
-        self.graphs = 0
+        self.graphs, self.sizes = 0, []
 
     def __call__(self, graph, examples):
         self.graphs += 1
+        self.sizes += [size for one in examples if isinstance(one, torch.Tensor) for size in one.shape]
         return graph.forward
 
 
@@ -390,6 +393,32 @@ def test_a_network_is_compiled_once_for_all_teachers_and_keeps_names_and_numbers
     state = torch.random.get_rng_state()
     compile_in_place(plain.network, lambda: torch.rand(3), backend)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_no_compiled_code_depends_on_the_batch_sizes_that_came_before(nothing_compiled):
+    """A worker trains in passes of one size and samples in batches of another; code for any size would round otherwise."""
+    backend, net = Backend(), learnt(teacher())
+    for size in (4, 3, 4):
+        x = torch.zeros(size, 1, 32, 32)
+        with evaluating(net):
+            assert compile_in_place(net.network, partial(net, x, torch.ones(size)), backend)
+    assert backend.graphs == 2
+    assert {type(size) for size in backend.sizes} == {int}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_a_compiled_network_leaves_out_the_units_that_it_would_leave_out_uncompiled(nothing_compiled):
+    """Or with a compiler and without, two machines would train other teachers."""
+    net, x = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.Dropout(0.5)), torch.ones(4, 8)
+
+    def dropped():
+        torch.manual_seed(0)
+        return net(x) == 0
+
+    expected = dropped()
+    assert compile_in_place(net, partial(net, x))
+    assert torch.equal(dropped(), expected)
 
 
 def test_where_no_compiler_is_a_line_says_so_and_the_network_works(nothing_compiled, capsys):

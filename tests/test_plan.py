@@ -160,7 +160,10 @@ def test_workers_fill_the_time_that_one_waits_for_python_but_not_the_time_that_a
     assert planning.price(vaes, Store(), machine._replace(workers=1)).seconds == pytest.approx(8 * one.seconds)
 
 
-def test_the_kernels_that_prices_count_are_the_operations_of_the_networks():
+def test_the_kernels_that_prices_count_are_the_operations_of_the_networks(monkeypatch):
+    """In bfloat16, as on a GPU, whatever this machine's processor multiplies."""
+    monkeypatch.setattr("vaelib.models.denoiser.bf16_pays", lambda device: True)
+
     def teacher_steps(network):
         denoiser = build_teacher(Teacher(data=data(1), network=network, width=8))
         options = {"batch_size": 2, "lr_rampup": 0, "report_every": 800}

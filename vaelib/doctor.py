@@ -10,7 +10,7 @@ import torch
 from . import paths
 from .data import dataset_names
 from .data.sources import CIFAR_FOLDER, CIFAR_TAR
-from .precision import bf16_pays
+from .precision import bf16_pays, usable_gpus
 from .runs import Store
 from .runs.provenance import commit, cores, packages
 from .version import __version__
@@ -57,10 +57,14 @@ def examine() -> list[Finding]:
 
 
 def _machine() -> list[Finding]:
-    gpu = torch.cuda.is_available()
+    gpu, idle = bool(usable_gpus()), torch.cuda.is_available()
     build = f"{torch.__version__} ({'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPU'} build)"
     device = torch.cuda.get_device_name() if gpu else "CPU"
     slow = "" if gpu else "smoke and laptop run in minutes; gpu (hours on one GPU) and paper would take weeks"
+    if idle and not gpu:
+        slow = (
+            f"this PyTorch has no kernels for the {torch.cuda.get_device_name()}: install an older one that has; {slow}"
+        )
     bf16 = bf16_pays("cuda" if gpu else "cpu")
     few = "" if gpu or cores() > 1 else "runs wait for each other: the headline takes twice as long as on two cores"
     return [

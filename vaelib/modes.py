@@ -73,14 +73,17 @@ def evaluating(module: nn.Module, gradients: bool = False) -> Iterator[torch.dev
 def compile_in_place(module: nn.Module, trial: Callable[[], object], backend: str | Callable = "inductor") -> bool:
     """Compile a module where it stands and try it once; if that fails, say so in a line, leave it as it was, return False.
 
-    Its weights keep their names, copies of it are not compiled, and random numbers go on as if nothing had been tried.
+    Its weights keep their names, copies of it are not compiled, and random numbers go on as if nothing had been tried. Each batch
+    size has code of its own, so that what a network computes does not depend on the sizes that came before, and dropout draws
+    what it would draw uncompiled.
 
     Arguments:
         trial: calls the module as it will be called.
         backend: PyTorch's compiler by name, or a function.
     """
     device = device_of(module)
-    module.compile(backend=backend)
+    options = {"fallback_random": True} if backend == "inductor" else None
+    module.compile(backend=backend, dynamic=False, options=options)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a compiler that would be faster elsewhere

@@ -1,8 +1,11 @@
 """Where bfloat16 pays: on hardware that multiplies it. Elsewhere it is emulated, many times slower than float32.
 
+Which GPUs can be used at all: those that this build of PyTorch has kernels for.
+
 And what no precision may yield: NaN or infinity, which comparing, clipping and bytes would turn into black or white pixels.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -57,3 +60,19 @@ def bf16_pays(device: str) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+
+
+def usable_gpus() -> list[int]:
+    """Return the numbers of the GPUs that this build of PyTorch has kernels for; to PyTorch older ones are available, too.
+
+    Kernels built for one capability (``sm_75``) run on the same major number from that minor number on (7.5 to 7.9), those that
+    a driver builds (``compute_90``) on all later cards. A build that names none of either kind is not CUDA's, and believed.
+    """
+    numbers = list(range(torch.cuda.device_count()))
+    built = [re.fullmatch(r"(sm|compute)_(\d+)(\d)", one) for one in torch.cuda.get_arch_list()] if numbers else []
+    known = [(one[1], (int(one[2]), int(one[3]))) for one in built if one]
+
+    def fits(card: tuple[int, int]) -> bool:
+        return any(low <= card and (kind == "compute" or low[0] == card[0]) for kind, low in known)
+
+    return [number for number in numbers if not known or fits(torch.cuda.get_device_capability(number))]

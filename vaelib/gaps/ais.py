@@ -28,6 +28,7 @@ from ..errors import VaelibError
 from ..images import as_float, check_images
 from ..models.vae import Posterior
 from ..modes import evaluating
+from ..rng import sent
 from .bounds import block_noise
 from .iwae import Bound, check_rows, log_mean, log_weights, rows_of, slack
 from .memory import decodings_at_once
@@ -97,7 +98,7 @@ class _Annealer:
     def noise(self, name: str, chains: int, numbers: int) -> Tensor:
         """Return standard normal noise (chains, B, numbers), each image's own."""
         draws = block_noise(self.start, self.start + len(self.x), (chains, numbers), self.seed, f"ais/{name}")
-        return draws.transpose(0, 1).to(self.x)
+        return sent(draws.transpose(0, 1), self.x.device).to(self.x)
 
     def visit(self, u: Tensor) -> Chain:
         """Return Δ and dΔ/du at ``u`` (C, B, d_z)."""

@@ -27,7 +27,7 @@ from ..errors import at_least_one
 from ..images import as_float, check_images
 from ..models.vae import Posterior, elbo_at, log_likelihood_at
 from ..modes import evaluating
-from ..rng import normal
+from ..rng import normal, sent
 from .memory import decodings_at_once
 
 ACTIVE = 0.01  # variance of the posterior's mean over images above which a latent is active (Burda et al. 2016)
@@ -91,7 +91,7 @@ def elbo_terms(
     with evaluating(vae) as device, torch.inference_mode():
         for start in range(0, len(images), batch_size):
             x = as_float(images[start : start + batch_size].to(device))
-            eps = image_noise(start, start + len(x), samples, vae.d_z, seed, "elbo").to(device)
+            eps = sent(image_noise(start, start + len(x), samples, vae.d_z, seed, "elbo"), device)
             q = vae.encode(x)
             parts.append((q.kl(), -log_likelihood_at(vae, q, x, eps), q.mu))
         return ELBOTerms(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))

@@ -28,6 +28,7 @@ from ..errors import VaelibError
 from ..images import as_float, check_images
 from ..models.vae import Posterior
 from ..modes import evaluating, ordinary
+from ..rng import sent
 from .bounds import block_noise
 from .memory import decodings_at_once
 
@@ -123,7 +124,8 @@ def iwae(
             total = squares = torch.full((len(x),), -math.inf, dtype=torch.float64, device=device)
             for first in range(0, k, DRAWS):
                 draws = block_noise(start, stop, (DRAWS, vae.d_z), seed, f"iwae/{first // DRAWS}")[:, : k - first]
-                log_w = log_weights(vae, own, x, draws.transpose(0, 1).to(x)).double()
+                eps = sent(draws.transpose(0, 1), device).to(x)
+                log_w = log_weights(vae, own, x, eps).double()
                 total = torch.logaddexp(total, log_w.logsumexp(0))
                 squares = torch.logaddexp(squares, (2 * log_w).logsumexp(0))
             parts.append(torch.stack(log_mean(total, squares, k)).cpu())

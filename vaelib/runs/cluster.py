@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from ..errors import VaelibError
+from ..precision import usable_gpus
 from .provenance import cores
 
 # Ctrl-C reaches the whole process group; only the caller should act on it, by closing the cluster.
@@ -146,7 +147,7 @@ def share_out(workers: int | None, device: str = "auto") -> tuple[int, int]:
 
 def workers_a_card(memory: int) -> int:
     """Return how many workers share a GPU of so many bytes, where there are cores enough."""
-    return max(1, min(GPU_MOST, memory // GPU_NEED))
+    return max(1, min(GPU_MOST, round(memory / GPU_NEED)))  # a card of 24 GB has a little less
 
 
 def workers_wanted() -> int | None:
@@ -164,8 +165,8 @@ def workers_wanted() -> int | None:
 def gpus_for(device: str) -> list[int]:
     """Return the GPUs that ``device`` means: all of them for ``auto`` and ``cuda``, one for ``cuda:1``, none for ``cpu``."""
     kind, _, number = device.partition(":")
-    there = range(torch.cuda.device_count() if kind in ("auto", "cuda") else 0)
-    return [int(number)] if number and there else list(there)
+    there = usable_gpus() if kind in ("auto", "cuda") else []
+    return [int(number)] if number and there else there
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
+from ..precision import usable_gpus
 from ..progress import Progress
 from .engine import all_artifacts
 from .settings import Artifact, Teacher
@@ -29,7 +30,7 @@ def _group() -> Iterator[tuple[int, int, torch.device]]:
     if "WORLD_SIZE" not in os.environ:
         yield 0, 1, pick_device()
         return
-    gpu = torch.cuda.is_available()
+    gpu = bool(usable_gpus())
     device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}" if gpu else "cpu")
     if gpu:
         torch.cuda.set_device(device)
@@ -50,7 +51,7 @@ def _agree(value: bool, count: int, device: torch.device) -> bool:
 
 
 def _lead(teacher: Teacher, store: Store, count: int, device: torch.device) -> None:
-    with store.making(teacher) as folder, Progress(1000, f"teacher, {count} processes", "%") as bar:
+    with store.making(teacher, str(device)) as folder, Progress(1000, f"teacher, {count} processes", "%") as bar:
         if _agree(folder is not None, count, device):
             (folder / SCRATCH).mkdir(exist_ok=True)
             _agree(True, count, device)  # the folder is there

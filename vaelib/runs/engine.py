@@ -85,7 +85,12 @@ def run(
     try:
         if workers == 0:
             _run_here(todo, store, device, title)
-        elif workers is None and scheduler is None and not workers_wanted() and sum(map(cost, todo)) < STARTING:
+        elif (
+            workers is None
+            and scheduler is None
+            and not workers_wanted()
+            and sum(cost(one, device) for one in todo) < STARTING
+        ):
             with threads_as_workers(device):
                 _run_here(todo, store, device, title)
         else:

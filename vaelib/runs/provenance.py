@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .. import paths
-from ..precision import bf16_pays
+from ..precision import bf16_pays, usable_gpus
 from ..version import __version__
 
 
@@ -25,13 +25,15 @@ def cores() -> int:
 
 
 @cache
-def provenance() -> dict[str, str]:
+def provenance(device: str = "auto") -> dict[str, str]:
     """Return versions, commit and device: what a reader needs to trust or repeat a result."""
     there = packages()
     versions = {name: there[name] for name in ("torch", "numpy", "diffusers") if name in there}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {cores()} cores"
-    device += ", bfloat16" if bf16_pays("cuda" if torch.cuda.is_available() else "cpu") else ", float32 only"
-    return {"vaelib": __version__, "commit": commit(), "python": platform.python_version(), "device": device} | versions
+    kind, _, number = device.partition(":")
+    gpus = [] if kind == "cpu" else usable_gpus()
+    name = torch.cuda.get_device_name(int(number or gpus[0])) if gpus else f"CPU, {cores()} cores"
+    name += ", bfloat16" if bf16_pays("cuda" if gpus else "cpu") else ", float32 only"
+    return {"vaelib": __version__, "commit": commit(), "python": platform.python_version(), "device": name} | versions
 
 
 @cache

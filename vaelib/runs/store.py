@@ -97,10 +97,11 @@ class Store:
         return self.folder(artifact)
 
     @contextlib.contextmanager
-    def making(self, artifact: Artifact) -> Iterator[Path | None]:
+    def making(self, artifact: Artifact, device: str = "auto") -> Iterator[Path | None]:
         """Hold the artifact's lock and yield its work folder, or None if it is already there; publish on success.
 
         Two processes, of one host or of two, that want the same artifact make it once: the second waits, then finds it.
+        Its manifest says on which ``device`` it was made.
         """
         final = self.folder(artifact)
         if self.has_manifest(artifact):
@@ -121,7 +122,7 @@ class Store:
                 start = time.monotonic()
                 forget_peak()
                 yield work
-                self._publish(artifact, work, final, time.monotonic() - start, lock)
+                self._publish(artifact, work, final, time.monotonic() - start, lock, device)
 
     @contextlib.contextmanager
     def plainly(self, artifact: Artifact) -> Iterator[None]:
@@ -144,7 +145,7 @@ class Store:
         """Return where a failed run tells what happened."""
         return self.folder(artifact).with_name(f"{artifact.key}.log")
 
-    def _publish(self, artifact: Artifact, work: Path, final: Path, seconds: float, lock: Lock) -> None:
+    def _publish(self, artifact: Artifact, work: Path, final: Path, seconds: float, lock: Lock, device: str) -> None:
         lock.check()
         for path in (work / SCRATCH).glob("*.seconds"):  # parts made elsewhere
             seconds += float(path.read_text(encoding="ascii"))
@@ -159,7 +160,7 @@ class Store:
             "key": artifact.key,
             "version": artifact.version,
             "settings": artifact.model_dump(mode="json"),
-            "code": provenance(),
+            "code": provenance(device),
             "environment": environment() | {"peak_bytes": peak_memory()},
             "seconds": round(seconds, 2),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

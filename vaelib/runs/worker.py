@@ -33,8 +33,8 @@ def _own_device(device: str) -> str:
 
     if get_worker().name == CORE:
         return "cpu"
-    gpus, number = len(gpus_for(device)), re.search(r"\d+$", str(get_worker().name))
-    return f"cuda:{int(number[0]) % gpus}" if gpus > 1 and number else device
+    gpus, number = gpus_for(device), re.search(r"\d+$", str(get_worker().name))
+    return f"cuda:{gpus[int(number[0]) % len(gpus)]}" if len(gpus) > 1 and number else device
 
 
 def _teller(name: str, kind: str):
@@ -89,7 +89,7 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
             raise
         except torch.AcceleratorError:  # of the device, which this process cannot use any more
             _append(log, traceback.format_exc())
-            if call:
+            if call or _watched():
                 os._exit(1)  # Dask starts another, which tries once more
             raise
         except Exception as error:
@@ -97,12 +97,21 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
             if not again:
                 raise VaelibError(f"{type(error).__name__}: {error}; its log is {log}") from error
         finally:
-            if (
-                torch.cuda.is_initialized() and torch.cuda.memory_reserved()
-            ):  # others may have what this process would keep
+            # Others may have what this process would keep.
+            if torch.cuda.is_initialized() and torch.cuda.memory_reserved():
                 gc.collect()
-                torch.cuda.empty_cache()
+                with contextlib.suppress(RuntimeError):  # before PyTorch 2.13 a capture that failed leaves it unable to
+                    torch.cuda.empty_cache()
     log.unlink(missing_ok=True)
+
+
+def _watched() -> bool:
+    """Return whether this is a worker of somebody's cluster with a nanny that would start it again."""
+    from distributed import get_worker
+
+    with contextlib.suppress(ValueError):  # no worker at all
+        return get_worker().nanny is not None
+    return False
 
 
 def _append(log: Path, text: str) -> str:

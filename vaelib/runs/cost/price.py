@@ -11,12 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from ... import paths
 from ...errors import VaelibError, unknown
+from ...precision import usable_gpus
 from ...text import how_many
-from ..cluster import share_out, workers_a_card
+from ..cluster import gpus_for, share_out, workers_a_card
 from ..provenance import cores, provenance
 from ..settings import Artifact
 from .work import Work, work
@@ -123,33 +122,36 @@ def measured() -> dict[str, float] | None:
     """Return what the last calibration in this build folder found, or None: none yet, or of another machine."""
     try:
         kept = json.loads(calibration_file().read_text(encoding="utf-8"))
-        rates = {kind: float(kept["rates"][kind]) for kind in RATES + (WAITS if torch.cuda.is_available() else ())}
+        rates = {kind: float(kept["rates"][kind]) for kind in RATES + (WAITS if usable_gpus() else ())}
         return rates if kept["machine"] == identity() and min(rates.values()) > 0 else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def this_machine(quick: bool = False) -> Machine:
-    """Return this machine by its last calibration, else (or if ``quick``) by the reference's rates."""
-    rates = None if quick else measured()
-    gpus = torch.cuda.device_count()
+def this_machine(quick: bool = False, device: str = "auto") -> Machine:
+    """Return this machine by its last calibration, else (or if ``quick``) by the reference's rates.
+
+    Of a machine with a GPU the calibration tells of the GPU: ``device`` "cpu" goes by the reference there.
+    """
+    gpus = len(gpus_for(device))
+    rates = None if quick or (usable_gpus() and not gpus) else measured()
     if not gpus:
         return Machine(
             f"this machine's {cores()} cores", **(rates or REFERENCE), workers=cores(), cards=cores(), unit="core"
         )
-    name, workers = f"this machine's {how_many(gpus, 'GPU')}", share_out(None)[0]
+    name, workers = f"this machine's {how_many(gpus, 'GPU')}", share_out(None, device)[0]
     if rates is None:  # some GPU: better an A100's share of guesses than a core's
         return hardware("a100", gpus)._replace(name=f"{name}, taken for {gpus} A100", workers=workers)
     return Machine(name, **rates, workers=workers, cards=gpus)
 
 
 @cache
-def _here(kept: Path, changed: int) -> Machine:
-    return this_machine()
+def _here(kept: Path, changed: int, device: str) -> Machine:
+    return this_machine(device=device)
 
 
-def cost(artifact: Artifact) -> float:
+def cost(artifact: Artifact, device: str = "auto") -> float:
     """Return an artifact's price in seconds of one core or GPU of this machine, its upstream not included."""
     kept = calibration_file()
     changed = kept.stat().st_mtime_ns if kept.exists() else 0
-    return max(_here(kept, changed).seconds(work(artifact)), 1e-3)
+    return max(_here(kept, changed, device).seconds(work(artifact)), 1e-3)

@@ -31,7 +31,7 @@ def make(
     report: Callable[[float, str], None] = lambda share, note: None,
 ) -> Path:
     """Make one artifact whose upstream is there, or find it made; return its folder."""
-    with store.making(settings) as folder:
+    with store.making(settings, device) as folder:
         if folder is not None:
             (folder / SCRATCH).mkdir(exist_ok=True)
             if not any((folder / SCRATCH).iterdir()):

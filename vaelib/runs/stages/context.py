@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ... import files
 from ...errors import VaelibError
+from ...precision import usable_gpus
 from ..settings import Data
 from ..store import SCRATCH, Store, load_split, load_tensors, save_tensors
 
@@ -131,8 +132,9 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         VaelibError: no such device here, or one of a kind that lacks what is computed (float64 on ``mps``).
     """
+    usable = usable_gpus()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{usable[0]}" if usable else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -141,11 +143,16 @@ def pick_device(name: str = "auto") -> torch.device:
         raise VaelibError(
             f"device = {name} is not supported: what is computed needs float64; use auto, cpu, cuda or cuda:N"
         )
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = torch.cuda.device_count()
     if device.type == "cuda" and not there:
         raise VaelibError(f"device = {name}: this machine has no CUDA device; use device = cpu or auto")
     if device.type == "cuda" and (device.index or 0) >= there:
         raise VaelibError(
             f"device = {name}: this machine has {there} CUDA device(s), numbered from 0; use cuda or auto"
+        )
+    if device.type == "cuda" and (device.index or 0) not in usable:
+        raise VaelibError(
+            f"device = {name}: this PyTorch has no kernels for the {torch.cuda.get_device_name(device.index or 0)}; install an "
+            "older PyTorch that has, or use device = auto or cpu"
         )
     return device
