@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def test_what_there_was_no_time_for_is_named_and_no_success(monkeypatch, capsys,
     assert "2 of 2 checks good" in said
     assert [f"left out: {name}: the 480 s were over" in said for name in ("slow", "late")] == [True, True]
     assert program._left(60) == 1.0  # so a command that is begun now ends soon
+
+
+def test_a_part_that_never_ends_is_ended(monkeypatch, capsys):
+    def stuck(device):
+        while True:
+            time.sleep(0.01)
+        yield "never", Found(0.0, 1.0, "nats")
+
+    monkeypatch.setattr(program, "CHECKS", (stuck,))
+    monkeypatch.setattr(program, "SECONDS", 0.2)
+    monkeypatch.setenv("VAELIB_HEADLESS", "1")
+    monkeypatch.setattr(program, "_end", math.inf)
+    assert program.main(["--device", "cpu", "--quick", "--only", "stuck"]) == 1
+    assert "left out: stuck: the 480 s were over" in capsys.readouterr().out
 
 
 def test_a_command_has_the_time_that_is_left(monkeypatch):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from vaelib.cli import app
 from vaelib.errors import VaelibError
+from vaelib.gaps import evaluate_elbo
 from vaelib.planning import machine_speed as calibrate
 from vaelib.planning import plan as planning
 from vaelib.progress import duration
@@ -21,6 +22,7 @@ from vaelib.runs.cost import price
 from vaelib.runs.cost.work import (
     KERNELS,
     PASSES,
+    SCORING,
     Work,
     size,
     teacher_macs,
@@ -36,7 +38,7 @@ from vaelib.runs.stages.data import reading_once
 from vaelib.runs.stages.diffusion import build_teacher
 from vaelib.training.diffusion import train_denoiser
 
-from .test_launches import a_step_more, images, vae_steps
+from .test_launches import Watched, a_step_more, images, vae_steps
 
 EXPERIMENTS = {study.name: study.runs for study in studies().values() if study.runs}
 
@@ -169,10 +171,20 @@ def test_the_kernels_that_prices_count_are_the_operations_of_the_networks(monkey
         options = {"batch_size": 2, "lr_rampup": 0, "report_every": 800}
         return lambda steps: list(train_denoiser(denoiser, images(2 * steps), n_images=2 * steps, **options))
 
+    def scoring(vae, channels, count):
+        with Watched() as watched:
+            evaluate_elbo(
+                vae, torch.zeros(count, channels, 32, 32, dtype=torch.uint8), batch_size=4
+            )  # one tile of a mixture
+        return watched.operations
+
     for network in (Network(hidden=32), Network(architecture="residual", nc=4), Network(hidden=32, likelihood="mol")):
         for channels in (1, 3):
             found = a_step_more(vae_steps(build_vae(network, channels), amp=True))[0]
             assert vae_kernels(network, channels) == pytest.approx(found, rel=0.2), (network, channels)
+            vae = build_vae(network, channels)
+            _, one, two = (scoring(vae, channels, count) for count in (4, 4, 8))  # the first also what is made once
+            assert SCORING * vae_kernels(network, channels) == pytest.approx(two - one, rel=0.3), (network, channels)
     for network in ("small", "edm"):
         found = a_step_more(teacher_steps(network))[0]
         assert KERNELS[network] * PASSES == pytest.approx(found, rel=0.1), network

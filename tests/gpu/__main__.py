@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ import torch
 from vaelib import files, paths
 from vaelib.planning.machine_speed import calibrate
 from vaelib.runs import Store, run
+from vaelib.runs.cluster import CUDA_NEED
 from vaelib.runs.cost.price import this_machine
 from vaelib.runs.cost.work import work
 from vaelib.runs.provenance import provenance
@@ -39,8 +41,17 @@ from .agreement import CHECKS, Found, images
 from .timings import rows
 
 SECONDS = 480.0  # of the whole; what is not done by then is left out, named, and no success
+OVER = f"the {SECONDS:.0f} s were over"
 ROOT = Path(__file__).resolve().parents[2]
 _end = math.inf  # when the time is over, of time.monotonic()
+
+
+class _Over(Exception):
+    """The time is over."""
+
+
+def _ring(*_: object) -> None:
+    raise _Over
 
 
 def _left(most: float = math.inf) -> float:
@@ -55,7 +66,7 @@ def _while_there_is_time(parts: Iterator[Any], name: str, left: dict[str, str]) 
             yield next(parts)
         except StopIteration:
             return
-    left[name] = f"the {SECONDS:.0f} s were over"
+    left[name] = OVER
 
 
 def _command(*words: str, seconds: float, **environment: str) -> subprocess.CompletedProcess:
@@ -154,6 +165,8 @@ def killed_worker(device: str, quick: bool) -> Iterator[tuple[str, Found]]:
 
 def several(device: str, quick: bool) -> Iterator[dict[str, Any]]:
     """Time 1, 4 and 8 VAEs by as many workers; then what the plan says of one beside what it took."""
+    from distributed import system
+
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store")
         size = {"n_train": 40, "n_test": 20} if quick else {"n_train": 2_000, "n_test": 100}
@@ -163,6 +176,10 @@ def several(device: str, quick: bool) -> Iterator[dict[str, Any]]:
         data: Data = resolve_data(str(path), **size)
         epochs = 4 if quick else 200
         for workers in (1, 2) if quick else (1, 4, 8):
+            if device != "cpu" and 1 < workers >= system.MEMORY_LIMIT // CUDA_NEED:
+                memory = f"{system.MEMORY_LIMIT / 2**30:.0f} GiB of memory are too few"
+                yield {"what": f"{workers} VAEs by {workers} workers", "ms": None, "left out": memory}
+                continue
             settings = {"epochs": epochs, "evaluations": (epochs,), "snapshots": (epochs,)}
             wanted = [VAERun(data=data, seed=100 * workers + seed, **settings) for seed in range(workers)]
             start = time.perf_counter()
@@ -269,6 +286,9 @@ def main(words: list[str] | None = None) -> int:
     global _end
     start, checked, timed, left = time.monotonic(), {}, [], {}
     _end = start + SECONDS
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _ring)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
 
     def part(name: str, call: Callable[[], Iterator[Any]]) -> None:
         if given.only and name not in given.only:
@@ -286,6 +306,8 @@ def main(words: list[str] | None = None) -> int:
                         f"{word} {label}: {_shown(float(result.value))} (≤ {_shown(float(result.most))}, {result.what})",
                         flush=True,
                     )
+        except _Over:  # in the middle of a part
+            left[name] = OVER
         except Exception as error:  # the rest is worth knowing, too
             checked[name] = {"value": None, "most": None, "what": f"{type(error).__name__}: {error}", "good": False}
             print(f"BAD  {name}: {type(error).__name__}: {error}", flush=True)
@@ -294,6 +316,8 @@ def main(words: list[str] | None = None) -> int:
         part(check.__name__, lambda check=check: check(given.device))
     for more in (commands, killed_worker, several, rows):  # what is proven before what is timed
         part(more.__name__, lambda more=more: more(given.device, given.quick))
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
     bad = [name for name, found in checked.items() if not found["good"]]
     record = {
         "machine": provenance(),

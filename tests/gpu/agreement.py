@@ -126,6 +126,21 @@ def elbo_and_gradients(device: str) -> Iterator[tuple[str, Found]]:
 
 def training_steps(device: str) -> Iterator[tuple[str, Found]]:
     """Compare the ELBO after 20 steps; then resumed with straight, and captured with eager, both bit for bit."""
+    with deterministic():
+        yield from _training_steps(device)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Let convolutions add in one order; by the attribute, since ``cudnn.flags`` reads settings that may not be read now."""
+    before, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
+def _training_steps(device: str) -> Iterator[tuple[str, Found]]:
     for name, vae in vaes().items():
         with _no_tf32():
             here, there = (scored(vae, trained(vae, place, 5, augmented=True)) for place in ("cpu", device))

@@ -30,6 +30,7 @@ MIXTURE_KERNELS = {1: 212, 3: 635}  # more for a VAE's training step where pixel
 AUGMENT_KERNELS = 100  # for a batch
 AUGMENT_FLOPS = 3_200  # of a fully connected network: they take as long on a core as augmenting a value
 PASSES = 2.35  # of a U-Net, in kernels, that its training step is
+SCORING = 0.27  # of a VAE's training step, in kernels, that scoring a batch of 1,000 is
 CLIMBING = 0.57  # of a VAE's training step, in kernels, that a step of ELBO* or of the attack is
 STEP = 6  # kernels that Python starts for a captured training step: the graph, and what is copied to where it looks
 PATCH_MACS = 550  # a value: adding up a patch, and the time that exponentials take as MACs

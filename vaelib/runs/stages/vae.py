@@ -22,7 +22,17 @@ from ...training.mollify import Mollified, Mollify
 from ...training.regularise import Regulariser
 from ...training.rha import encoder_state, train_encoder
 from ...training.vae import Epoch, VAEState, train_vae
-from ..cost.work import AUGMENT_FLOPS, AUGMENT_KERNELS, PIXELS, STEP, Work, vae_kernels, vae_parameters, vae_work
+from ..cost.work import (
+    AUGMENT_FLOPS,
+    AUGMENT_KERNELS,
+    PIXELS,
+    SCORING,
+    STEP,
+    Work,
+    vae_kernels,
+    vae_parameters,
+    vae_work,
+)
 from ..kinds import makes
 from ..settings import RHA, Network, VAERun
 from ..store import Store, load_array, load_tensors, save_tensors
@@ -171,15 +181,17 @@ def follow(
 def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
     n, test = run.data.n_train, run.data.n_test
     twice = 2 if run.regularisation.consistency else 1  # an image and its transformed one
-    passes = 3 * epochs * n * twice + evaluations * (test + n * (1 if run.method == "normal" else 2))
+    scored = evaluations * (test + n * (1 if run.method == "normal" else 2))
+    passes = 3 * epochs * n * twice + scored
     steps, kernels = epochs * n / run.batch_size, vae_kernels(run.network, run.data.channels)
     augmented = run.method.startswith("aug_") + twice - 1
     besides = STEP + AUGMENT_KERNELS * augmented
     work = vae_work(run, passes, passes, 0)
     work = work._replace(fc=work.fc + AUGMENT_FLOPS * PIXELS * run.data.channels * epochs * n * augmented)
+    started = steps * besides + scored / 1_000 * SCORING * kernels
     if regulariser_of(run):  # its steps are not captured
-        return work._replace(kernels=steps * (kernels * twice + besides))
-    return work._replace(kernels=steps * besides, captured=steps * kernels)
+        return work._replace(kernels=started + steps * kernels * twice)
+    return work._replace(kernels=started, captured=steps * kernels)
 
 
 @makes(
