@@ -114,7 +114,7 @@ widgets.interpolation_explorer(vaes, images[:12])
 
 # %%
 ends, _ = shown_paths(experiment)
-static.interpolation_twin(experiment, vaes, ends)
+figures.slider(experiment, vaes, ends)
 
 # %% [markdown]
 # ## Move one latent at a time
@@ -127,7 +127,7 @@ static.interpolation_twin(experiment, vaes, ends)
 widgets.traversal_explorer(vaes, images[:12])
 
 # %%
-static.traversal_twin(experiment, vaes, 0)
+static.traversal_twin(experiment, vaes, 0, figure="fig03")
 
 # %% [markdown]
 # **What to try next.** Another `pair`. `overrides = {"sweep_seeds": 10}` trains each network ten times (the profile laptop: three),

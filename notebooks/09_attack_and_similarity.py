@@ -48,6 +48,7 @@ from vaelib.report.explorers import static, widgets
 from vaelib.report.publish import stem
 from vaelib.report.trained import load_test_set, trained_vaes
 from vaelib.results.shipped import made
+from vaelib.studies.protocol import figures as protocols
 from vaelib.studies.sensitivity import figures
 from vaelib.studies.sensitivity import pages as panel
 from vaelib.studies.sensitivity.runs import sensitivity
@@ -69,6 +70,7 @@ Markdown(pages.describe(experiment))
 tables = made(experiment, title=f"sensitivity, {experiment.dataset}")
 table = tables["sensitivity"]
 two = trained_vaes(experiment, methods=["normal", "dmaapx"])
+images, _ = load_test_set(experiment)
 
 # %% [markdown]
 # ## One attack, step by step
@@ -86,7 +88,6 @@ panel.draw_strip(experiment)
 # image, below.)
 
 # %% tags=["interactive"]
-images, _ = load_test_set(experiment)
 widgets.attack_explorer(two, images[:12])
 
 # %%
@@ -173,8 +174,6 @@ figures.not_run(experiment)
 # because train and test ELBO move together from epoch to epoch.
 
 # %%
-from vaelib.studies.protocol import figures as protocols
-
 candidates = protocols.to_compare(experiment, overrides)
 protocols.draw_protocols(candidates, made(candidates, title="protocols")) if candidates else escape.nothing(
     "No curve of the paper is of these images, or only a part of them is here: `vaelib run calibrate_protocol` repeats it."

@@ -335,7 +335,7 @@ def test_inceptions_weights_are_all_there_and_a_wrappers_prefix_goes(weights, tm
     found = load_inception(path, files.sha256(path)).network.state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
     save_file({name: tensor for name, tensor in state.items() if name != "fc.bias"}, str(path))
-    with pytest.raises(VaelibError, match=r"inception_weights = .*: 1 missing \(fc.bias\): save"):
+    with pytest.raises(VaelibError, match=r"weights.safetensors.*: 1 missing \(fc.bias\): save"):
         load_inception(path, files.sha256(path))
 
 

@@ -257,7 +257,7 @@ def test_report_is_one_escaped_self_contained_page(build_folder):
 
 
 def own(frame):
-    return frame.assign(dataset="/data/my photos.v2", source="my photos.v2, split 80/20")
+    return frame.assign(dataset="my_photos_v2-b0f020a6", source="my photos.v2, split 80/20")
 
 
 def filled(build, *frames):
@@ -276,7 +276,7 @@ def test_report_of_ones_own_images_begins_with_their_gaps_and_folds_the_papers_c
     body = page.partition("<body>")[2]
     assert body.index("184") < body.index("The paper's claims") < body.index("<details><summary>Show them</summary>")
     assert body.index("Show them") < body.index("not run") < body.index('table class="ledger"')
-    assert "Three gaps on my photos" in body
+    assert "Three gaps on my_photos_v2-b0f020a6" in body
     assert "trained in three ways" in body  # Aug.Tuned is chosen for the paper's data sets
     assert "Table 7: the gaps" not in body
     assert "They claim" not in body

@@ -74,7 +74,7 @@ def test_the_traversal_stands_beside_fig_3(build, picture, monkeypatch, build_fo
     monkeypatch.setattr(twins, "load_test_set", lambda experiment: (images, None))
     vaes = {name: FullyConnectedVAE(d_z=4, hidden=8) for name in ("normal", "dmaapx")}
     experiment = three_gaps("smoke", "fashion_mnist")
-    made = traversal_twin(experiment, vaes, 3, latents=2, stops=5)
+    made = traversal_twin(experiment, vaes, 3, latents=2, stops=5, figure="fig03")
     assert [len(stops) for _, stops in made.axes] == [2, 5]
     assert len(set(made.frames)) == len(made.frames) == 10
     (build / "twins").mkdir()

@@ -190,7 +190,8 @@ def run(
     chosen = _experiment(study, profile, dataset, likelihood, overrides)
     title = f"{study} {chosen.dataset}"
     made(chosen, workers=workers, scheduler=scheduler, device=device, title=title)
-    print(f"{title}: {len(chosen.runs)} runs are in; tables are in {paths.shown(tables_folder(profile))}")
+    what = "what was shipped of it is" if chosen.profile.use_results else f"{len(chosen.runs)} runs are"
+    print(f"{title}: {what} in; tables are in {paths.shown(tables_folder(profile))}")
 
 
 @app.command(cls=OfStudies)

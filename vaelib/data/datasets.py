@@ -62,7 +62,7 @@ def dataset_names() -> tuple[str, ...]:
 def pad(images: np.ndarray) -> np.ndarray:
     """Return uint8 images (N, H, W) or (N, H, W, C) as contiguous (N, C, 32, 32), zeros around the centre."""
     images = (images[..., None] if images.ndim == 3 else images).transpose(0, 3, 1, 2)
-    missing = [own.SIDE - size for size in images.shape[2:]]
+    missing = [SIDE - size for size in images.shape[2:]]
     around = [(size // 2, size - size // 2) for size in missing]
     return np.ascontiguousarray(np.pad(images, [(0, 0), (0, 0), *around]))
 

@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from ..images import as_float
 from ..tasks.interpolation import Interpolation
 from .canvas import STYLE, ReportFigure
 
@@ -22,7 +23,7 @@ def image_rows(rows: Mapping[str, torch.Tensor], title: str = "") -> ReportFigur
         figure = ReportFigure(figsize=(1.6 + 0.95 * count, 0.3 + 1.02 * len(rows)))
         grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
         for line, (label, images) in zip(grid, rows.items(), strict=True):
-            pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+            pixels = as_float(images)
             for column, ax in enumerate(line):
                 ax.set_axis_off()
                 if column < len(pixels):

@@ -76,4 +76,4 @@ SWEEP_SETTING = ("cifar10", "mol")
 
 def setting(dataset: str, likelihood: str) -> str:
     """Return a setting as a reader knows it: "FashionMNIST, Gaussian"."""
-    return f"{NAMES.get(dataset, Path(dataset).stem)}, {LIKELIHOODS.get(likelihood, likelihood)}"
+    return f"{NAMES.get(dataset, dataset)}, {LIKELIHOODS.get(likelihood, likelihood)}"

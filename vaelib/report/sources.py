@@ -41,7 +41,7 @@ def rendered(build: Path, notebook: str, dataset: str, likelihood: str) -> str:
     """Return the address of a rendered notebook for a setting, as seen from the build's folder; empty without one."""
     found = sorted(build.glob(f"notebooks/{notebook}.*.html"))  # of nobody's data set: any rendering shows it
     if dataset:
-        stem, default = Path(dataset).stem, likelihood == protocol(dataset).likelihood
+        stem, default = dataset, likelihood == protocol(dataset).likelihood
         tags = (f"{stem}-{likelihood}", stem)[:: -1 if default else 1]  # the default may have been asked for by name
         found = [path for tag in tags if (path := build / f"notebooks/{notebook}.{tag}.html").exists()]
     return found[0].relative_to(build).as_posix() if found and notebook else ""
@@ -56,7 +56,7 @@ def source_of(build: Path, shown: dict[str, Any], record: dict[str, Any]) -> Sou
     facts += [(name, shown[name]) for name in ("command", "commit") if shown[name] and name not in dict(facts)]
     line = [part for part in (shown["command"], short(shown["runs"])) if part]
     csv = "" if rows.empty else rows.to_csv(index=False)
-    table = f"{shown['table']}_{Path(dataset).stem}_{likelihood}.csv" if 0 < len(csv) < LINKED else ""
+    table = f"{shown['table']}_{dataset}_{likelihood}.csv" if 0 < len(csv) < LINKED else ""
     link = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}" if table else ""
     return Source(facts, notebook, rendered(build, notebook, dataset, likelihood), line, table, link)
 

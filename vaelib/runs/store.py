@@ -265,7 +265,12 @@ def load_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[s
 
 def load_split(store: Store, data: Data, name: str) -> Tensor:
     """Return a split of a finished data set: ``train``, ``test``, ``train_labels`` or ``test_labels``."""
-    return torch.from_numpy(np.array(load_array(store.require(data) / f"{name}.npy")))
+    return load_tensor(store.require(data) / f"{name}.npy")
+
+
+def load_tensor(path: Path, stop: int | None = None) -> Tensor:
+    """Return a copy in memory of what :func:`load_array` maps, or of its first rows; raises what that does."""
+    return torch.from_numpy(np.array(load_array(path)[:stop]))
 
 
 def load_array(path: Path) -> np.ndarray:

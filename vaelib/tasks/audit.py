@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import VaelibError
-from ..images import check_images
+from ..images import as_float, check_images
 from .neighbours import nearest
 
 
@@ -42,7 +42,7 @@ class Neighbours(NamedTuple):
 def pixels(images: Tensor) -> Tensor:
     """Return uint8 images as points of ℝ^d in [0, 1]."""
     check_images(images, only_bytes=True)
-    return images.flatten(1).float() / 255
+    return as_float(images.flatten(1))
 
 
 def neighbours(samples: Tensor, train: Tensor, test: Tensor) -> Neighbours:

@@ -66,22 +66,22 @@ def load_inception(path: str | Path, sha256: str) -> Inception:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise VaelibError(f"inception_weights = {path} is no file; see the head of vaelib/tasks/inception.py")
+        raise VaelibError(
+            f"{path} is no file; Inception's weights are wanted there: see the head of vaelib/tasks/inception.py"
+        )
     found = files.sha256(path)
     if found != sha256.lower():
-        raise VaelibError(f"inception_weights = {path} has SHA-256 {found}, not {sha256}; nothing was loaded")
+        raise VaelibError(f"{path} has SHA-256 {found}, not {sha256}; nothing was loaded")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return Inception(load_file(str(path)), f"inception_weights = {path}").eval()
+        return Inception(load_file(str(path)), str(path)).eval()
     except ImportError as error:
         raise VaelibError("FID and IS need torch-fidelity; run pip install 'vaelib[eval]'") from error
     except SafetensorError as error:
         reason = str(error).splitlines()[0]
-        raise VaelibError(
-            f"inception_weights = {path} holds no weights of torch-fidelity's Inception ({reason})"
-        ) from None
+        raise VaelibError(f"{path} holds no weights of torch-fidelity's Inception ({reason})") from None
 
 
 def _outputs(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def inception_quality(
     if len(real) != len(generated) or len(real) < FEWEST:
         raise VaelibError(
             f"{len(real):,} real and {len(generated):,} generated images: FID wants equal numbers of at least {FEWEST:,}; "
-            "raise n_test and k, or use proxy-FID"
+            "raise n_test and sample_images, or use proxy-FID"
         )
     features, logits = _outputs(network, generated, batch_size)
     fid = frechet_distance(_outputs(network, real, batch_size)[0], features)

@@ -1,13 +1,13 @@
 """Explorers without a kernel: the pictures of every stop and a range input.
 
-A twin is written by a run (``build/<profile>/twins/<name>.json``: pictures and labels, nothing executable), then shown by
-the report beside the figure of the same name, and by the notebook that made it. Nothing is fetched from anywhere.
+A twin is written by a notebook (``build/<profile>/twins/<name>.json``: pictures and labels, nothing executable), then shown by
+the report beside the figure of the same name, and by that notebook. Nothing is fetched from anywhere.
 """
 
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -21,10 +21,9 @@ from ...files import read_json, write_json, write_text
 from ...images import as_float
 from ...models import VAE
 from ...runs import Experiment
-from ...tasks.interpolation import interpolate
 from ..publish import stem
 from ..trained import load_test_set
-from .frames import AttackPicture, MovingPicture, PathPicture, TraversalPicture, informative_latents
+from .frames import AttackPicture, MovingPicture, TraversalPicture, informative_latents
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parents[1]), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -112,14 +111,6 @@ def read_twin(path: Path) -> Twin:
     return read_checked(Twin, path, check)
 
 
-def interpolation_twin(experiment: Experiment, vaes: Mapping[str, VAE], pair: Sequence[int]) -> Twin:
-    """Return, and keep for the report, the slider of Fig. 3 between two test images, given by number."""
-    images, _ = load_test_set(experiment)
-    path = {name: interpolate(vae, *images[list(pair)], alphas=21, samples=4) for name, vae in vaes.items()}
-    caption = f"Drag α: E[x|z] between test images {pair[1]} (α = 0) and {pair[0]} (α = 1), and log q with a marker."
-    return keep(twin_of(PathPicture(path), caption), experiment.profile.name, f"fig03_{stem(experiment)}")
-
-
 def traversal_twin(
     experiment: Experiment,
     vaes: Mapping[str, VAE],
@@ -127,9 +118,9 @@ def traversal_twin(
     *,
     latents: int = 6,
     stops: int = 13,
-    figure: str = "fig03",
+    figure: str,
 ) -> Twin:
-    """Return, and keep for the report beside Fig. 3 (or another ``figure``), the latents of a test image, moved one at a time.
+    """Return, and keep for the report beside a ``figure``, the latents of a test image, moved one at a time.
 
     They are the most informative ones.
     """

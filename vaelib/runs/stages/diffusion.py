@@ -21,7 +21,7 @@ from ...training.diffusion import DiffusionState, train_denoiser
 from ..cost.work import KERNELS, PASSES, PIXELS, Work, teacher_macs, teacher_parameters
 from ..kinds import makes
 from ..settings import Bank, Exact, Pretrained, Teacher
-from ..store import Store, load_array, load_tensors, save_tensors
+from ..store import Store, load_tensor, load_tensors, save_tensors
 from .context import Context
 
 
@@ -128,7 +128,7 @@ def load_teacher(
     if isinstance(settings, Pretrained):
         return load_pretrained(store.require(settings)).to(device)
     if isinstance(settings, Exact):
-        images = torch.from_numpy(load_array(store.require(settings) / "images.npy").copy()).to(device) / 127.5 - 1
+        images = load_tensor(store.require(settings) / "images.npy").to(device) / 127.5 - 1
         if settings.reach is None:
             return KernelDenoiser(images, 2 * settings.bandwidth)  # of pixels in [-1, 1]
         return PatchDenoiser(images, settings.reach, settings.shift)

@@ -35,7 +35,7 @@ from ..cost.work import (
 )
 from ..kinds import makes
 from ..settings import RHA, Network, VAERun
-from ..store import Store, load_array, load_tensors, save_tensors
+from ..store import Store, load_tensor, load_tensors, save_tensors
 from .context import Context
 
 TELL_EVERY = 1.0  # seconds between reports, and looks whether a checkpoint is due, within an epoch
@@ -85,8 +85,7 @@ def training_distribution(settings: VAERun, context: Context) -> Stream:
 
     distribution: Stream
     if settings.held_out is not None:
-        images = load_array(context.store.require(settings.held_out) / "images.npy")[:stop]
-        distribution = stream(torch.from_numpy(images.copy()))
+        distribution = stream(load_tensor(context.store.require(settings.held_out) / "images.npy", stop))
     elif settings.method == "dmaapx":
         distribution = synthetic()
     else:

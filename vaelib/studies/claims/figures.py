@@ -7,7 +7,6 @@ none, and the verdict can be read off: beyond 1 the interval lies above zero (su
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -172,11 +171,11 @@ def draw_counts(rows: Sequence[Row], profile: str) -> ReportFigure:
 
 def draw_margins(rows: Sequence[Row], dataset: str, profile: str) -> ReportFigure | str:
     """Draw and save ``claims_<dataset>``: the margins of one data set; a text where none was measured."""
-    title = f"{NAMES.get(dataset, Path(dataset).stem)}: by how much each claim holds"
+    title = f"{NAMES.get(dataset, dataset)}: by how much each claim holds"
     figure = margins_figure(rows, dataset, title, _footer([row for row in rows if row["dataset"] == dataset], profile))
     if figure is None:
         return f"No claim about {dataset} has a number of ours with an interval yet; the last section says what to run."
-    return publish_alone(figure, CLAIMS, profile, "claims", Path(dataset).stem, dataset=dataset)
+    return publish_alone(figure, CLAIMS, profile, "claims", dataset, dataset=dataset)
 
 
 def _footer(rows: Iterable[Row], profile: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...images import as_float
 from ...report.canvas import LABELS, ReportFigure
 from ...report.escape import styled
 from ...report.pages import blocks, compared
@@ -104,7 +105,7 @@ def draw_reconstructions(experiment: Experiment, tables: Tables) -> ReportFigure
 
 def draw_samples(experiment: Experiment) -> ReportFigure:
     """Draw and save images from each method's prior under the same z as ``samples_<dataset>``."""
-    rows = {method: one["prior"].float() / 255 for method, one in measured_tensors(experiment, Pictures).items()}
+    rows = {method: as_float(one["prior"]) for method, one in measured_tensors(experiment, Pictures).items()}
     footer = source_line(experiment, "VAEs of seed 0", "x ~ p(x|z), one sample; a column has the same z ~ N(0, I)")
     figure = samples_figure(rows, **framed(experiment, footer))
     return publish(figure, SAMPLES, experiment)

@@ -14,6 +14,7 @@ from ...data import load_dataset
 from ...data.corruptions import CORRUPTIONS, corrupt, load_official
 from ...data.datasets import subset
 from ...errors import VaelibError
+from ...images import as_float
 from ...models import VAE
 from ...runs.cost.work import CLASSIFIED, PIXELS, Work, vae_work
 from ...runs.kinds import makes
@@ -21,7 +22,7 @@ from ...runs.settings import Artifact, Data, VAERun
 from ...runs.stages.classifier import Classifier, load_classifier
 from ...runs.stages.context import Context
 from ...runs.stages.vae import load_vae
-from ...runs.store import TENSORS, load_array, save_tensors
+from ...runs.store import TENSORS, load_array, load_tensor, save_tensors
 from ...tasks.representation import FEWEST
 
 
@@ -130,10 +131,7 @@ def _accuracies(features: np.ndarray, labels: np.ndarray, images: str) -> list[d
 def _latents(settings: Downstream, vae: VAE, folder: Path) -> dict[str, np.ndarray]:
     """Return the posterior means of the images as they are, under each corruption, and under one drawn for each."""
     names = settings.corrupted.names
-    means = {
-        name: tasks.posterior_means(vae, torch.from_numpy(np.array(load_array(folder / f"{name}.npy"))))
-        for name in (CLEAN, *names)
-    }
+    means = {name: tasks.posterior_means(vae, load_tensor(folder / f"{name}.npy")) for name in (CLEAN, *names)}
     return means | {OVERALL: tasks.overall([means[name] for name in names], settings.seed)}
 
 
@@ -197,7 +195,7 @@ def make_pictures(settings: Pictures, context: Context) -> None:
     """Reconstruct test images, from one sample of p(x|z) and as its mean, and generate."""
     test, labels = (context.split(settings.vae.data, name) for name in ("test", "test_labels"))
     vae = load_vae(settings.vae, context.store, device=context.device)
-    x = test[gaps.stratified(labels, settings.images, settings.seed).to(test.device)].float() / 255
+    x = as_float(test[gaps.stratified(labels, settings.images, settings.seed).to(test.device)])
     shown = {kind: tasks.reconstruct(vae, x, kind, settings.seed) for kind in ("sample", "mean")}
     shown |= {"x": x, "prior": tasks.generate(vae, settings.samples, "sample", settings.seed)}
     save_tensors(context.folder / TENSORS, shown)

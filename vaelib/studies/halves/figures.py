@@ -9,9 +9,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
+from ...images import as_float
 from ...report.canvas import COLOURS, STYLE, ReportFigure, blank, figure_legend, one_setting, spread_ticks
 from ...report.pages import headed
-from ...report.pictures import mosaic
+from ...report.pictures import draw_mosaic
 from ...report.publish import framed, provenance_line, publish, title
 from ...report.study import Figure
 from ...runs import Experiment
@@ -43,10 +44,8 @@ def halves_figure(rows: pd.DataFrame, pairs: Mapping[str, Mapping[str, Tensor]],
             at = (left - 0.1) / size[0], (y + cell) / size[1]
             fig.text(*at, f"{row.x:,.0f} images\neach", ha="right", va="center", fontsize=9)
             if row.series in pairs:
-                both = torch.cat([pairs[row.series][name] for name in ("first", "second")]).float() / 255
-                ax = fig.box(left, y, cell * shown, 2 * cell)
-                ax.imshow(mosaic(both, len(both) // 2).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                ax.set_axis_off()
+                both = as_float(torch.cat([pairs[row.series][name] for name in ("first", "second")]))
+                draw_mosaic(fig.box(left, y, cell * shown, 2 * cell), both, len(both) // 2)
         ax = fig.box(start, bottom, 3.6, max(tall, 2.2))
         ax.axhline(1.0, color=COLOURS["normal"], lw=1.4, ls="--")
         ax.errorbar(rows["x"], rows["apart"], 1.96 * rows["apart_se"], color=colour, fmt="none", capsize=3)

@@ -21,7 +21,7 @@ from ...report.canvas import (
     series_handles,
     style_legend,
 )
-from ...report.pictures import mosaic
+from ...report.pictures import draw_mosaic
 from ...text import number
 from .tables import rank_correlation
 
@@ -121,9 +121,7 @@ def memorisation_figure(table: pd.DataFrame, images: Tensor, **frame) -> ReportF
 
 def _row(ax: Axes, images: Tensor, found: pd.DataFrame, name: str) -> None:
     """Draw one row of images with M below each."""
-    picture = mosaic(images[found["image"].tolist()], len(found))
-    ax.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    ax.set_axis_off()
+    draw_mosaic(ax, images[found["image"].tolist()], len(found), aspect="auto")
     ax.text(-0.01, 0.5, name, transform=ax.transAxes, ha="right", va="center", fontsize=9)
     for i, value in enumerate(found["memorisation"]):
         place = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 7.5, "color": GREY}

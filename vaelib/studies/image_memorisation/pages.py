@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
+from ...images import as_float
 from ...report.canvas import LABELS, ReportFigure, known_methods
 from ...report.escape import styled
 from ...report.pages import headed
@@ -14,7 +13,7 @@ from ...report.publish import framed, publish, source_line, title
 from ...report.study import Figure
 from ...runs import Experiment, Store, run
 from ...runs.external import source_of_samples
-from ...runs.store import load_array
+from ...runs.store import load_split
 from ...text import how_many, number, with_error
 from .figures import memorisation_figure, over_repeats
 
@@ -40,7 +39,7 @@ def describe(experiment: Experiment) -> str:
 def draw_memorisation(experiment: Experiment, tables: Mapping[str, pd.DataFrame]) -> ReportFigure:
     """Draw and save distributions of M and the most and least remembered images as ``memorisation_<dataset>``."""
     run([experiment.data])  # read only, where the numbers were shipped
-    images = np.array(load_array(Store().require(experiment.data) / "train.npy"))
+    images = as_float(load_split(Store(), experiment.data, "train"))
     profile = experiment.profile
     footer = source_line(
         experiment,
@@ -49,7 +48,7 @@ def draw_memorisation(experiment: Experiment, tables: Mapping[str, pd.DataFrame]
         "below an image: M in nats",
     )
     frame = framed(experiment, footer, about=f"What is remembered of single images: {title(experiment)}")
-    shown = memorisation_figure(tables["image_memorisation"], torch.from_numpy(images).float() / 255, **frame)
+    shown = memorisation_figure(tables["image_memorisation"], images, **frame)
     return publish(shown, MEMORY, experiment)
 
 

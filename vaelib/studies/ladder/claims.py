@@ -5,9 +5,9 @@ augmentation would; new combinations of known patches help more; a network that 
 closed form of them, and a better network more than a worse one; real images, which alone hold what is new, most.
 """
 
-from ...report.entries import OWN, Entry, Part, Tables
+from ...report.entries import OWN, Entry, Part
 from ...report.rules import Case, Evidence, Quantity, needs, same, value
-from ..memorisation.claims import evidence
+from ..memorisation.claims import ours
 
 
 def elbo(rung: str) -> Quantity:
@@ -18,10 +18,6 @@ def elbo(rung: str) -> Quantity:
 def rungs(found: Evidence, *starts: str) -> list[str]:
     """Return the rungs whose names begin so."""
     return sorted({str(term[0]) for term in found.values if str(term[0]).startswith(starts)})
-
-
-def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
-    return evidence(tables[table], dataset, likelihood)
 
 
 def memory_is_normal(found: Evidence) -> Case | str:
@@ -72,4 +68,4 @@ ENTRIES = [Entry(*line, settings=()) for line in (
     ("ladder-better", "A network of twice the width is a better teacher", OWN, "test ELBO", "ladder", better_network),
     ("ladder-real", "Held-out real images beat every teacher", OWN, "test ELBO", "ladder", real_is_best),
 )]  # fmt: skip
-PART = Part(ENTRIES, _ours)
+PART = Part(ENTRIES, ours)

@@ -11,10 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter, StrMethodFormatter
 from torch import Tensor
 
+from ...images import as_float
 from ...report.canvas import COLOURS, GREY, STYLE, ReportFigure, blank, figure_legend, one_setting, style_legend
 from ...report.escape import styled
 from ...report.pages import headed
-from ...report.pictures import mosaic
+from ...report.pictures import draw_mosaic
 from ...report.publish import framed, provenance_line, publish, title
 from ...report.study import Figure
 from ...runs import Experiment
@@ -113,10 +114,9 @@ def ladder_figure(rows: pd.DataFrame, samples: Mapping[str, Tensor], **frame) ->
         for y, rung in enumerate(rungs):
             images = samples.get(rung)
             if images is not None and len(images):
-                shown = images[: min(columns, len(images))].float() / 255
+                shown = as_float(images[:columns])
                 place = fig.box(left, bottom + tall - (y + 1) * pitch + 0.02, 0.43 * len(shown), pitch - 0.04)
-                place.imshow(mosaic(shown, len(shown)).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                place.set_axis_off()
+                draw_mosaic(place, shown, len(shown))
         panels = []
         for column in range(3):
             panels.append(fig.box(left + thumbs + column * (wide + 0.18), bottom, wide, tall))

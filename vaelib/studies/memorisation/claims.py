@@ -33,7 +33,7 @@ def evidence(rows: pd.DataFrame, dataset: str, likelihood: str) -> Evidence:
     return sweep_evidence(rows.assign(**once), dataset, likelihood, quantities=QUANTITIES)
 
 
-def _ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
+def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
     return evidence(tables[table], dataset, likelihood)
 
 
@@ -142,4 +142,4 @@ ENTRIES = [Entry(*line, settings=()) for line in (
     ("mem-best", "The teacher's best snapshot for a student lies before the time of memorising", OWN, "test ELBO",
      "memorisation", best_before),
 )]  # fmt: skip
-PART = Part(ENTRIES, _ours)
+PART = Part(ENTRIES, ours)

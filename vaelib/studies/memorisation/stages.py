@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 
 from ... import files
@@ -11,7 +10,7 @@ from ...runs.kinds import makes
 from ...runs.settings import Artifact, Bank, Data, HeldOut, Samples
 from ...runs.stages.context import Context
 from ...runs.stages.vae import mean_and_error
-from ...runs.store import TENSORS, load_array, save_tensors
+from ...runs.store import TENSORS, load_tensor, save_tensors
 from ...samplers.bank import Bank as BankImages
 from ...tasks.copies import copying
 
@@ -38,7 +37,7 @@ def make_copies(settings: Copies, context: Context) -> None:
     """Write the row ``copies``, ``authentic``, ``ratio``, ``distance`` (means over images, each with its ``_se``)."""
     folder, count = context.store.require(settings.pool), min(settings.images, settings.pool.size)
     if isinstance(settings.pool, HeldOut):
-        images = torch.from_numpy(load_array(folder / "images.npy")[:count].copy())
+        images = load_tensor(folder / "images.npy", count)
     else:
         images = BankImages(folder).images(0, count)
     found = copying(images.to(context.device), context.split(settings.data, "train"))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
 
 from ... import files, gaps
@@ -15,7 +14,7 @@ from ...runs.stages import load_vae, make
 from ...runs.stages.context import Context
 from ...runs.stages.gaps import gaps_work
 from ...runs.stages.vae import mean_and_error
-from ...runs.store import Store, load_array
+from ...runs.store import Store, load_tensor
 
 
 class Validation(Artifact):
@@ -70,7 +69,7 @@ def choose(candidates: Sequence[Validation], store: Store) -> int:
 def make_validation(settings: Validation, context: Context) -> None:
     """Score the validation images; write ``rows.json``."""
     vae = load_vae(settings.vae, context.store, device=context.device)
-    images = torch.from_numpy(np.array(load_array(context.store.require(settings.held_out) / "images.npy")))
+    images = load_tensor(context.store.require(settings.held_out) / "images.npy")
     value, se = mean_and_error(gaps.evaluate_elbo(vae, images))
     files.write_json(context.folder / "rows.json", [{"quantity": "elbo_validation", "value": value, "se": se}])
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...images import as_float
 from ...progress import duration
 from ...report.canvas import ReportFigure
 from ...report.escape import styled
@@ -62,10 +63,10 @@ def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> Re
     there = min(experiment.data.n_test, audit.bank.size)
     count = min(12 * rows, 12 * (there // 12)) or there  # whole rows of twelve
     bank = BankImages(store.require(audit.bank))
-    train, test = (load_split(store, experiment.data, name).float() / 255 for name in ("train", "test"))
+    train, test = (as_float(load_split(store, experiment.data, name)) for name in ("train", "test"))
     found = load_tensors(store.require(audit) / "neighbours.safetensors")[0]
     order = found["to_train"].argsort()[:nearest]
-    chosen = bank.images(0, len(found["to_train"]))[order].float() / 255
+    chosen = as_float(bank.images(0, len(found["to_train"]))[order])
     near = train[found["train_index"][order]], test[found["test_index"][order]]
     strip = dict(zip(STRIP, (chosen, *near), strict=True))
     distances = {STRIP[1]: found["to_train"][order].tolist(), STRIP[2]: found["to_test"][order].tolist()}
@@ -75,7 +76,7 @@ def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> Re
         f"above: the first {count} of each, none chosen",
         f"below: of {len(found['to_train']):,} samples the {len(order)} nearest to D_train",
     )
-    samples = bank.images(0, count).float() / 255
+    samples = as_float(bank.images(0, count))
     figure = samples_figure(test[:count], samples, strip, distances, **_frame(experiment, footer))
     return publish(figure, FIG17, experiment)
 

@@ -161,7 +161,7 @@ def make_attack_strength(settings: AttackStrength, context: Context) -> None:
 )
 def make_attack_steps(settings: AttackSteps, context: Context) -> None:
     """Write the image and its attacks, E[x|z = μ] of each, and the similarity (2, n) of each with the first of its row."""
-    vae, x = measured_vae(settings, context), context.split(settings.vae.data, "test")[settings.index].float() / 255
+    vae, x = measured_vae(settings, context), as_float(context.split(settings.vae.data, "test")[settings.index])
     options = settings.attack() | {"index": settings.index, "seed": settings.seed}
     del options["restarts"], options["radius"]
     path = attack_path(vae, x, (0.0, settings.attack_radius), **options).cpu()

@@ -5,20 +5,24 @@ is drawn beside its average over reconstructions, and "higher" and "smoother" ar
 of :class:`~vaelib.tasks.interpolation.PathStatistics`, paired by pair and by seed; the ledger judges.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from ...models import VAE
 from ...report.canvas import COLOURS, LABELS, STYLE, ReportFigure, blank
 from ...report.escape import styled
+from ...report.explorers.frames import PathPicture
+from ...report.explorers.static import Twin, keep, twin_of
 from ...report.pictures import LINE_LABEL, draw_mosaic, draw_path
-from ...report.publish import framed, publish, source_line
+from ...report.publish import framed, publish, source_line, stem
 from ...report.study import Figure
+from ...report.trained import load_test_set
 from ...runs import Experiment
-from ...tasks.interpolation import Interpolation
+from ...tasks.interpolation import Interpolation, interpolate
 from ...text import number, with_error
 from .stages import OnePath
 from .tables import shown_paths
@@ -98,3 +102,11 @@ def compared(found: pd.DataFrame) -> Any:
         for _, row in found.iterrows()
     }
     return styled(pd.DataFrame(rows).T)
+
+
+def slider(experiment: Experiment, vaes: Mapping[str, VAE], pair: Sequence[int]) -> Twin:
+    """Return, and keep for the report, the slider of Fig. 3 between two test images, given by number."""
+    images, _ = load_test_set(experiment)
+    path = {name: interpolate(vae, *images[list(pair)], alphas=21, samples=4) for name, vae in vaes.items()}
+    caption = f"Drag α: E[x|z] between test images {pair[1]} (α = 0) and {pair[0]} (α = 1), and log q with a marker."
+    return keep(twin_of(PathPicture(path), caption), experiment.profile.name, f"{FIG03.name}_{stem(experiment)}")
