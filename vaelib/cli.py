@@ -44,8 +44,17 @@ app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_
 notebook = typer.Typer(no_args_is_help=True, help="Run the notebooks headlessly; keep each .ipynb equal to its .py.")
 app.add_typer(notebook, name="notebook")
 
+
+def _known_profile(name: str) -> str:
+    from .runs import load_profile
+
+    return load_profile(name).name
+
+
 StudyArgument = Annotated[str, typer.Argument(help="")]
-ProfileOption = Annotated[str, typer.Option(help="smoke, laptop, overnight, gpu or paper: how much is computed")]
+ProfileOption = Annotated[
+    str, typer.Option(help="smoke, laptop, overnight, gpu or paper: how much is computed", callback=_known_profile)
+]
 DatasetOption = Annotated[
     str,
     typer.Option(
@@ -159,9 +168,7 @@ def plan(
     if hardware is None and not quick and measured() is None:
         calibrate()
     machine = known_hardware(hardware, count or 1) if hardware else this_machine(quick)
-    functions, titles = (
-        {study.name: value(study) for study in chosen} for value in (lambda one: one.runs, lambda one: one.paper)
-    )
+    functions, titles = {one.name: one.runs for one in chosen}, {one.name: one.paper for one in chosen}
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what is said of the data is no JSON
         made = planning.make_plan(functions, machine, profile, dataset, likelihood, settings, titles=titles)
     print(json.dumps(planning.as_json(made), indent=1) if as_json else planning.format_plan(made))
@@ -331,9 +338,7 @@ def claims(
     from .report.claims import format_claims, judge_build, require_build
     from .report.study import study_named
     from .results.shipped import judged, made
-    from .runs import load_profile
 
-    load_profile(profile)  # so that a misspelt name is told
     build = paths.build_root() / profile
     if resolve is None:
         print(format_claims(judged(profile)))
@@ -357,9 +362,7 @@ def report(
     from .report.claims import judge_build
     from .report.html import write_report
     from .results.shipped import shown_build
-    from .runs import load_profile
 
-    load_profile(profile)
     folder, own = shown_build(profile)
     if own:
         judge_build(folder, profile)
@@ -380,9 +383,7 @@ def pack(
 ) -> None:
     """Copy what a reader should see of a build into results/<profile>, which comes with the project."""
     from .results import shipped
-    from .runs import load_profile
 
-    load_profile(profile)
     files = shipped.pack(profile, join)
     total = sum(path.stat().st_size for path in files) / 1e6
     print(f"{len(files)} files, {total:.1f} MB, are in {paths.shown(paths.results_folder(profile))}")
@@ -392,9 +393,7 @@ def pack(
 def compare(profile: ProfileOption = "laptop") -> None:
     """Hold a build's tables beside those that come with the project; exit with 1 if they differ, 2 if none are shared."""
     from .results import compare as comparing
-    from .runs import load_profile
 
-    load_profile(profile)
     build = paths.build_root() / profile
     try:
         found = comparing.compare(paths.results_folder(profile), build)
@@ -414,10 +413,8 @@ def site(
     out: Annotated[Path | None, typer.Option(help="the folder; default build/site")] = None,
 ) -> None:
     """Write report, executed notebooks, documentation and API reference as one site that works from disk."""
-    from .runs import load_profile
     from .site.build import write_site
 
-    load_profile(profile)
     index, size = write_site(profile, out)
     print(f"site: {paths.shown(index)}, {size / 1e6:.1f} MB in all")
 
