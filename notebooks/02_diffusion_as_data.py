@@ -41,7 +41,7 @@ from IPython.display import Markdown
 
 from vaelib.report import claims, pages
 from vaelib.report.trained import load_test_set
-from vaelib.results.shipped import made
+from vaelib.results.making import made
 from vaelib.runs import Store, load_classifier
 from vaelib.studies.sample_quality import pages as figures
 from vaelib.studies.sample_quality.runs import teacher_sheet

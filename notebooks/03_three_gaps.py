@@ -52,7 +52,7 @@ from IPython.display import Markdown
 
 from vaelib.report import claims, escape, pages
 from vaelib.report.explorers import curves
-from vaelib.results.shipped import made
+from vaelib.results.making import made
 from vaelib.studies.rate_distortion import pages as plane
 from vaelib.studies.rate_distortion.runs import rate_distortion
 from vaelib.studies.three_gaps import numbers, sentences

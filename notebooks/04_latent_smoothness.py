@@ -40,7 +40,7 @@ from IPython.display import Markdown
 from vaelib.report import claims, pages
 from vaelib.report.explorers import static, widgets
 from vaelib.report.trained import keep_for_explorers, load_test_set, trained_vaes
-from vaelib.results.shipped import made
+from vaelib.results.making import made
 from vaelib.studies.smoothness import figures
 from vaelib.studies.smoothness.claims import differences
 from vaelib.studies.smoothness.runs import smoothness

@@ -40,7 +40,7 @@ from IPython.display import Markdown
 from vaelib.data.corruptions import corrupt
 from vaelib.report import claims, pages
 from vaelib.report.trained import load_test_set, trained_vaes
-from vaelib.results.shipped import made
+from vaelib.results.making import made
 from vaelib.studies.downstream import pages as figures
 from vaelib.studies.downstream.runs import downstream
 from vaelib.tasks import posterior_means, psnr, representation_accuracy

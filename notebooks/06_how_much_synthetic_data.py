@@ -38,7 +38,7 @@ overrides = {}  # settings of the profile by name, for example {"k_grid": [1, 3,
 from IPython.display import Markdown
 
 from vaelib.report import claims, pages
-from vaelib.results.shipped import made_together
+from vaelib.results.making import made_together
 from vaelib.studies.sweeps import pages as figures
 from vaelib.studies.sweeps.runs import limited_k, mixing, teacher_fractions
 

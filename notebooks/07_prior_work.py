@@ -40,7 +40,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from vaelib.report import claims, pages
-from vaelib.results.shipped import made_together
+from vaelib.results.making import made_together
 from vaelib.studies.sweeps import pages as figures
 from vaelib.studies.sweeps.runs import mollify, rha
 

@@ -43,7 +43,7 @@ axis = "log"  # of Fig. 8: log shows the first phase, linear is the paper's
 from IPython.display import Markdown
 
 from vaelib.report import claims, pages
-from vaelib.results.shipped import made_together
+from vaelib.results.making import made_together
 from vaelib.studies.sweeps import pages as figures
 from vaelib.studies.sweeps.runs import latents, sizes
 

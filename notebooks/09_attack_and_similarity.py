@@ -47,7 +47,7 @@ from vaelib.report import escape, pages
 from vaelib.report.explorers import static, widgets
 from vaelib.report.publish import stem
 from vaelib.report.trained import load_test_set, trained_vaes
-from vaelib.results.shipped import made
+from vaelib.results.making import made
 from vaelib.studies.protocol import figures as protocols
 from vaelib.studies.sensitivity import figures
 from vaelib.studies.sensitivity import pages as panel

@@ -42,7 +42,7 @@ overrides = {}  # settings of the profile by name, for example {"dropout_grid": 
 from IPython.display import Markdown
 
 from vaelib.report import claims, pages
-from vaelib.results.shipped import made
+from vaelib.results.making import made
 from vaelib.studies.refinement import figures as refining
 from vaelib.studies.refinement.runs import refinement
 from vaelib.studies.regularisers import figures as cheap

@@ -45,7 +45,7 @@ from IPython.display import Markdown
 
 from vaelib.report import claims, pages
 from vaelib.report.trained import keep_for_explorers
-from vaelib.results.shipped import made
+from vaelib.results.making import made
 from vaelib.studies.halves import figures as pairs
 from vaelib.studies.halves.runs import halves
 from vaelib.studies.halves.stages import EqualSeeds

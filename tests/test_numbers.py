@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vaelib.report.reference import paper_curves
-from vaelib.results import shipped
+from vaelib.results import making
 from vaelib.runs.stages.data import reading_once
 from vaelib.studies.three_gaps.numbers import against_paper, beside_paper
 from vaelib.studies.three_gaps.runs import three_gaps
@@ -101,9 +101,9 @@ def test_the_file_says_how_many_test_images_there_were(build_folder, monkeypatch
             table.to_csv(folder / f"{name}.csv", index=False)
         return tables
 
-    monkeypatch.setattr(shipped, "run", lambda *_, **__: None)
-    monkeypatch.setattr(shipped, "write_tables", finish)
-    shipped.made(experiment)
+    monkeypatch.setattr(making, "run", lambda *_, **__: None)
+    monkeypatch.setattr(making, "write_tables", finish)
+    making.made(experiment)
     written = pd.read_csv(folder / "numbers.csv")
     assert len(written) > 0
     assert set(written["n_train"]) == {60_000}

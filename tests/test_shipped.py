@@ -30,7 +30,7 @@ from vaelib.report.claims import NOT_RUN, OURS, OWN, judge_build
 from vaelib.report.html import write_report
 from vaelib.report.publish import framed
 from vaelib.report.trained import keep_for_explorers, load_test_set, trained_vaes
-from vaelib.results import shipped
+from vaelib.results import making, shipped
 from vaelib.results.gallery import COLUMNS
 from vaelib.runs.stages import build_vae
 from vaelib.runs.tables import measured_tensors, read_table
@@ -242,8 +242,8 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
     plain = three_gaps("smoke", toy, overrides=sizes)
     assert [one.key for one in asked.runs] == [one.key for one in plain.runs]
     out = own_results(plain, monkeypatch, tmp_path)
-    monkeypatch.setattr(shipped, "run", lambda *_, **__: pytest.fail("it was trained"))
-    found = shipped.made(asked)
+    monkeypatch.setattr(making, "run", lambda *_, **__: pytest.fail("it was trained"))
+    found = making.made(asked)
     assert sorted(found) == ["curves", "three_gaps"]
     assert "come with the project, results/smoke, made at commit abc" in capsys.readouterr().out
     folder = paths.build_root() / "smoke"
@@ -255,14 +255,14 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
     with pytest.raises(VaelibError, match="shipped, not made here"):
         shipped.pack("smoke")
     with pytest.raises(pytest.fail.Exception, match="it was trained"):
-        shipped.made(plain)
+        making.made(plain)
     held = []
     monkeypatch.setattr("vaelib.runs.tables.Lock", lambda path: held.append(path.name) or nullcontext())
-    shipped.made(asked)
+    making.made(asked)
     assert "build.json.lock" in held  # others may write their records meanwhile
     other = three_gaps("smoke", toy, overrides=sizes | {"use_results": True, "epochs": 3})
     with pytest.raises(VaelibError, match="leave use_results out"):
-        shipped.made(other)
+        making.made(other)
 
 
 @pytest.mark.parametrize(
@@ -278,12 +278,12 @@ def test_what_was_shipped_stands_in_for_a_run_only_if_asked_and_is_marked(toy, t
 )
 def test_what_was_shipped_is_not_taken_for_less(study, fewer, monkeypatch):
     """The text would say one seed, the table show three."""
-    monkeypatch.setattr(shipped, "merge_table", lambda *_: None)
-    monkeypatch.setattr(shipped, "note_build", lambda *_: None)
-    taken = shipped.take(study("laptop", "fashion_mnist", overrides={"use_results": True}))
+    monkeypatch.setattr(making, "merge_table", lambda *_: None)
+    monkeypatch.setattr(making, "note_build", lambda *_: None)
+    taken = making.take(study("laptop", "fashion_mnist", overrides={"use_results": True}))
     assert all(len(rows) for rows in taken.values())
     with pytest.raises(VaelibError, match="was not shipped for the profile laptop with these settings"):
-        shipped.take(study("laptop", "fashion_mnist", overrides={"use_results": True} | fewer))
+        making.take(study("laptop", "fashion_mnist", overrides={"use_results": True} | fewer))
 
 
 def test_a_path_that_was_not_shipped_is_asked_for_by_name():
@@ -315,13 +315,13 @@ def test_what_is_computed_over_seeds_follows_the_tables(toy, monkeypatch):
         curves.to_csv(folder / "curves.csv", index=False)
         return {"three_gaps": gaps, "curves": curves}
 
-    monkeypatch.setattr(shipped, "run", lambda *_, **__: None)
-    monkeypatch.setattr(shipped, "write_tables", finish)
-    shipped.made(chosen)  # from the command line, too: no notebook has to have run
+    monkeypatch.setattr(making, "run", lambda *_, **__: None)
+    monkeypatch.setattr(making, "write_tables", finish)
+    making.made(chosen)  # from the command line, too: no notebook has to have run
     assert set(pages.derived(chosen, "table_07")["seeds"]) == {1}
     assert not (folder / "numbers.csv").exists()  # of all of the paper's images, which these are not
     pd.DataFrame([chosen.setting | {"n_train": 60_000}]).to_csv(folder / "numbers.csv", index=False)
-    shipped.made(chosen._replace(profile=chosen.profile.changed({"seeds": 3})))
+    making.made(chosen._replace(profile=chosen.profile.changed({"seeds": 3})))
     assert set(pages.derived(chosen, "table_07")["seeds"]) == {3}
     assert pages.derived(chosen, "numbers").empty
 

@@ -188,7 +188,7 @@ def run(
     device: DeviceOption = "auto",
 ) -> None:
     """Make every run of a study and write its tables; what is there already is kept."""
-    from .results.shipped import made
+    from .results.making import made
     from .runs import tables_folder
     from .runs.stages import pick_device
 
@@ -337,7 +337,8 @@ def claims(
     """Judge all claims by the tables made so far, print the ledger, write claims.json; without tables, show what was shipped."""
     from .report.claims import format_claims, judge_build, require_build
     from .report.study import study_named
-    from .results.shipped import judged, made
+    from .results.making import made
+    from .results.shipped import judged
 
     build = paths.build_root() / profile
     if resolve is None:
