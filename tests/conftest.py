@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from vaelib.precision import usable_gpus
+
 torch.set_num_threads(1)
 
 # Of the suite's quick part (`make test-pythons`) is what shows whether the library works with these versions. These files start
@@ -39,7 +41,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:  # by marker: keywords hold the names of folders too, and the project may lie in one called "gpu"
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow; run with --slow (make test SLOW=1)"))
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and not usable_gpus():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 

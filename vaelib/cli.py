@@ -190,7 +190,7 @@ def run(
     """Make every run of a study and write its tables; what is there already is kept."""
     from .results.making import made
     from .runs import tables_folder
-    from .runs.stages import pick_device
+    from .runs.stages.context import pick_device
 
     if scheduler is None:
         pick_device(device)  # told before data is fetched
@@ -276,7 +276,7 @@ def scorecard(
 ) -> None:
     """Measure a VAE of your own: rate, distortion, ELBO, active units, the three gaps and bounds on log p(x)."""
     from .data import load_dataset
-    from .runs.stages import pick_device
+    from .runs.stages.context import pick_device
     from .scoring import scorecard as measure
     from .subject import find
 

@@ -57,14 +57,12 @@ def examine() -> list[Finding]:
 
 
 def _machine() -> list[Finding]:
-    gpu, idle = bool(usable_gpus()), torch.cuda.is_available()
+    gpu, idle = usable_gpus(), torch.cuda.is_available()
     build = f"{torch.__version__} ({'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPU'} build)"
-    device = torch.cuda.get_device_name() if gpu else "CPU"
+    device = torch.cuda.get_device_name(gpu[0]) if gpu else "CPU"
     slow = "" if gpu else "smoke and laptop run in minutes; gpu (hours on one GPU) and paper would take weeks"
     if idle and not gpu:
-        slow = (
-            f"this PyTorch has no kernels for the {torch.cuda.get_device_name()}: install an older one that has; {slow}"
-        )
+        slow = f"this PyTorch has no kernels for the {torch.cuda.get_device_name()}: install one that has; {slow}"
     bf16 = bf16_pays("cuda" if gpu else "cpu")
     few = "" if gpu or cores() > 1 else "runs wait for each other: the headline takes twice as long as on two cores"
     return [

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from .errors import VaelibError
 
+SIZES = 64  # PyTorch's own limit is 8
+
 
 def tensors_of(module: nn.Module | None) -> Iterator[Tensor]:
     """Return all parameters and buffers; none of None."""
@@ -74,8 +76,8 @@ def compile_in_place(module: nn.Module, trial: Callable[[], object], backend: st
     """Compile a module where it stands and try it once; if that fails, say so in a line, leave it as it was, return False.
 
     Its weights keep their names, copies of it are not compiled, and random numbers go on as if nothing had been tried. Each batch
-    size has code of its own, so that what a network computes does not depend on the sizes that came before, and dropout draws
-    what it would draw uncompiled.
+    size has code of its own, up to ``SIZES`` in a process, so that what a network computes does not depend on the sizes that came
+    before, and dropout draws what it would draw uncompiled.
 
     Arguments:
         trial: calls the module as it will be called.
@@ -83,6 +85,7 @@ def compile_in_place(module: nn.Module, trial: Callable[[], object], backend: st
     """
     device = device_of(module)
     options = {"fallback_random": True} if backend == "inductor" else None
+    torch._dynamo.config.recompile_limit = SIZES  # of all networks together; what comes later would not be compiled
     module.compile(backend=backend, dynamic=False, options=options)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), warnings.catch_warnings():

@@ -63,16 +63,22 @@ def bf16_pays(device: str) -> bool:
 
 
 def usable_gpus() -> list[int]:
-    """Return the numbers of the GPUs that this build of PyTorch has kernels for; to PyTorch older ones are available, too.
+    """Return the numbers of the GPUs that this build of PyTorch has kernels for; PyTorch calls others available, too.
 
-    Kernels built for one capability (``sm_75``) run on the same major number from that minor number on (7.5 to 7.9), those that
-    a driver builds (``compute_90``) on all later cards. A build that names none of either kind is not CUDA's, and believed.
+    Kernels built for one capability (``sm_75``) run on the same major number from that minor number on (7.5 to 7.9), those of
+    an architecture's own (``sm_90a``) on that capability alone, and those that a driver builds (``compute_90``) on all later
+    cards. A build that names none of these is not CUDA's, and believed.
     """
+    if not torch.cuda.is_available():
+        return []
     numbers = list(range(torch.cuda.device_count()))
-    built = [re.fullmatch(r"(sm|compute)_(\d+)(\d)", one) for one in torch.cuda.get_arch_list()] if numbers else []
-    known = [(one[1], (int(one[2]), int(one[3]))) for one in built if one]
+    built = [re.fullmatch(r"(sm|compute)_(\d+)(\d)([a-z]?)", one) for one in torch.cuda.get_arch_list()]
+    known = [(one[1], (int(one[2]), int(one[3])), one[4] == "a") for one in built if one]
 
     def fits(card: tuple[int, int]) -> bool:
-        return any(low <= card and (kind == "compute" or low[0] == card[0]) for kind, low in known)
+        return any(
+            card == low or (low < card and not own and (kind == "compute" or low[0] == card[0]))
+            for kind, low, own in known
+        )
 
     return [number for number in numbers if not known or fits(torch.cuda.get_device_capability(number))]

@@ -29,6 +29,7 @@ import torch
 
 from vaelib import files, paths
 from vaelib.planning.machine_speed import calibrate
+from vaelib.precision import usable_gpus
 from vaelib.runs import Store, run
 from vaelib.runs.cluster import CUDA_NEED
 from vaelib.runs.cost.price import this_machine
@@ -46,8 +47,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _end = math.inf  # when the time is over, of time.monotonic()
 
 
-class _Over(Exception):
-    """The time is over."""
+class _Over(BaseException):
+    """The time is over: no exception that a part might take for one of its own."""
 
 
 def _ring(*_: object) -> None:
@@ -176,8 +177,8 @@ def several(device: str, quick: bool) -> Iterator[dict[str, Any]]:
         data: Data = resolve_data(str(path), **size)
         epochs = 4 if quick else 200
         for workers in (1, 2) if quick else (1, 4, 8):
-            if device != "cpu" and 1 < workers >= system.MEMORY_LIMIT // CUDA_NEED:
-                memory = f"{system.MEMORY_LIMIT / 2**30:.0f} GiB of memory are too few"
+            if device != "cpu" and workers > 1 and workers >= system.MEMORY_LIMIT // CUDA_NEED:
+                memory = f"{system.MEMORY_LIMIT / 2**30:.0f} GiB of memory is too little"
                 yield {"what": f"{workers} VAEs by {workers} workers", "ms": None, "left out": memory}
                 continue
             settings = {"epochs": epochs, "evaluations": (epochs,), "snapshots": (epochs,)}
@@ -279,7 +280,7 @@ def main(words: list[str] | None = None) -> int:
     if given.bundle:
         bundle()
         return 0
-    if given.device != "cpu" and not torch.cuda.is_available():
+    if given.device != "cpu" and not usable_gpus():
         print("gpu-check: skipped, since this machine has no CUDA device; `--device cpu --quick` runs what a CPU can")
         return 0
     os.environ["VAELIB_HEADLESS"] = "1"
@@ -287,8 +288,8 @@ def main(words: list[str] | None = None) -> int:
     start, checked, timed, left = time.monotonic(), {}, [], {}
     _end = start + SECONDS
     if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, _ring)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        before = signal.signal(signal.SIGALRM, _ring)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS, 5)  # again, where it rings in code that swallows it
 
     def part(name: str, call: Callable[[], Iterator[Any]]) -> None:
         if given.only and name not in given.only:
@@ -312,12 +313,17 @@ def main(words: list[str] | None = None) -> int:
             checked[name] = {"value": None, "most": None, "what": f"{type(error).__name__}: {error}", "good": False}
             print(f"BAD  {name}: {type(error).__name__}: {error}", flush=True)
 
-    for check in CHECKS:
-        part(check.__name__, lambda check=check: check(given.device))
-    for more in (commands, killed_worker, several, rows):  # what is proven before what is timed
-        part(more.__name__, lambda more=more: more(given.device, given.quick))
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        for check in CHECKS:
+            part(check.__name__, lambda check=check: check(given.device))
+        for more in (commands, killed_worker, several, rows):  # what is proven before what is timed
+            part(more.__name__, lambda more=more: more(given.device, given.quick))
+    except _Over:
+        left["what came then"] = OVER
+    finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
     bad = [name for name, found in checked.items() if not found["good"]]
     record = {
         "machine": provenance(),

@@ -28,12 +28,16 @@ def _wait(device: str) -> None:
 def _measure(
     name: str, call: Callable[[], object], device: str, units: int, flops: float, roof: float
 ) -> dict[str, Any]:
-    """Return a row: ``call`` does ``units`` steps of ``flops`` each, once to warm up; what does not fit on the card is no row."""
+    """Return a row: ``call`` does ``units`` steps of ``flops`` each, once to warm up; what does not fit on the card says so."""
     try:
-        call()
+        return {"what": name} | _measured(call, device, units, flops, roof)
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
         return {"what": name, "ms": None, "left out": "more memory than the card has"}
+
+
+def _measured(call: Callable[[], object], device: str, units: int, flops: float, roof: float) -> dict[str, Any]:
+    call()
     _wait(device)
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
@@ -41,7 +45,7 @@ def _measure(
     call()
     _wait(device)
     seconds = time.perf_counter() - start
-    row = {"what": name, "ms": 1e3 * seconds / units, "roofline": flops * units / seconds / roof}
+    row = {"ms": 1e3 * seconds / units, "roofline": flops * units / seconds / roof}
     if device == "cpu":
         return row | {"kernels": None, "busy": None, "peak_mib": None}
     peak = torch.cuda.max_memory_allocated() / 2**20
@@ -84,7 +88,6 @@ def rows(device: str, quick: bool) -> Iterator[dict[str, Any]]:
         count = steps if network.architecture == "fc" else max(steps // 4, 2)
         pool = images(64 * count).to(device)
         loop = train_vae(VAEState(make().to(device)), TrainingDistribution(pool, len(pool)), epochs=99, batch_size=64)
-        next(loop)  # the capture
         flops = 6.0 * sum(vae_macs(network, 1)) * 64
         yield _measure(f"{name}, a step of 64", lambda loop=loop: next(loop), device, count, flops, best)
     vae, many, climb = FullyConnectedVAE().to(device), 8 if quick else 2_000, 5 if quick else 100

@@ -239,7 +239,7 @@ def _decode_jpegs(path: Path) -> dict[str, np.ndarray]:
         with tarfile.open(path, "r|xz") as archive:
             for member in track(archive, f"decoding {path.name}", "files", total=60_022):
                 part, *name = member.name.split("/")
-                if member.isfile() and part in found:
+                if member.isfile() and part in found and len(name) == 2:
                     image = Image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB")
                     found[part].append((name[::-1], np.asarray(image)))
     except (tarfile.TarError, OSError, EOFError) as error:

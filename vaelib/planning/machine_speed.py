@@ -19,7 +19,7 @@ from ..runs.cost.price import calibration_file, identity
 from ..runs.cost.work import KERNELS, PASSES, PIXELS, teacher_macs, vae_macs
 from ..runs.settings import Data, Network, Teacher, VAERun
 from ..runs.stages import build_vae
-from ..runs.stages.context import pick_device
+from ..runs.stages.context import take_device
 from ..runs.stages.diffusion import build_teacher
 from ..samplers.bank import sample_images
 from ..training.diffusion import train_denoiser
@@ -134,7 +134,7 @@ def rates_of(device: torch.device, size: Sizes, waits: bool) -> dict[str, float]
 
 def calibrate() -> dict[str, float]:
     """Measure this machine, keep what was found in the build folder and return it."""
-    device, threads = pick_device(), torch.get_num_threads()
+    device, threads = take_device("auto"), torch.get_num_threads()
     gpu = device.type == "cuda"
     torch.set_num_threads(1)
     try:

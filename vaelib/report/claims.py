@@ -56,7 +56,7 @@ def parts() -> list[tuple[Part, list[str]]]:
 
 
 def notebooks() -> dict[str, str]:
-    """Return the tables that claims are judged by, each with the notebook that makes it."""
+    """Return the tables of studies with claims, each with the notebook that makes it."""
     return {table: study.notebook for study in studies().values() if study.claims for table in study.tables}
 
 

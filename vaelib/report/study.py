@@ -48,7 +48,8 @@ class Study:
             there is nothing to run from the command line.
         figures: all that it draws.
         tables: the files below ``tables`` that it writes, without ``.csv``.
-        derived: files below ``tables`` that are computed over seeds: (name, the table they are computed from, how).
+        derived: files below ``tables`` that are computed over seeds: (name, which of ``tables`` they are computed from, how);
+            rows with the columns of a setting and ``n_train``.
         classes: whether it tests classifiers, so that images of one class alone leave its notebook out.
         claims: the sentences that its tables judge.
         errata: where the paper disagrees with itself beyond its claims' numbers.

@@ -11,7 +11,7 @@ their random numbers alone, one in twenty gives a false alarm.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,7 +93,8 @@ def compare(shipped: Path, build: Path) -> Comparison:
         if not (build / f"tables/{name}.csv").exists():
             continue
         left, right = (
-            _long(read_table(one / f"tables/{name}.csv"), owners.get(name, name)) for one in (shipped, build)
+            _long(read_table(one / f"tables/{name}.csv"), owners.get(name, name), theirs | ours)
+            for one in (shipped, build)
         )
         right = right[~right["entry"].isin(others)]
         both = left.merge(right, on=[*ROW, "seed"], how="outer", sort=False, suffixes=[f"_{side}" for side in SIDES])
@@ -123,15 +124,16 @@ def table_owners() -> dict[str, str]:
     return {name: one.name for one in every for name in (*one.tables, *(derived for derived, *_ in one.derived))}
 
 
-def _long(table: pd.DataFrame, owner: str) -> pd.DataFrame:
+def _long(table: pd.DataFrame, owner: str, records: Collection[str]) -> pd.DataFrame:
     """Return a table's numbers one by one: ``row, settings, entry`` (in build.json), ``quantity, seed, value, se``.
 
-    ``owner`` is the study that wrote it; a table of several studies names them in its column ``experiment``.
+    ``owner`` is the study that wrote it; a table of several studies names them in its column ``experiment``. What keeps no record
+    (:mod:`vaelib.studies.ground_truth`, which brackets the headline's VAEs) goes by the headline's.
     """
     texts = [
         name for name in table if not pd.api.types.is_numeric_dtype(table[name]) and name not in (*TOLD, "quantity")
     ]
-    named = {name: table[name].astype(str) for name in texts}
+    named = {name: table[name].fillna("").astype(str) for name in texts}
     places = [name for name in (*PLACES, *SETTINGS) if name in table and name not in texts]
     named |= {name: f"{name} " + table[name].map("{:g}".format) for name in places}
 
@@ -140,7 +142,9 @@ def _long(table: pd.DataFrame, owner: str) -> pd.DataFrame:
         return pd.Series([", ".join(parts) for parts in zip(*chosen, strict=True)] if chosen else "", index=table.index)
 
     experiment = table["experiment"] if "experiment" in table else pd.Series(owner, index=table.index)
-    entry = [entry_of(*one) for one in zip(table["dataset"], table["likelihood"], experiment, strict=True)]
+    found = [entry_of(*one) for one in zip(table["dataset"], table["likelihood"], experiment, strict=True)]
+    headline = [entry_of(*one, "three_gaps") for one in zip(table["dataset"], table["likelihood"], strict=True)]
+    entry = [own if own in records else other for own, other in zip(found, headline, strict=True)]
     place = {
         "row": joined(name for name in named if name not in SETTINGS),
         "settings": joined(name for name in named if name in SETTINGS),

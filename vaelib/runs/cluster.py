@@ -147,7 +147,7 @@ def share_out(workers: int | None, device: str = "auto") -> tuple[int, int]:
 
 def workers_a_card(memory: int) -> int:
     """Return how many workers share a GPU of so many bytes, where there are cores enough."""
-    return max(1, min(GPU_MOST, round(memory / GPU_NEED)))  # a card of 24 GB has a little less
+    return max(1, min(GPU_MOST, memory // GPU_NEED))
 
 
 def workers_wanted() -> int | None:

@@ -103,7 +103,7 @@ def run(
 
 def _run_here(todo: Sequence[Artifact], store: Store, device: str, title: str) -> None:
     unmade: dict[str, str] = {}
-    with GraphProgress(todo, title, 1, _keys(todo)) as shown:
+    with GraphProgress(todo, title, 1, _keys(todo), partial(cost, device=device)) as shown:
         for artifact in todo:
             causes = [unmade[one.key] for one in _needs(artifact) if one.key in unmade]
             if causes:
@@ -126,7 +126,8 @@ def _run_on(
 
     # Of a cluster that others run a worker may be taken away at any time, which is nobody's fault.
     call = "" if scheduler else secrets.token_hex(4)
-    path = path_lengths(todo)
+    price = partial(cost, device=device)
+    path = path_lengths(todo, price)
     waiting = _tasks(sorted(todo, key=lambda one: -path[one.key]))  # nothing's path is longer than its upstream's
     made: set[str] = set()
     unmade: dict[str, str] = {}
@@ -151,7 +152,7 @@ def _run_on(
                 continue
             del waiting[name]
 
-    with GraphProgress(todo, title, len(client.ncores()) or 1, _keys(todo)) as shown, dashboard(client):
+    with GraphProgress(todo, title, len(client.ncores()) or 1, _keys(todo), price) as shown, dashboard(client):
         client.subscribe_topic(TOPIC, lambda event: shown.tell(*event[1]))
         begin()
         for future in finished:

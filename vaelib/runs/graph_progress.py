@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..progress import Progress
 from .cost.price import cost
@@ -33,11 +33,19 @@ class GraphProgress:
     Arguments:
         workers: how many runs go on at once.
         needs: the keys that each run needs, upstream first.
+        price: what a run costs.
     """
 
-    def __init__(self, todo: Sequence[Artifact], title: str, workers: int, needs: Mapping[str, Sequence[str]]):
+    def __init__(
+        self,
+        todo: Sequence[Artifact],
+        title: str,
+        workers: int,
+        needs: Mapping[str, Sequence[str]],
+        price: Callable[[Artifact], float] = cost,
+    ):
         self.workers, self.needs = workers, needs
-        self.prices = {artifact.key: cost(artifact) for artifact in todo}
+        self.prices = {artifact.key: price(artifact) for artifact in todo}
         self.shards = {artifact.key: artifact.shards for artifact in todo if isinstance(artifact, Bank)}
         counted = {artifact.key: (artifact, *VOLUMES[type(artifact)]) for artifact in todo if type(artifact) in VOLUMES}
         self.volumes = {key: (getattr(artifact, count), unit) for key, (artifact, count, unit) in counted.items()}

@@ -57,10 +57,7 @@ def make_task(artifact: Artifact, shard: int | None, store: Store, device: str, 
     log, name, work = store.log(artifact), artifact.key, partial(make, artifact)
     if shard is not None:
         log, name, work = log.with_suffix(f".{shard}.log"), f"{name}/{shard}", partial(make_shard, artifact, shard)
-    device = _own_device(device)
-    if device.startswith("cuda:"):
-        torch.cuda.set_device(device)  # or what asks for no device in particular would use the first one's memory
-    attempt(log, call, partial(work, store, device, _teller(name, artifact.kind)))
+    attempt(log, call, partial(work, store, _own_device(device), _teller(name, artifact.kind)))
 
 
 def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
@@ -100,7 +97,7 @@ def attempt(log: Path, call: str, work: Callable[[], Any]) -> None:
             # Others may have what this process would keep.
             if torch.cuda.is_initialized() and torch.cuda.memory_reserved():
                 gc.collect()
-                with contextlib.suppress(RuntimeError):  # before PyTorch 2.13 a capture that failed leaves it unable to
+                with contextlib.suppress(RuntimeError):  # older PyTorch cannot after a capture that failed
                     torch.cuda.empty_cache()
     log.unlink(missing_ok=True)
 

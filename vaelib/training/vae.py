@@ -211,7 +211,6 @@ class _Captured:
                 torch.cuda.synchronize()  # once: whatever failed on the other stream is over
                 for name, tensor in state.tensors().items():
                     tensor.copy_(before[name])
-                torch.cuda.synchronize()
 
     def __call__(self, x: Tensor, eps: Tensor, rate: float) -> Tensor:
         """Take the step; return the batch's mean ELBO, which the next step overwrites."""

@@ -64,7 +64,7 @@ REFERENCE = {"fc": 6.2e10, "residual": 8e10, "training": 1e11, "sampling": 1.4e1
 
 
 class Card(NamedTuple):
-    """A GPU by its data sheet: dense FLOP/s in the precision that ``amp`` gets there, bytes of memory a second, and in all."""
+    """A GPU by its data sheet: dense FLOP/s in the precision that ``amp`` gets, bytes of memory a second; and those it reports."""
 
     flops: float
     traffic: float
@@ -73,9 +73,9 @@ class Card(NamedTuple):
 
 # A100 and H100 (SXM) multiply bfloat16; an RTX 2080 Ti does not, and computes in float32.
 CARDS = {
-    "a100": Card(312e12, 1.6e12, 40 * 2**30),
-    "h100": Card(989e12, 3.35e12, 80 * 2**30),
-    "rtx2080ti": Card(13.45e12, 0.616e12, 11 * 2**30),
+    "a100": Card(312e12, 1.6e12, int(39.4 * 2**30)),
+    "h100": Card(989e12, 3.35e12, int(79.1 * 2**30)),
+    "rtx2080ti": Card(13.45e12, 0.616e12, int(10.7 * 2**30)),
 }
 # Share of a data sheet's FLOP/s that eager PyTorch gets at 32×32, by kind of work.
 #   sampling: 50,000 images in 25 to 30 minutes on one A100 (Appendix D.1) are 50,000 · 35 · 41.7 GFLOP in 27.9 minutes.
@@ -134,7 +134,7 @@ def this_machine(quick: bool = False, device: str = "auto") -> Machine:
     Of a machine with a GPU the calibration tells of the GPU: ``device`` "cpu" goes by the reference there.
     """
     gpus = len(gpus_for(device))
-    rates = None if quick or (usable_gpus() and not gpus) else measured()
+    rates = None if quick or (not gpus and usable_gpus()) else measured()
     if not gpus:
         return Machine(
             f"this machine's {cores()} cores", **(rates or REFERENCE), workers=cores(), cards=cores(), unit="core"

@@ -18,7 +18,7 @@ from ..settings import Artifact, Bank
 from ..store import SCRATCH, Store
 from . import external, gaps  # noqa: F401 - what they make is known once they are imported
 from .classifier import load_classifier
-from .context import Context, pick_device
+from .context import Context, take_device
 from .data import lowered, resolve_data, spare_images
 from .diffusion import fill_shards, load_teacher
 from .vae import build_vae, load_vae, training_distribution
@@ -36,7 +36,7 @@ def make(
             (folder / SCRATCH).mkdir(exist_ok=True)
             if not any((folder / SCRATCH).iterdir()):
                 report(0.0, "")  # whoever watches counts from here; one that goes on counts from what it first tells
-            kind_of(settings).make(settings, Context(store, folder, pick_device(device), report))
+            kind_of(settings).make(settings, Context(store, folder, take_device(device), report))
     return store.folder(settings)
 
 
@@ -53,7 +53,7 @@ def make_shard(settings: Bank, shard: int, store: Store, device: str, report: Ca
             (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
             if not shard_path(folder, shard).exists():
                 report(0.0, "")
-            fill_shards(settings, Context(store, folder, pick_device(device), report), [shard])
+            fill_shards(settings, Context(store, folder, take_device(device), report), [shard])
             with contextlib.suppress(FileNotFoundError):  # it is being published
                 files.write_text(folder / SCRATCH / f"shard-{shard}.seconds", str(time.monotonic() - start))
         except (OSError, VaelibError):

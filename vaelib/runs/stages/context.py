@@ -127,32 +127,44 @@ def _digest(rows: Any) -> str:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Return the device called ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    """Return the device called ``auto`` (a GPU if there is one that can be used), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         VaelibError: no such device here, or one of a kind that lacks what is computed (float64 on ``mps``).
     """
-    usable = usable_gpus()
     if name == "auto":
-        return torch.device(f"cuda:{usable[0]}" if usable else "cpu")
+        return torch.device(f"cuda:{usable[0]}" if (usable := usable_gpus()) else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         raise VaelibError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
         raise VaelibError(
             f"device = {name} is not supported: what is computed needs float64; use auto, cpu, cuda or cuda:N"
         )
-    there = torch.cuda.device_count()
-    if device.type == "cuda" and not there:
+    there, usable = torch.cuda.device_count() if torch.cuda.is_available() else 0, usable_gpus()
+    if not there:
         raise VaelibError(f"device = {name}: this machine has no CUDA device; use device = cpu or auto")
-    if device.type == "cuda" and (device.index or 0) >= there:
+    if device.index is None and usable:
+        return torch.device(f"cuda:{usable[0]}")
+    number = device.index or 0
+    if number >= there:
         raise VaelibError(
             f"device = {name}: this machine has {there} CUDA device(s), numbered from 0; use cuda or auto"
         )
-    if device.type == "cuda" and (device.index or 0) not in usable:
+    if number not in usable:
         raise VaelibError(
-            f"device = {name}: this PyTorch has no kernels for the {torch.cuda.get_device_name(device.index or 0)}; install an "
-            "older PyTorch that has, or use device = auto or cpu"
+            f"device = {name}: this PyTorch has no kernels for the {torch.cuda.get_device_name(number)}; install a PyTorch that "
+            "has, or use device = auto or cpu"
         )
+    return device
+
+
+def take_device(name: str) -> torch.device:
+    """Return :func:`pick_device`'s, made the one that work without a device in mind is done on."""
+    device = pick_device(name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     return device

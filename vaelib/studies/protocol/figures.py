@@ -6,7 +6,8 @@ weights before it; both are tried, and the smaller distance counts. A candidate'
 
 Where a part of the images is repeated instead, the networks learn it by heart, and neither distance says much. How noisy a
 curve is does not rest on that: it is compared then, from pass to pass, with the paper's from epoch to epoch. A candidate whose
-curve is more than twice as noisy is not the paper's.
+curve is more than twice as noisy is not the paper's; one that is less noisy may still be another, since neighbouring passes are
+more alike than epochs.
 """
 
 import math
