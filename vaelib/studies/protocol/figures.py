@@ -196,10 +196,11 @@ def _side_by_side(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: 
         of = curves[curves["quantity"] == quantity].groupby("series")
         for place, (name, colour) in zip(np.linspace(-0.5, 0.5, len(colours)), colours.items(), strict=True):
             passes = of.get_group(name).sort_values("effective_epoch")
-            ax.plot(passes["effective_epoch"].iloc[:-1], passes["value"].iloc[:-1], style, color=colour, lw=1.1)
-            beside = 1 + BESIDE * (place if begins == 1 else 0.6 + place)
+            ax.plot(passes["effective_epoch"], passes["value"], style, color=colour, lw=1.1)
+            beside = 0 if len(passes) > 1 else place if begins == 1 else 0.6 + place
             label = f"{name}, {quantity.removeprefix('elbo_')}"
-            ax.plot([beside], passes["value"].iloc[-1:], "o", color=colour, mfc=inside or colour, label=label)
+            last = passes["value"].iloc[-1:]
+            ax.plot([1 + BESIDE * beside], last, "o", color=colour, mfc=inside or colour, label=label)
     ax.set(xticks=sorted({round(begins, 1), 1}), xlim=(min(begins, 1 - BESIDE), 1 + BESIDE + 0.1 * (begins < 1)))
     ax.set_title("Train (hollow) and test ELBO", pad=8)
 
