@@ -385,3 +385,22 @@ def test_what_makes_an_artifact_takes_its_settings():
     for settings in set(kinds()) & set(_kinds):
         takes = next(iter(get_type_hints(_kinds[settings].make).values()))
         assert settings in (takes, *get_args(takes))
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_after_each_task_a_worker_gives_the_gpus_memory_back(monkeypatch, tmp_path, broken):
+    """Others share the card; and where PyTorch cannot give it back, the run is made all the same."""
+    given = []
+
+    def empty():
+        given.append(True)
+        if broken:
+            raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty)
+    worker.attempt(tmp_path / "a.log", "call", lambda: None)
+    with pytest.raises(VaelibError, match="odd"):
+        worker.attempt(tmp_path / "b.log", "call", lambda: (_ for _ in ()).throw(VaelibError("odd")))
+    assert given == [True, True]
