@@ -74,6 +74,11 @@ def paper_curves() -> pd.DataFrame:
 SWEEP_SETTING = ("cifar10", "mol")
 
 
+def dataset_name(dataset: str) -> str:
+    """Return a data set as a reader knows it: "FashionMNIST"; one's own by its tag."""
+    return NAMES.get(dataset, dataset)
+
+
 def setting(dataset: str, likelihood: str) -> str:
     """Return a setting as a reader knows it: "FashionMNIST, Gaussian"."""
-    return f"{NAMES.get(dataset, dataset)}, {LIKELIHOODS.get(likelihood, likelihood)}"
+    return f"{dataset_name(dataset)}, {LIKELIHOODS.get(likelihood, likelihood)}"

@@ -156,6 +156,11 @@ def merge_table(path: Path, new: pd.DataFrame, place: Mapping[str, str] | None =
     return table
 
 
+def leading(table: pd.DataFrame, first: Sequence[str]) -> pd.DataFrame:
+    """Return a table with some of its columns before the others."""
+    return table[[*first, *(column for column in table if column not in first)]]
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table of ours.
 

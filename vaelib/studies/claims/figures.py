@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from ...report.canvas import GREY, STYLE, ReportFigure, blank, figure_legend
 from ...report.claims import OURS, shares
 from ...report.publish import footer_line, publish_alone
-from ...report.reference import NAMES
+from ...report.reference import dataset_name
 from ...report.rules import VERDICTS
 from ...report.study import Figure
 
@@ -171,7 +171,7 @@ def draw_counts(rows: Sequence[Row], profile: str) -> ReportFigure:
 
 def draw_margins(rows: Sequence[Row], dataset: str, profile: str) -> ReportFigure | str:
     """Draw and save ``claims_<dataset>``: the margins of one data set; a text where none was measured."""
-    title = f"{NAMES.get(dataset, dataset)}: by how much each claim holds"
+    title = f"{dataset_name(dataset)}: by how much each claim holds"
     figure = margins_figure(rows, dataset, title, _footer([row for row in rows if row["dataset"] == dataset], profile))
     if figure is None:
         return f"No claim about {dataset} has a number of ours with an interval yet; the last section says what to run."

@@ -5,7 +5,7 @@ import pandas as pd
 from ... import files
 from ...runs.experiments import Experiment
 from ...runs.store import Store
-from ...runs.tables import about_data
+from ...runs.tables import about_data, leading
 from .stages import CLEAN, OVERALL
 
 
@@ -35,9 +35,6 @@ def downstream_tables(experiment: Experiment, store: Store) -> dict[str, pd.Data
         corrupt = corrupt.rename(columns={"images": "corruption", "value": "accuracy"}).drop(columns="quantity")
         cells.append(corrupt.assign(**run, **about))
     return {
-        name: table[[*run, *(column for column in table if column not in run)]]
-        for name, table in (
-            ("downstream", pd.concat(rows, ignore_index=True)),
-            ("corruptions", pd.concat(cells, ignore_index=True)),
-        )
+        name: leading(pd.concat(pieces, ignore_index=True), list(run))
+        for name, pieces in (("downstream", rows), ("corruptions", cells))
     }

@@ -13,7 +13,8 @@ from ...images import as_float
 from ...report.canvas import COLOURS, STYLE, ReportFigure, blank, figure_legend, one_setting, spread_ticks
 from ...report.pages import headed
 from ...report.pictures import draw_mosaic
-from ...report.publish import framed, provenance_line, publish, title
+from ...report.publish import framed, provenance_line, publish
+from ...report.reference import dataset_name
 from ...report.study import Figure
 from ...runs import Experiment
 from ...runs.tables import measured_tensors
@@ -66,7 +67,7 @@ def draw_halves(experiment: Experiment, tables: dict[str, pd.DataFrame]) -> Repo
     """Draw and save ``halves_<data set>``."""
     rows = tables["halves"]
     footer = provenance_line(rows, profile=experiment.profile.name, alone="bars: 95 % over samples; the first pairs")
-    about = f"Two teachers of disjoint halves: {title(experiment).partition(',')[0]}"
+    about = f"Two teachers of disjoint halves: {dataset_name(experiment.dataset)}"
     pairs = measured_tensors(experiment, EqualSeeds)
     return publish(halves_figure(rows, pairs, **framed(experiment, footer, about=about)), FIG_HALVES, experiment)
 
@@ -76,4 +77,4 @@ def describe_halves(experiment: Experiment) -> str:
     profile = experiment.profile
     sizes = ", ".join(f"{size:,}" for size in profile.halves_sizes)
     about = f"{experiment.data.label} · halves of {sizes} images · teachers that see {profile.teacher_images:,} images"
-    return headed(title(experiment).partition(",")[0], about, experiment)
+    return headed(dataset_name(experiment.dataset), about, experiment)

@@ -39,7 +39,7 @@ def iso_elbo(ax: Axes, lines: int = 6) -> None:
         ax.plot([left, right], [total - left, total - right], color=GREY, lw=0.7, ls=(0, (1, 2)), zorder=0)
         if low < total - right < high:
             ax.text(1.015, total - right, number(0.0 - total, digits=0), va="center", **beyond)
-    ax.text(1.015, 1.0, "ELBO", va="bottom", **beyond | {"transform": ax.transAxes})
+    ax.text(1.015, 1.04, "ELBO", va="bottom", **beyond | {"transform": ax.transAxes})
     ax.set(xlim=(left, right), ylim=(low, high))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...runs.experiments import Experiment, Point
 from ...runs.store import Store
-from ...runs.tables import SETTING, about_data, rows_of
+from ...runs.tables import SETTING, about_data, leading, rows_of
 from ..three_gaps.runs import three_gaps
 from .stages import RateDistortion
 
@@ -39,5 +39,4 @@ def rate_distortion_tables(experiment: Experiment, store: Store) -> dict[str, pd
         about = experiment.setting | {"method": point.series, "seed": point.vae.seed}
         pieces.append(rows_of(point.run, store).assign(**about, **about_data(experiment.data), key=point.run.key))
     table = pd.concat(pieces, ignore_index=True)
-    first = [*SETTING, "method", "seed", "effective_epoch", "split"]
-    return {"rate_distortion": table[[*first, *table.columns.difference(first, sort=False)]]}
+    return {"rate_distortion": leading(table, [*SETTING, "method", "seed", "effective_epoch", "split"])}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...runs.experiments import Experiment
 from ...runs.store import Store
-from ...runs.tables import about_data, rows_of
+from ...runs.tables import SETTING, about_data, leading, rows_of
 
 
 def refinement_tables(experiment: Experiment, store: Store) -> dict[str, pd.DataFrame]:
@@ -24,8 +24,7 @@ def refinement_tables(experiment: Experiment, store: Store) -> dict[str, pd.Data
         rows = rows.assign(share=rows["gain"] / last if last > 0 else math.nan, **place)
         pieces.append(rows.assign(**about_data(experiment.data), key=point.run.key))
     table = pd.concat(pieces, ignore_index=True)
-    first = ["dataset", "likelihood", "method", "seed", "steps"]
-    return {"refinement": table[[*first, *(column for column in table if column not in first)]]}
+    return {"refinement": leading(table, [*SETTING, "method", "seed", "steps"])}
 
 
 def steps_to_reach(rows: pd.DataFrame, target: float) -> pd.DataFrame:

@@ -9,7 +9,8 @@ from ...progress import duration
 from ...report.canvas import ReportFigure
 from ...report.escape import styled
 from ...report.pages import headed
-from ...report.publish import as_in_paper, framed, provenance_line, publish, source_line, title
+from ...report.publish import as_in_paper, framed, provenance_line, publish, source_line
+from ...report.reference import dataset_name
 from ...report.study import Figure
 from ...runs import Bank, Experiment, Store
 from ...runs.external import source_of_samples
@@ -42,7 +43,7 @@ Tables = dict[str, pd.DataFrame]
 
 
 def _frame(experiment: Experiment, footer: str) -> dict:
-    return framed(experiment, footer, about=title(experiment).partition(",")[0] + ": the diffusion model's samples")
+    return framed(experiment, footer, about=dataset_name(experiment.dataset) + ": the diffusion model's samples")
 
 
 def describe_samples(experiment: Experiment) -> str:
@@ -54,7 +55,7 @@ def describe_samples(experiment: Experiment) -> str:
         f"{audit.bank.size:,} samples of each · teachers "
         f"of {', '.join(map(as_given, shares))} % of the training images · {profile.c2st_seeds} two-sample tests each"
     )
-    return headed(title(experiment).rpartition(",")[0], about, experiment)
+    return headed(dataset_name(experiment.dataset), about, experiment)
 
 
 def draw_samples(experiment: Experiment, rows: int = 5, nearest: int = 12) -> ReportFigure:

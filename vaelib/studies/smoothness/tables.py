@@ -4,7 +4,7 @@ import pandas as pd
 
 from ...runs.experiments import Experiment
 from ...runs.store import Store
-from ...runs.tables import SETTING, measured_table, measured_tensors
+from ...runs.tables import SETTING, leading, measured_table, measured_tensors
 from ...tasks.interpolation import Interpolation
 from ..sweeps.tables import sweep_tables
 from .stages import ManyPaths, OnePath
@@ -17,9 +17,7 @@ def smoothness_tables(experiment: Experiment, store: Store) -> dict[str, pd.Data
     :class:`~vaelib.tasks.interpolation.PathStatistics`, and quiet_variation, the variation of the curve with E[x|z_α] in
     place of x̃_α.
     """
-    paths = measured_table(experiment, store, ManyPaths)
-    first = [*SETTING, "method", "seed"]
-    paths = paths[[*first, *(column for column in paths if column not in first)]]
+    paths = leading(measured_table(experiment, store, ManyPaths), [*SETTING, "method", "seed"])
     return sweep_tables(experiment, store) | {"smoothness_paths": paths}
 
 

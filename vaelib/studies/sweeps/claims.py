@@ -401,7 +401,7 @@ def double_descent(grid: Sizes) -> Case | str:
     return Case([[*turn, descent] for turn in turns(1, ncs)])
 
 
-MORE, LATENTS, SIZES, PATH = "5.5, Fig. 6", "5.5, Fig. 7a", "5.6, Fig. 7c", "5.7, Fig. 8"
+MORE, LATENTS, WIDTHS, PATH = "5.5, Fig. 6", "5.5, Fig. 7a", "5.6, Fig. 7c", "5.7, Fig. 8"
 SIZE_ENTRIES = [Entry(*line) for line in (
     ("mz-elbo", "More latents (mz = 10) have a higher test ELBO than mz = 1", MORE, "test ELBO", "latents",
      more_latents("elbo_test", 1)),
@@ -421,15 +421,15 @@ SIZE_ENTRIES += [Entry(*line, lambda evidence, rule=rule: rule(Sizes(evidence)))
      similar_from_16),
     ("mz-gap", "DMaaPx always has a smaller gap than normal training, even after mz = 16", "5.5, Fig. 7b", "G_g", "sizes",
      gap_always_smaller),
-    ("nc-u-1", "At mz = 1 the test ELBO of normal training is U-shaped in nc", SIZES, "test ELBO", "sizes", u_shape(1)),
-    ("nc-u-2", "At mz = 2 the test ELBO of normal training is U-shaped in nc", SIZES, "test ELBO", "sizes", u_shape(2)),
-    ("nc-no-u", "At mz = 8 and 64 the decline at large nc is gone", SIZES, "test ELBO", "sizes", no_decline),
-    ("nc-64", "At mz = 64 the test ELBO improves as nc keeps increasing", SIZES, "test ELBO", "sizes", keeps_improving),
-    ("nc-both", "Increasing both nc and mz generalizes better than increasing one", SIZES, "test ELBO", "sizes",
+    ("nc-u-1", "At mz = 1 the test ELBO of normal training is U-shaped in nc", WIDTHS, "test ELBO", "sizes", u_shape(1)),
+    ("nc-u-2", "At mz = 2 the test ELBO of normal training is U-shaped in nc", WIDTHS, "test ELBO", "sizes", u_shape(2)),
+    ("nc-no-u", "At mz = 8 and 64 the decline at large nc is gone", WIDTHS, "test ELBO", "sizes", no_decline),
+    ("nc-64", "At mz = 64 the test ELBO improves as nc keeps increasing", WIDTHS, "test ELBO", "sizes", keeps_improving),
+    ("nc-both", "Increasing both nc and mz generalizes better than increasing one", WIDTHS, "test ELBO", "sizes",
      both_beat_one),
     ("nc-gap", "Normal training's gap becomes larger with nc", "5.6, Fig. 7d", "G_g", "sizes", gap_grows_with_nc),
     ("nc-gap-mz", "Increasing mz reduces normal training's gap", "5.6, Fig. 7d", "G_g", "sizes", gap_shrinks_with_mz),
-    ("nc-hurt", "DMaaPx on top of adding parameters does not hurt the test ELBO", SIZES, "test ELBO", "sizes",
+    ("nc-hurt", "DMaaPx on top of adding parameters does not hurt the test ELBO", WIDTHS, "test ELBO", "sizes",
      never_hurts),
     ("nc-zero", "DMaaPx constantly has near-zero gaps", "5.6, Fig. 7d", "G_g", "sizes", gap_near_zero),
     ("descent", "Along nc, then mz, the negative test ELBO goes down, up and down again", PATH, "test ELBO", "sizes",

@@ -41,7 +41,7 @@ from ...report.canvas import (
 )
 from ..three_gaps.figures import THREE_GAPS, draw_panel, three_gaps_figure
 
-SIZES, HOLLOW = ("o", "s", "^", "D", "v", "P"), "dmaapx"  # markers of mz; of one method they are hollow
+SHAPES, HOLLOW = ("o", "s", "^", "D", "v", "P"), "dmaapx"  # markers of mz; of one method they are hollow
 CYAN, BROWN = "#17A2B8", "#A6611A"
 METHODS = ("normal", "dmaapx")
 
@@ -269,7 +269,7 @@ def swept(rows: pd.DataFrame) -> list[int]:
 
 def _markers(mzs: Sequence[int], colours: Sequence) -> list[Line2D]:
     """Return the legend's entries of the values of mz."""
-    looks = zip(mzs, colours, itertools.cycle(SIZES), strict=False)
+    looks = zip(mzs, colours, itertools.cycle(SHAPES), strict=False)
     return [Line2D([], [], color=colour, marker=m, ms=4, lw=1.2, label=f"{mz}") for mz, colour, m in looks]
 
 
@@ -302,7 +302,7 @@ def _along(ax: Axes, rows: pd.DataFrame, quantity: str, mzs: Sequence[int], **lo
         for i, mz in enumerate(mzs):
             own = rows[(rows["series"] == method) & (rows["mz"] == mz)]
             colour = shade(COLOURS[method], i, len(mzs))
-            shape = {"color": colour, "marker": SIZES[i % 6], "mfc": "white" if method == HOLLOW else colour}
+            shape = {"color": colour, "marker": SHAPES[i % 6], "mfc": "white" if method == HOLLOW else colour}
             draw_line(ax, own, "nc", quantity, "-", **(shape | look))
 
 
@@ -367,7 +367,7 @@ def _web(ax: Axes, rows: pd.DataFrame, mzs: Sequence[int], faint: bool = False) 
         ax.plot(line["parameters"], line["loss"], color=BROWN, **look)
     for i, mz in enumerate(mzs):
         line = means[means["mz"] == mz].sort_values("nc")
-        marker = {} if faint else {"marker": SIZES[i % 6], "ms": 4}
+        marker = {} if faint else {"marker": SHAPES[i % 6], "ms": 4}
         ax.plot(line["parameters"], line["loss"], color=CYAN, **look, **marker)
     if not faint and rows["seed"].nunique() > 1:
         ends = rows.groupby(["nc", "mz"]).agg(x=("parameters", "mean"), low=("loss", "min"), high=("loss", "max"))

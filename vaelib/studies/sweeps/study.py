@@ -30,13 +30,13 @@ def _sweep(name: str, paper: str, notebook: str, *figures: Figure, claims: Part 
     )
 
 
-HOW_MUCH, PRIOR, SIZES = "06_how_much_synthetic_data", "07_prior_work", "08_overparameterization"
+HOW_MUCH, PRIOR, OVERPARAMETERIZATION = "06_how_much_synthetic_data", "07_prior_work", "08_overparameterization"
 STUDIES = (
     _sweep("limited_k", "Fig. 4 (right)", HOW_MUCH, FIG04_RIGHT),
     _sweep("rha", "Fig. 5", PRIOR, FIG05),
     _sweep("mollify", "Fig. 14", PRIOR, FIG14, EARLY_STOPPING),
     _sweep("mixing", "Fig. 15", HOW_MUCH, FIG15),
     _sweep("teacher_fractions", "Fig. 16", HOW_MUCH, FIG16),
-    _sweep("latents", "Fig. 6", SIZES, FIG06, claims=SIZE_PART),
-    _sweep("sizes", "Figs. 7 and 8", SIZES, FIG07, FIG08, claims=SIZE_PART),
+    _sweep("latents", "Fig. 6", OVERPARAMETERIZATION, FIG06, claims=SIZE_PART),
+    _sweep("sizes", "Figs. 7 and 8", OVERPARAMETERIZATION, FIG07, FIG08, claims=SIZE_PART),
 )
