@@ -171,7 +171,8 @@ figures.not_run(experiment)
 # candidate below is trained for a few epochs (from the profile laptop on with all training images, as in the paper).
 # Left, the grey band is the paper's thin curve: which candidate runs along it? Right, the mean distance from it, in
 # the ELBO and in $G_\text{g}$: the shortest bar is the best guess. Where bars are alike, $G_\text{g}$ tells more,
-# because train and test ELBO move together from epoch to epoch.
+# because train and test ELBO move together from epoch to epoch. (Where few images are repeated to stand for all, as for
+# CIFAR-10 without its whole archive, how noisy each curve is takes the place of $G_\text{g}$.)
 
 # %%
 candidates = protocols.to_compare(experiment, overrides)
