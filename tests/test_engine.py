@@ -118,11 +118,8 @@ def test_a_gpu_without_kernels_is_not_taken(monkeypatch):
     """To PyTorch a V100 is available, and the first kernel fails."""
     older = [(7, 0), (6, 1), (8, 9), (7, 5), (10, 0), (12, 1)]
     cards(monkeypatch, *older)
-    assert usable_gpus() == [
-        2,
-        3,
-        5,
-    ]  # 8.9 runs kernels for 8.0; for 10.0 there are none, for 12.1 a driver builds some
+    # 8.9 runs kernels for 8.0; for 10.0 there are none, for 12.1 a driver builds some.
+    assert usable_gpus() == [2, 3, 5]
     assert pick_device() == torch.device("cuda:2")
     assert cluster.gpus_for("auto") == [2, 3, 5]
     with pytest.raises(VaelibError, match="device = cuda:1: this PyTorch has no kernels for the card 1; install a"):

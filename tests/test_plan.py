@@ -173,9 +173,8 @@ def test_the_kernels_that_prices_count_are_the_operations_of_the_networks(monkey
 
     def scoring(vae, channels, count):
         with Watched() as watched:
-            evaluate_elbo(
-                vae, torch.zeros(count, channels, 32, 32, dtype=torch.uint8), batch_size=4
-            )  # one tile of a mixture
+            # One tile of a mixture.
+            evaluate_elbo(vae, torch.zeros(count, channels, 32, 32, dtype=torch.uint8), batch_size=4)
         return watched.operations
 
     for network in (Network(hidden=32), Network(architecture="residual", nc=4), Network(hidden=32, likelihood="mol")):

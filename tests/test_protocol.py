@@ -112,13 +112,10 @@ def test_a_part_of_the_images_is_repeated_and_compared_at_the_papers_epochs(monk
     store = Store()
     for point in candidates.points:
         with store.making(point.run) as folder:
-            passes = (
-                [14.0, -28.0, 14.0] * 2 if point.series == DEFAULT else []
-            )  # second differences of 84, 42, 42, 84, 56
+            passes = [14.0, -28.0, 14.0] * 2 if point.series == DEFAULT else []
+            # Of these and the last point, 0, the second differences are 84, 42, 42, 84 and 56.
             epochs, lift = range(17 - len(passes), 18), np.array([*passes, 0.0])
-            rows = curve("", epochs, lift - 12_861.6, lift - 12_870.9)[["effective_epoch", "quantity", "value"]].assign(
-                se=1.0
-            )
+            rows = curve("", epochs, lift - 12_861.6, lift - 12_870.9).drop(columns="series").assign(se=1.0)
             write_json(folder / "curve.json", rows.to_dict("records"))
     assert to_compare(candidates, None).runs == candidates.runs
     drawn = []

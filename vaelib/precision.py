@@ -82,3 +82,10 @@ def usable_gpus() -> list[int]:
         )
 
     return [number for number in numbers if not known or fits(torch.cuda.get_device_capability(number))]
+
+
+def gpus_for(device: str) -> list[int]:
+    """Return the GPUs that ``device`` means: all of them for ``auto`` and ``cuda``, one for ``cuda:1``, none for ``cpu``."""
+    kind, _, number = device.partition(":")
+    there = usable_gpus() if kind in ("auto", "cuda") else []
+    return [int(number)] if number and there else there

@@ -37,8 +37,7 @@ PAPERS = " · thin and faint: the paper's"  # ends a footer where the paper's nu
 
 def setting_tag(dataset: str, likelihood: str) -> str:
     """Return the data set's part of a file name; a likelihood that is not the default for it is named too."""
-    name, default = dataset, likelihood == protocol(dataset).likelihood
-    return name if default else f"{name}_{likelihood}"
+    return dataset if likelihood == protocol(dataset).likelihood else f"{dataset}_{likelihood}"
 
 
 def stem(experiment: Experiment) -> str:

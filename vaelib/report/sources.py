@@ -41,8 +41,10 @@ def rendered(build: Path, notebook: str, dataset: str, likelihood: str) -> str:
     """Return the address of a rendered notebook for a setting, as seen from the build's folder; empty without one."""
     found = sorted(build.glob(f"notebooks/{notebook}.*.html"))  # of nobody's data set: any rendering shows it
     if dataset:
-        stem, default = dataset, likelihood == protocol(dataset).likelihood
-        tags = (f"{stem}-{likelihood}", stem)[:: -1 if default else 1]  # the default may have been asked for by name
+        default = likelihood == protocol(dataset).likelihood
+        tags = (f"{dataset}-{likelihood}", dataset)[
+            :: -1 if default else 1
+        ]  # the default may have been asked for by name
         found = [path for tag in tags if (path := build / f"notebooks/{notebook}.{tag}.html").exists()]
     return found[0].relative_to(build).as_posix() if found and notebook else ""
 

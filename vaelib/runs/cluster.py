@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from ..errors import VaelibError
-from ..precision import usable_gpus
+from ..precision import gpus_for
 from .provenance import cores
 
 # Ctrl-C reaches the whole process group; only the caller should act on it, by closing the cluster.
@@ -160,13 +160,6 @@ def workers_wanted() -> int | None:
     if text and not (text.isdecimal() and int(text) > 0):
         raise VaelibError(f"VAELIB_WORKERS = {text!r} is no number of workers; set it to 1 or more, or unset it")
     return int(text) if text else None
-
-
-def gpus_for(device: str) -> list[int]:
-    """Return the GPUs that ``device`` means: all of them for ``auto`` and ``cuda``, one for ``cuda:1``, none for ``cpu``."""
-    kind, _, number = device.partition(":")
-    there = usable_gpus() if kind in ("auto", "cuda") else []
-    return [int(number)] if number and there else there
 
 
 @contextlib.contextmanager

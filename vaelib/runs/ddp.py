@@ -19,7 +19,7 @@ from ..progress import Progress
 from .engine import all_artifacts
 from .settings import Artifact, Teacher
 from .stages import make
-from .stages.context import Context, pick_device
+from .stages.context import Context, pick_device, take_device
 from .stages.diffusion import make_teacher
 from .store import SCRATCH, Store
 
@@ -31,9 +31,7 @@ def _group() -> Iterator[tuple[int, int, torch.device]]:
         yield 0, 1, pick_device()
         return
     gpu = bool(usable_gpus())
-    device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}" if gpu else "cpu")
-    if gpu:
-        torch.cuda.set_device(device)
+    device = take_device(f"cuda:{os.environ['LOCAL_RANK']}" if gpu else "cpu")
     # The others wait while the first one prepares data, or for a lock, far longer than the ten minutes that nccl would.
     distributed.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(days=1))
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .. import paths
-from ..precision import bf16_pays, usable_gpus
+from ..precision import bf16_pays, gpus_for
 from ..version import __version__
 
 
@@ -29,9 +29,8 @@ def provenance(device: str = "auto") -> dict[str, str]:
     """Return versions, commit and device: what a reader needs to trust or repeat a result."""
     there = packages()
     versions = {name: there[name] for name in ("torch", "numpy", "diffusers") if name in there}
-    kind, _, number = device.partition(":")
-    gpus = [] if kind == "cpu" else usable_gpus()
-    name = torch.cuda.get_device_name(int(number or gpus[0])) if gpus else f"CPU, {cores()} cores"
+    gpus = gpus_for(device)
+    name = torch.cuda.get_device_name(gpus[0]) if gpus else f"CPU, {cores()} cores"
     name += ", bfloat16" if bf16_pays("cuda" if gpus else "cpu") else ", float32 only"
     return {"vaelib": __version__, "commit": commit(), "python": platform.python_version(), "device": name} | versions
 

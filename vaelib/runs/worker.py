@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from ..errors import VaelibError
-from .cluster import CORE, gpus_for
+from ..precision import gpus_for
+from .cluster import CORE
 from .settings import Artifact
 from .stages import make, make_shard
 from .store import Store

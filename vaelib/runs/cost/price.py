@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from ... import paths
 from ...errors import VaelibError, unknown
-from ...precision import usable_gpus
+from ...precision import gpus_for, usable_gpus
 from ...text import how_many
-from ..cluster import gpus_for, share_out, workers_a_card
+from ..cluster import share_out, workers_a_card
 from ..provenance import cores, provenance
 from ..settings import Artifact
 from .work import Work, work

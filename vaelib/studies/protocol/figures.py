@@ -190,6 +190,7 @@ def _over_epochs(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: M
 def _side_by_side(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: Mapping[str, str]) -> None:
     """Draw what has a single epoch: a level for the paper's, a point for each candidate, and the passes that led to it."""
     begins = curves["effective_epoch"].min()
+    room = 0.6 if begins < 1 else 0.0  # on the left, for the passes of others
     for quantity, style, inside in (("elbo_test", "-", None), ("elbo_train", "--", "white")):
         for level in paper[quantity].dropna():
             ax.axhline(level, ls=style, color=PAPERS, lw=5, alpha=0.4)
@@ -197,7 +198,7 @@ def _side_by_side(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: 
         for place, (name, colour) in zip(np.linspace(-0.5, 0.5, len(colours)), colours.items(), strict=True):
             passes = of.get_group(name).sort_values("effective_epoch")
             ax.plot(passes["effective_epoch"], passes["value"], style, color=colour, lw=1.1)
-            beside = 0 if len(passes) > 1 else place if begins == 1 else 0.6 + place
+            beside = 0.0 if len(passes) > 1 else room + place
             label = f"{name}, {quantity.removeprefix('elbo_')}"
             last = passes["value"].iloc[-1:]
             ax.plot([1 + BESIDE * beside], last, "o", color=colour, mfc=inside or colour, label=label)
