@@ -169,10 +169,11 @@ figures.not_run(experiment)
 # The paper does not name the VAEs' learning rate, batch size or the Gaussian's $\sigma$, nor how the decoder's output
 # becomes a pixel's mean. Its figures tell: under the smoothed curves lie thin ones with an ELBO for each epoch. Each
 # candidate below is trained for a few epochs (from the profile laptop on with all training images, as in the paper).
-# Left, the grey band is the paper's thin curve: which candidate runs along it? Right, the mean distance from it, in
-# the ELBO and in $G_\text{g}$: the shortest bar is the best guess. Where bars are alike, $G_\text{g}$ tells more,
-# because train and test ELBO move together from epoch to epoch. (Where few images are repeated to stand for all, as for
-# CIFAR-10 without its whole archive, how noisy each curve is takes the place of $G_\text{g}$.)
+# The grey band is the paper's thin curve, of the ELBO on the left, of $G_\text{g}$ in the middle: which candidate runs
+# along it? Right, the mean distance from both: the shortest bar is the best guess. Where bars are alike, $G_\text{g}$
+# tells more, because train and test ELBO move together from epoch to epoch. (Where few images are repeated to stand for
+# all, as for CIFAR-10 without its whole archive, how noisy each curve is takes the place of $G_\text{g}$. JPEG copies of
+# the images are easier by some constant, which is left free: each curve is drawn less its own.)
 
 # %%
 candidates = protocols.to_compare(experiment, overrides)

@@ -1,5 +1,7 @@
 """Which protocol is the paper's: candidates, their distance from digitised curves, the figure."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,7 +43,7 @@ def test_each_of_the_papers_raw_curves_has_candidates_that_differ_in_what_their_
 
 def test_what_is_far_off_under_a_mixture_is_not_trained_on():
     points = calibrate_protocol("laptop", "fashion_mnist", "mol").points
-    assert [point.vae.evaluations[-1] for point in points] == [12, 12, 12, 3, 3, 12]
+    assert [point.vae.evaluations[-1] for point in points] == [12, 12, 12, 12, 3, 3]
     assert all(point.vae.epochs == len(point.vae.evaluations) for point in points)
     short = calibrate_protocol("laptop", "fashion_mnist", "mol", {"epochs": 2}).points
     assert {point.vae.epochs for point in short} == {2}
@@ -50,14 +52,21 @@ def test_what_is_far_off_under_a_mixture_is_not_trained_on():
 @pytest.mark.parametrize("setting", RAW)
 def test_the_papers_epochs_are_whole_and_start_where_the_axis_shows_them(setting):
     paper = paper_epochs(*setting)
-    assert (paper["x"] == paper["x"].round()).all()
-    assert paper["x"].iloc[0] == (3 if setting == ("fashion_mnist", "gaussian") else 0)
+    assert (paper["epoch"] == paper["epoch"].round()).all()
+    assert paper["epoch"].iloc[0] == (4 if setting == ("fashion_mnist", "gaussian") else 1)  # the axis' x and 1
     both = paper.dropna().tail(100)
     assert (both["elbo_train"] > both["elbo_test"]).all()
-    assert paper["x"].is_unique
+    assert paper["epoch"].is_unique
     name, series = RAW[setting]
-    kept = digitised(name).query(f"series == '{series}_test'")["epoch"].round()
-    assert set(paper.dropna(subset=["elbo_test"])["x"]) <= set(kept)  # none in between
+    kept = digitised(name).query(f"series == '{series}_test'")["epoch"].round() + 1
+    assert set(paper.dropna(subset=["elbo_test"])["epoch"]) <= set(kept)  # none in between
+
+
+def test_the_axis_starts_with_a_trained_network():
+    """At x = 0 the paper's ELBO is that after an epoch: weights before it give each of 32 x 32 pixels about 1/2."""
+    first = paper_epochs("binary_mnist", "bernoulli").iloc[0]
+    assert first["epoch"] == 1
+    assert first["elbo_test"] > 0.5 * 32 * 32 * math.log(0.5)
 
 
 def test_the_curve_of_colour_images_decides_between_all_mixtures():
@@ -66,24 +75,24 @@ def test_the_curve_of_colour_images_decides_between_all_mixtures():
     assert tried | {"pixelcnnpp"} == set(RGB)
 
 
-def test_the_papers_own_curve_has_distance_zero_under_the_right_shift_alone():
+def test_the_papers_own_curve_has_distance_zero_and_a_tenth_more_has_ten_percent():
     paper = paper_epochs("binary_mnist", "bernoulli").head(12)
-    epochs = paper["x"].to_numpy() + 1
+    epochs = paper["epoch"].to_numpy()
     same = curve("same", epochs, paper["elbo_train"].to_numpy(), paper["elbo_test"].to_numpy())
     worse = curve("worse", epochs, 1.1 * paper["elbo_train"].to_numpy(), 1.1 * paper["elbo_test"].to_numpy())
     found = distances(pd.concat([worse, same]), paper)
     assert found["candidate"].tolist() == ["same", "worse"]
-    assert found["shift_1"].tolist() == pytest.approx([0, 10])
-    assert found["shift_0"].iloc[0] > 1
+    assert found["distance"].tolist() == pytest.approx([0, 10])
     gap = 0.1 * (paper["elbo_train"] - paper["elbo_test"])
     assert found["gap"].tolist() == pytest.approx([0, float(np.sqrt(np.nanmean(np.square(gap))))])
-    with pytest.raises(VaelibError, match="no epoch in common"):
+    assert not found["constant"].any()
+    with pytest.raises(VaelibError, match=r"late: no epoch in common.*give epochs >= 1"):
         distances(curve("late", [500], [-70.0], [-95.0]), paper)
 
 
 def test_the_figure_names_every_candidate_with_its_distance():
     paper = paper_epochs("fashion_mnist", "gaussian").head(8)
-    epochs = paper["x"].to_numpy()
+    epochs = paper["epoch"].to_numpy()
     lines = [
         curve(name, epochs, f * paper["elbo_train"].to_numpy(), f * paper["elbo_test"].to_numpy())
         for name, f in ((DEFAULT, 1.0), ("linear mean", 1.3))
@@ -92,9 +101,39 @@ def test_the_figure_names_every_candidate_with_its_distance():
     texts = [text.get_text().strip() for ax in figure.axes for text in ax.texts]
     other = distances(pd.concat(lines), paper).iloc[1]
     assert texts == [
-        f"{DEFAULT}: 0.0 %; 0.00 nats",
-        f"linear mean: {other['distance']:.1f} %; {number(other['gap'])} nats",
+        f"{DEFAULT}: 0.0 %; 0.00",
+        f"linear mean: {other['distance']:.1f} %; {number(other['gap'])}",
     ]
+    gaps = {line.get_label(): line for line in figure.axes[2].lines}  # each panel has a strip beside it
+    own = paper["elbo_train"] - paper["elbo_test"]
+    assert np.allclose(gaps["linear mean"].get_ydata(), 1.3 * own, equal_nan=True)
+    assert np.allclose(gaps[DEFAULT].get_ydata(), own, equal_nan=True)
+
+
+def test_of_a_lossy_copy_a_constant_is_free():
+    """Curves of images that are 300 nats easier: one that is the paper's else, and one that climbs half as far."""
+    paper = paper_epochs("cifar10", "mol").head(4)
+    epochs, mean = paper["epoch"].to_numpy(), paper[["elbo_train", "elbo_test"]].mean()
+    assert epochs.tolist() == [1, 3, 4, 5]
+    lifted = [paper[q].to_numpy() + 300 for q in ("elbo_train", "elbo_test")]
+    half = [mean[q] + 0.5 * (paper[q].to_numpy() - mean[q]) - 200 for q in ("elbo_train", "elbo_test")]
+    curves = pd.concat([curve("half", epochs, *half), curve(DEFAULT, epochs, *lifted)])
+    found = distances(curves, paper, lossy=True).set_index("candidate")
+    assert found.index.tolist() == [DEFAULT, "half"]
+    assert found.loc[DEFAULT, ["distance", "test", "gap"]].tolist() == pytest.approx([0, 0, 0], abs=1e-9)
+    assert found["constant"].tolist() == pytest.approx([300, -200])
+    own = paper["elbo_train"] - paper["elbo_test"]
+    half_as_far = paper["elbo_test"].std(ddof=0) / 2, own.std(ddof=0) / 2
+    assert found.loc["half", ["test", "gap"]].tolist() == pytest.approx(half_as_far)
+
+    figure = protocols_figure(curves, paper, lossy=True, title_note="title", footer="", watermark=None)
+    band, ours = (
+        next(line for line in figure.axes[0].lines if line.get_label().startswith(name)) for name in ("_", DEFAULT)
+    )
+    assert np.allclose(band.get_ydata(), ours.get_ydata())  # less its constant it lies on the paper's
+    texts = [text.get_text().strip() for ax in figure.axes for text in ax.texts]
+    assert texts[0] == f"{DEFAULT}: 0.00; 0.00; +300"
+    assert texts[1].endswith("; −200")
 
 
 def test_a_part_of_the_images_is_repeated_and_compared_at_the_papers_epochs(monkeypatch):

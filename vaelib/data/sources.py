@@ -41,6 +41,7 @@ IDX_MD5 = {
 CIFAR_FOLDER, CIFAR_TAR = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 CIFAR_TAR_MD5 = "c58f30108f718f92721af3b95e74349a"
 CIFAR_EXACT = "CIFAR-10, bit-exact"  # by this label it is known that CIFAR-10-C goes with a data set
+CIFAR_LOSSY = "CIFAR-10 JPEG copy"  # a label that begins so is of images that are not the original's
 CIFAR_MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -271,7 +272,7 @@ def _cifar_jpeg(roots: list[Path]) -> Raw | None:
         return None
     parts = read_npz(cached, "train", "train_labels", "test", "test_labels").values()
     note = "" if mark.exists() and mark.read_text(encoding="ascii") == CIFAR_JPEG_MD5 else ", unverified"
-    return Raw(*parts, f"CIFAR-10 JPEG copy (lossy{note})", False)
+    return Raw(*parts, f"{CIFAR_LOSSY} (lossy{note})", False)
 
 
 CIFAR_SOURCES: dict[str, Callable[[list[Path]], Raw | None]] = {
