@@ -190,8 +190,8 @@ def _bars(
         ax.text(getattr(one, shown), place, f" {one.candidate}: {'; '.join(told)}", va="center", fontsize=8.5)
     unit = "left of the test ELBO's difference (nats)" if lossy else "distance from the paper's curve (%)"
     ax.set(yticks=[], xlabel=unit, xlim=(0, 7 * found[shown].max()))
-    rest = "ELBO; its noise" if repeated else "ELBO; $G_\\mathrm{g}$ (nats)"
-    ax.set_title("Off by (nats): test ELBO; $G_\\mathrm{g}$; constant" if lossy else f"How far: {rest}", pad=8)
+    rest = "ELBO; its noise" if repeated else "ELBO; $G_{\\rm g}$ (nats)"
+    ax.set_title("Off by (nats): test ELBO; $G_{\\rm g}$; constant" if lossy else f"How far: {rest}", pad=8)
     ax.grid(False)
 
 
@@ -203,7 +203,7 @@ def _gaps(ax: Axes, curves: pd.DataFrame, paper: pd.DataFrame, colours: Mapping[
         two = curve.pivot(index="effective_epoch", columns="quantity", values="value")
         gap = two["elbo_train"] - two["elbo_test"]
         ax.plot(gap.index, gap, color=colours[name], lw=2.2 if name == DEFAULT else 1.1, label=name)
-    ax.set(xlabel="epochs", ylabel="$G_\\mathrm{g}$ (nats per image)")
+    ax.set(xlabel="epochs", ylabel="$G_{\\rm g}$ (nats per image)")
     ax.set_title("Generalization gap", pad=8)
 
 
