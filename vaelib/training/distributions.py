@@ -31,6 +31,7 @@ from ..images import LOOKED_AT, check_images
 from ..samplers.bank import Bank
 
 METHODS = ("normal", "dmaapx", "aug_tuned", "aug_naive")
+PAIR = ("normal", "dmaapx")  # the paper's question: what every sweep compares
 
 
 class Stream(ABC):

@@ -15,6 +15,7 @@ import pandas as pd
 from ...report.entries import OWN, Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import Case, Evidence, needs, value
+from ...training.distributions import PAIR
 from .tables import rank_correlation
 
 SMALL = 0.1  # of normal training's mean M
@@ -31,7 +32,7 @@ def measured(tables: Tables, table: str, dataset: str, likelihood: str) -> Evide
             found.append(((method, name), seed, float(own[name].mean()), float(own[name].sem())))
     for method, seed in scores:
         if method == "normal" and ("dmaapx", seed) in scores:
-            pair = pd.DataFrame({one: scores[one, seed] for one in ("normal", "dmaapx")})
+            pair = pd.DataFrame({one: scores[one, seed] for one in PAIR})
             rho = rank_correlation(pair)
             found.append((BOTH, seed, rho, (1 - rho**2) / math.sqrt(max(len(pair) - 1, 1))))
     return Evidence.of(found)

@@ -23,6 +23,7 @@ from ...report.canvas import (
 )
 from ...report.pictures import draw_mosaic
 from ...text import number
+from ...training.distributions import PAIR
 from .tables import rank_correlation
 
 BOUNDS = {"memorisation": ("-", "best posterior $q^*$"), "memorisation_by_encoder": (":", "encoder's")}
@@ -67,7 +68,7 @@ def _distribution(ax: Axes, scores: pd.DataFrame) -> None:
 def _against(ax: Axes, scores: pd.DataFrame) -> None:
     """Draw M of every image under one method over M under the other."""
     pair = scores.pivot(index="image", columns="method", values="memorisation")
-    if not {"normal", "dmaapx"} <= set(pair.columns):
+    if not set(PAIR) <= set(pair.columns):
         ax.text(0.5, 0.5, "one method alone", ha="center", va="center", transform=ax.transAxes, color=GREY)
         ax.set_axis_off()
         return
@@ -78,7 +79,7 @@ def _against(ax: Axes, scores: pd.DataFrame) -> None:
     for axis, name in (("x", "normal"), ("y", "dmaapx")):
         _scale(ax, axis, pair[name].to_numpy())
     ax.set(xlabel="M under normal training (nats)", ylabel="M under DMaaPx (nats)")
-    rho = rank_correlation(pair[["normal", "dmaapx"]])
+    rho = rank_correlation(pair[[*PAIR]])
     ax.set_title(f"The same images? (rank correlation {number(rho)})", pad=22)
 
 

@@ -16,6 +16,7 @@ from ...report.publish import framed, provenance_line, publish, title
 from ...report.study import Figure
 from ...runs import Experiment
 from ...text import how_many, listed, number, with_error
+from ...training.distributions import PAIR
 from .runs import ON_DMAAPX, REMEDIES
 from .stages import Validation
 
@@ -104,7 +105,7 @@ def _points(ax: Axes, rows: pd.DataFrame, quantity: str, methods: Sequence[str],
 
 def _tuning(ax: Axes, tuning: pd.DataFrame, remedy: str) -> None:
     """Draw the validation ELBO over a remedy's values, on normal training and on DMaaPx, and both without it (dotted)."""
-    for method in ("normal", "dmaapx"):
+    for method in PAIR:
         own, look = tuning[tuning["method"] == method], _look(method)
         rows = own[own["remedy"] == remedy].sort_values("strength")
         x, y = rows["strength"].to_numpy(), rows["elbo_validation"].to_numpy()

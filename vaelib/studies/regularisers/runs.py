@@ -23,6 +23,7 @@ from ...runs.experiments import (
 from ...runs.profiles import Profile, architecture, load_profile
 from ...runs.settings import Data, HeldOut, Regularisation, VAERun
 from ...runs.stages import spare_images
+from ...training.distributions import PAIR
 from .stages import Tuned, Validation
 from .tables import STOPPING, regulariser_tables
 
@@ -92,9 +93,9 @@ def regularisers(
 
     plain = {method: vae_for(data, budget, chosen, method, 0) for method in methods_for(data.name)}
     protocol = gaps_for(plain["normal"], budget).model_dump(exclude={"vae"}, exclude_defaults=True)
-    also = [Point(method, math.nan, validation(plain[method])) for method in ("normal", "dmaapx")]
+    also = [Point(method, math.nan, validation(plain[method])) for method in PAIR]
     tried: dict[str, dict[str, list[Validation]]] = {}
-    for method in ("normal", "dmaapx"):
+    for method in PAIR:
         for remedy in REMEDIES:
             for value in values_of(remedy, budget):
                 candidate = validation(regularised(data, budget, chosen, method, remedy, value))

@@ -13,11 +13,11 @@ from ...gaps.similarity import VARIANTS
 from ...runs.experiments import Experiment, Point, gaps_for, vae_for
 from ...runs.profiles import PROTOCOLS, TrainingVariant
 from ...runs.settings import Gaps, checked
+from ...training.distributions import PAIR
 from ..three_gaps.runs import three_gaps
 from .stages import SIGN_LR, AttackSteps, AttackStrength, Remeasured, SimilarityPairs
 from .tables import panel_tables
 
-SHOWN = ("normal", "dmaapx")  # whose attack is drawn step by step
 STARTS, STARTED = 12, 50  # climbs towards q* an image, and images at most
 ZHANG = {"amortization_steps": 10, "amortization_lr": 5e-3, "amortization_samples": 1}  # Zhang et al. 2022, on MNIST
 
@@ -136,7 +136,7 @@ def sensitivity(
         Point(point.series, math.nan, kind(**{n: v for n, v in point.run if not n.startswith("amortization")}))
         for kind in (SimilarityPairs, AttackStrength, AttackSteps)
         for point in base
-        if point.vae.seed == 0 and (kind is not AttackSteps or point.series in SHOWN)
+        if point.vae.seed == 0 and (kind is not AttackSteps or point.series in PAIR)
     ]
     points = [*base, *again, *_trained_again(experiment, base)]
     return experiment._replace(name="sensitivity", points=points, also=also, tables=panel_tables)

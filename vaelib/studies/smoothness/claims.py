@@ -15,6 +15,7 @@ from scipy.special import bdtr  # scipy.stats would take a second to import
 from ...report.entries import Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import Case, Evidence, Rule, interval95, needs, value
+from ...training.distributions import PAIR
 
 FIG_3 = "5.3, Fig. 3"
 # What DMaaPx should do to each statistic (Sec. 5.3).
@@ -48,7 +49,7 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
         by_pair = paired.mean(axis=1)  # over seeds
         over_pairs = median_interval(by_pair.to_numpy())
         over_seeds = interval95(paired.median().to_numpy()) if paired.shape[1] > 1 else None
-        row = {"quantity": name} | {method: wide[method].mean(axis=1).median() for method in ("normal", "dmaapx")}
+        row = {"quantity": name} | {method: wide[method].mean(axis=1).median() for method in PAIR}
         row |= {"difference": by_pair.median(), "over_pairs": over_pairs, "better_on": (sign * by_pair > 0).mean()}
         rows.append(row | {"mean": by_pair.mean(), "mean_se": by_pair.sem(), "over_seeds": over_seeds})
     return pd.DataFrame(rows)
@@ -67,7 +68,7 @@ def ours(tables: Tables, table: str, dataset: str, likelihood: str) -> Evidence:
     """Return each statistic's median difference, DMaaPx minus normal training: ``(quantity,)`` over seeds."""
     found = []
     for seed, rows in of_setting(tables[table], dataset, likelihood).groupby("seed"):
-        if not {"normal", "dmaapx"} <= set(rows["method"]):
+        if not set(PAIR) <= set(rows["method"]):
             continue  # a night that is not over yet (``only_finished``)
         for row in differences(rows).itertuples():
             found.append(((row.quantity,), int(seed), row.difference, math.nan))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...runs.experiments import Experiment, Point
 from ...runs.settings import checked
+from ...training.distributions import PAIR
 from ..sweeps.runs import Base
 from ..sweeps.tables import sweep_experiment
 from .stages import ManyPaths, OnePath
@@ -24,10 +25,10 @@ def smoothness(
     Other arguments and errors as for :func:`~vaelib.studies.three_gaps.runs.three_gaps`; the network is residual.
     """
     base = Base(profile, dataset, likelihood, overrides)
-    seeds, methods = range(base.budget.sweep_seeds), ("normal", "dmaapx")
-    points = [Point(method, math.nan, base.vae(method, seed)) for seed in seeds for method in methods]
+    seeds = range(base.budget.sweep_seeds)
+    points = [Point(method, math.nan, base.vae(method, seed)) for seed in seeds for method in PAIR]
     also = [point._replace(run=ManyPaths(vae=point.vae, pairs=base.budget.path_pairs)) for point in points]
-    for point in points[: len(methods)]:
+    for point in points[: len(PAIR)]:
         also.append(point._replace(run=checked(OnePath, {"vae": point.vae, "pair": pair}, "the path shown")))
     experiment = sweep_experiment("smoothness", base.budget, base.dataset, base.likelihood, points)
     return experiment._replace(also=also, tables=smoothness_tables)

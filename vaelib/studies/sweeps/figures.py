@@ -39,11 +39,11 @@ from ...report.canvas import (
     spread_ticks,
     style_legend,
 )
+from ...training.distributions import PAIR
 from ..three_gaps.figures import THREE_GAPS, draw_panel, three_gaps_figure
 
 SHAPES, HOLLOW = ("o", "s", "^", "D", "v", "P"), "dmaapx"  # markers of mz; of one method they are hollow
 CYAN, BROWN = "#17A2B8", "#A6611A"
-METHODS = ("normal", "dmaapx")
 
 
 def _draw_over_x(ax: Axes, rows: pd.DataFrame, series: Sequence[str], **look) -> None:
@@ -149,7 +149,8 @@ def _over_epochs(
 
 
 def rha_figure(curves: pd.DataFrame, rows: pd.DataFrame, *, frozen: float, **frame) -> ReportFigure:
-    """Return Fig. 5: Reverse Half Asleep on normal training and on DMaaPx; at ``frozen`` (epochs) decoders freeze."""
+    """Return Fig. 5: Reverse Half Asleep on normal training and on DMaaPx; at ``frozen`` (whole epochs) decoders freeze."""
+    frozen = int(frozen)
     # Before that the runs are one.
     curves = curves[~curves["series"].str.endswith("_rha") | (curves["effective_epoch"] >= frozen)]
     with mpl.rc_context(fname=STYLE):
@@ -209,7 +210,7 @@ def latents_figure(
     return three_gaps_figure(*tables[:2], paper=tables[2], labels=labels, **frame)
 
 
-def early_stopping_figure(rows: pd.DataFrame, *, paper: None = None, **frame) -> ReportFigure:
+def early_stopping_figure(rows: pd.DataFrame, **frame) -> ReportFigure:
     """Return each method's last test ELBO beside the best along its curve, an oracle, and beside DMaaPx's last."""
     one_setting(rows)
     rows = rows.drop_duplicates(["series", "seed"])
@@ -290,7 +291,7 @@ def _gap_scale(ax: Axes, rows: pd.DataFrame) -> None:
 def _across(ax: Axes, rows: pd.DataFrame, base: int, quantities: Sequence[tuple[str, str]], **look) -> None:
     """Draw quantities (name, line style) of both methods over mz at the base nc."""
     rows = rows[rows["nc"] == base]
-    for method in METHODS:
+    for method in PAIR:
         for quantity, style in quantities:
             own = rows[rows["series"] == method]
             draw_line(ax, own, "mz", quantity, style, color=COLOURS[method], **({"marker": MARKERS[method]} | look))
@@ -298,7 +299,7 @@ def _across(ax: Axes, rows: pd.DataFrame, base: int, quantities: Sequence[tuple[
 
 def _along(ax: Axes, rows: pd.DataFrame, quantity: str, mzs: Sequence[int], **look) -> None:
     """Draw a quantity of both methods over nc, a line for each value of mz."""
-    for method in METHODS:
+    for method in PAIR:
         for i, mz in enumerate(mzs):
             own = rows[(rows["series"] == method) & (rows["mz"] == mz)]
             colour = shade(COLOURS[method], i, len(mzs))
@@ -310,7 +311,7 @@ def sizes_figure(rows: pd.DataFrame, *, paper: pd.DataFrame | None = None, **fra
     """Return Fig. 7: ELBOs (a) and gaps (b) over mz at the base nc, test ELBO (c) and gaps (d) over nc at several mz."""
     one_setting(rows)
     base, mzs = base_width(rows), swept(rows)
-    series = [method for method in METHODS if method in set(rows["series"])]
+    series = [method for method in PAIR if method in set(rows["series"])]
     elbos, gaps = [TRAIN[:2], TEST[:2]], [("generalization_gap", "-")]
     with mpl.rc_context(fname=STYLE):
         handles = series_handles(series, LABELS | {HOLLOW: "DMaaPx (hollow in c and d)"})

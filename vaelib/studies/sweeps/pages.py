@@ -1,7 +1,8 @@
 """From a sweep's experiment to its figure on disk: the paper's number in the name, footer, watermark, the paper's beneath."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ from .figures import (
     sizes_figure,
     teacher_figure,
 )
-from .paper import SWEEPS, paper_sweep, paper_sweep_curves
+from .paper import paper_sweep, paper_sweep_curves
 
 FIG04_RIGHT = Figure(
     "fig04_right",
@@ -72,16 +73,32 @@ LINES = -1.0  # in place of NaN, which finds no partner: the x of a series that 
 SWEEP_LABELS = LABELS | {"normal_mollify": "Normal + Aug.Mollify"}
 
 Tables = dict[str, pd.DataFrame]
-OVER_X = {
-    "limited_k": limited_k_figure,
-    "sizes": sizes_figure,
-    "mixing": mixing_figure,
-    "teacher_fractions": teacher_figure,
+
+
+class Drawn(NamedTuple):
+    """How a sweep is shown: its figure, what its x is called, and the keyword of the epoch half way, if it marks that one.
+
+    Over epochs the figure takes the curves, too, and the paper's beneath.
+    """
+
+    figure: Callable[..., ReportFigure]
+    x: str = "x"
+    over_epochs: bool = False
+    half_way: str | None = None
+
+
+DRAWN = {
+    "limited_k": Drawn(limited_k_figure, "k"),
+    "rha": Drawn(rha_figure, over_epochs=True, half_way="frozen"),
+    "latents": Drawn(latents_figure, "mz", over_epochs=True),
+    "sizes": Drawn(sizes_figure),
+    "mollify": Drawn(mollify_figure, over_epochs=True, half_way="clean"),
+    "mixing": Drawn(mixing_figure, "% real"),
+    "teacher_fractions": Drawn(teacher_figure, "teacher saw %"),
 }
-OVER_EPOCHS = {"rha": rha_figure, "mollify": mollify_figure, "latents": latents_figure}
 
 
-def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | None) -> dict:
+def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame) -> dict:
     """Return what every figure of a sweep shares; the paper's numbers only where the scale is the paper's."""
     beneath = paper if as_in_paper(experiment) else None
     footer = provenance_line(rows, profile=experiment.profile.name, alone="one seed")
@@ -92,15 +109,16 @@ def _frame(experiment: Experiment, rows: pd.DataFrame, paper: pd.DataFrame | Non
 
 def draw_sweep(experiment: Experiment, tables: Tables) -> ReportFigure:
     """Draw and save the figure of one sweep from its tables (``rows`` and ``curves``)."""
-    name, rows, half = experiment.name, tables["rows"], experiment.profile.epochs / 2
-    if name in OVER_X:
-        figure = OVER_X[name](rows, **_frame(experiment, rows, paper_sweep(name)))
-    elif name in OVER_EPOCHS:
-        marked = {"rha": {"frozen": int(half)}, "mollify": {"clean": half}}.get(name, {})
-        frame = _frame(experiment, rows, paper_sweep_curves(name))
-        figure = OVER_EPOCHS[name](tables["curves"], rows, **marked, **frame)
-    else:
+    name, rows = experiment.name, tables["rows"]
+    if name not in DRAWN:
         raise VaelibError(f"experiment {name!r} has no figure here; draw your own (docs/extending.md)")
+    drawn = DRAWN[name]
+    marked = {drawn.half_way: experiment.profile.epochs / 2} if drawn.half_way else {}
+    if drawn.over_epochs:
+        frame = _frame(experiment, rows, paper_sweep_curves(name))
+        figure = drawn.figure(tables["curves"], rows, **marked, **frame)
+    else:
+        figure = drawn.figure(rows, **_frame(experiment, rows, paper_sweep(name)))
     return publish(figure, studies()[name].figures[0], experiment)
 
 
@@ -113,7 +131,8 @@ def draw_path(experiment: Experiment, tables: Tables, axis: str = "log") -> Repo
 
 def draw_early_stopping(experiment: Experiment, rows: pd.DataFrame) -> ReportFigure:
     """Draw and save ``early_stopping_<dataset>`` from the rows of one sweep or several, joined."""
-    return publish(early_stopping_figure(rows, **_frame(experiment, rows, None)), EARLY_STOPPING, experiment)
+    footer = provenance_line(rows, profile=experiment.profile.name, alone="one seed")
+    return publish(early_stopping_figure(rows, **framed(experiment, footer)), EARLY_STOPPING, experiment)
 
 
 def describe_sweeps(*experiments: Experiment) -> str:
@@ -142,7 +161,7 @@ def sweep_table(rows: pd.DataFrame) -> pd.DataFrame:
     """
     name = rows["experiment"].iloc[0]
     keys = ["series", "nc", "mz"] if name == "sizes" else ["series", "x"]
-    theirs = paper_sweep(name) if name in SWEEPS else rows.iloc[:0]  # a sweep of one's own has nothing beside it
+    theirs = paper_sweep(name) if name in DRAWN else rows.iloc[:0]  # a sweep of one's own has nothing beside it
     rows, paper = (table.assign(x=table["x"].fillna(LINES)) for table in (rows, theirs))
     rank = {series: place for place, series in enumerate(LABELS)}
     rows = rows.sort_values(keys, key=lambda column: column.map(rank) if column.name == "series" else column)
@@ -160,8 +179,8 @@ def sweep_table(rows: pd.DataFrame) -> pd.DataFrame:
         table["series"] = SWEEP_LABELS["normal"]  # its curves are named by mz, which has a column here
     if "x" in keys and (table["x"] == LINES).all():
         return table.drop(columns="x", level=0)
-    axis = {"limited_k": "k", "mixing": "% real", "teacher_fractions": "teacher saw %", "latents": "mz"}
-    return table.replace({("x", ""): {LINES: math.nan}}).rename(columns={"x": axis.get(name, "x")}, level=0)
+    called = DRAWN[name].x if name in DRAWN else "x"
+    return table.replace({("x", ""): {LINES: math.nan}}).rename(columns={"x": called}, level=0)
 
 
 def compared_sweep(rows: pd.DataFrame) -> Any:

@@ -10,9 +10,8 @@ from ...report.reference import QUANTITIES, SWEEP_SETTING, digitised, paper_curv
 from ...runs.tables import SETTING
 from ..three_gaps.paper import last_values
 
-SWEEPS = ("limited_k", "rha", "latents", "sizes", "mollify", "mixing", "teacher_fractions")
-
-DRAWN = {
+# Sweep -> the digitised panels that draw it; those of ``sizes`` have axes of their own.
+PANELS = {
     "limited_k": ("fig4_right_k",),
     "rha": ("fig5_rha",),
     "latents": ("fig6_left", "fig6_mid", "fig6_right"),
@@ -20,6 +19,7 @@ DRAWN = {
     "mixing": ("fig15_mix",),
     "teacher_fractions": ("fig16_teacher",),
 }
+SWEEPS = (*PANELS, "sizes")
 
 SERIES = {"noaug": "no_augmentation", "aug": "aug_tuned", "mollify": "normal_mollify"}
 
@@ -45,7 +45,7 @@ def paper_sweep_curves(experiment: str) -> pd.DataFrame:
     """Return Figs. 5, 6 and 14 in the format of ``sweep_curves.csv`` (smoothed by about 50 epochs; seed = -1)."""
     if experiment not in ("rha", "latents", "mollify"):
         raise VaelibError(f"experiment {experiment!r} has no curves in the paper; choose rha, latents or mollify")
-    table = _drawn(DRAWN[experiment]).rename(columns={"x": "effective_epoch"})
+    table = _drawn(PANELS[experiment]).rename(columns={"x": "effective_epoch"})
     table["effective_epoch"] = table["effective_epoch"].clip(lower=0.0)
     place = dict(zip(SETTING, SWEEP_SETTING, strict=True))
     return table.assign(experiment=experiment, **place, x=np.nan, seed=-1, se=np.nan)
@@ -70,7 +70,7 @@ def paper_sweep(experiment: str) -> pd.DataFrame:
 
 def _paper_points(experiment: str) -> pd.DataFrame:
     """Return Figs. 4 (right), 15 and 16: values over x; normal training is a pair of horizontal lines (x = NaN)."""
-    table = _drawn(DRAWN[experiment])
+    table = _drawn(PANELS[experiment])
     table["x"] = table["x"].round() + 0.0  # no -0
     if experiment == "limited_k":  # the lines are those of Fig. 2 at its last epoch
         last = last_values(paper_curves())

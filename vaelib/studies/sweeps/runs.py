@@ -23,6 +23,7 @@ from ...runs.experiments import Experiment, Point, bank_for, gaps_for, likelihoo
 from ...runs.profiles import Profile, load_profile
 from ...runs.settings import RHA, Data, HeldOut, Network, VAERun, checked
 from ...runs.stages import spare_images
+from ...training.distributions import PAIR
 from .tables import sweep_experiment
 
 
@@ -97,7 +98,7 @@ def rha(base: Base, seed: int) -> list[Point]:
     """Return Fig. 5: Reverse Half Asleep from half time on, after normal training and after DMaaPx."""
     half = base.budget.epochs // 2
     points = []
-    for method in ("normal", "dmaapx"):
+    for method in PAIR:
         run = base.vae(method, seed)
         if half not in run.snapshots:
             raise VaelibError(
@@ -128,8 +129,7 @@ def sizes(base: Base, seed: int) -> list[Point]:
     """Return Figs. 7 and 8: a sweep of mz at the base nc, and of nc at several mz, without and with DMaaPx."""
     budget = base.budget
     grid = {(budget.nc, mz) for mz in budget.mz_grid} | {(nc, mz) for nc in budget.nc_grid for mz in budget.nc_mz}
-    methods = ("normal", "dmaapx")
-    return [Point(m, math.nan, base.sized(m, seed, nc, mz)) for m in methods for nc, mz in sorted(grid)]
+    return [Point(m, math.nan, base.sized(m, seed, nc, mz)) for m in PAIR for nc, mz in sorted(grid)]
 
 
 @sweep
@@ -138,7 +138,7 @@ def mollify(base: Base, seed: int) -> list[Point]:
     noises = {"": "none", "_mollify": "sigmoid"}
     return [
         Point(method + suffix, math.nan, base.vae(method, seed, mollify=noise))
-        for method in ("normal", "dmaapx")
+        for method in PAIR
         for suffix, noise in noises.items()
     ]
 

@@ -18,6 +18,7 @@ from ...report.study import Figure
 from ...report.trained import load_test_set, trained_vaes
 from ...runs import Experiment
 from ...text import number
+from ...training.distributions import PAIR
 from .figures import own_distribution_figure, three_gaps_figure
 
 
@@ -33,7 +34,6 @@ HEADLINES = {
     ("fashion_mnist", "gaussian"): _headline("fig11", "The three gaps on FashionMNIST, Gaussian likelihood (Fig. 11)"),
     ("fashion_mnist", "mol"): _headline("fig12", "FashionMNIST with a mixture of logistics (Fig. 12)"),
 }
-PAIR = ["normal", "dmaapx"]  # whose latents are moved side by side
 FIG13 = Figure(
     "fig13",
     "The ELBO on what each model really trained on (dotted) against the test ELBO (Fig. 13). These numbers "

@@ -11,7 +11,7 @@ from ...report.reference import FIGURES, of_setting, setting
 from ...report.rules import Evidence, estimate, value
 from ...runs.tables import SETTING, read_table
 from ...text import listed, number
-from ...training.distributions import METHODS
+from ...training.distributions import METHODS, PAIR
 from .claims import evidence, our_values
 from .numbers import beside_paper
 from .pages import compared_gaps, own_gaps
@@ -40,7 +40,7 @@ def sentences(three_gaps: pd.DataFrame, dataset: str, likelihood: str) -> str:
     runs = of_setting(three_gaps, dataset, likelihood)
     found = evidence(our_values({"three_gaps": runs}), dataset, likelihood)
     known = {q: [m for m in METHODS if (m, q) in found.values] for q in QUANTITIES}
-    known = {q: methods for q, methods in known.items() if {"normal", "dmaapx"} <= set(methods)}
+    known = {q: methods for q, methods in known.items() if set(PAIR) <= set(methods)}
     if not known:
         return ""
     parts, alone = [], runs["seed"].nunique() == 1
