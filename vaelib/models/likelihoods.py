@@ -130,7 +130,7 @@ class Gaussian:
         mean: "sigmoid" bounds the mean to [0, 1]; "linear" takes the decoder's output as it is. The paper does not say which
             it used, but its curve does: on all 60,000 images of FashionMNIST (normal training, Adam 1e-3, batches of 64)
             the train and test ELBO after 20 epochs are −1,310 and −1,640 with the sigmoid, −2,111 and −2,293 without, and
-            −1,296 and −1,653 in Fig. 11. Of those pixels 62 % are exactly 0, where a saturated sigmoid pays nothing.
+            −1,302 and −1,648 in Fig. 11. Of those pixels 62 % are exactly 0, where a saturated sigmoid pays nothing.
 
     Raises:
         VaelibError: ``sigma`` is not positive, or ``mean`` is unknown.
