@@ -16,7 +16,7 @@ from vaelib.report.study import studies
 from vaelib.runs import RHA, Bank, Data, Gaps, Store, Teacher, VAERun
 from vaelib.runs.cost.price import cost
 from vaelib.runs.engine import all_artifacts
-from vaelib.runs.settings import HeldOut, Network
+from vaelib.runs.settings import HeldOut, Network, Regularisation
 from vaelib.runs.stages import spare_images
 from vaelib.studies.sweeps.runs import limited_k, sizes, teacher_fractions
 
@@ -86,6 +86,11 @@ def test_a_run_without_its_images_is_refused(values, message):
         VAERun(data=data(), **values)
 
 
+def test_noise_on_images_and_consistency_are_refused_together():
+    with pytest.raises(ValueError, match="choose one of the two"):
+        VAERun(data=data(), mollify="sigmoid", regularisation=Regularisation(consistency=1.0))
+
+
 def test_rha_needs_a_decoder_checkpoint_and_epochs_to_go():
     run = VAERun(data=data(), epochs=10, snapshots=(5, 10))
     assert RHA(vae=run, start=5, epochs=10).upstream() == [run]
@@ -93,6 +98,8 @@ def test_rha_needs_a_decoder_checkpoint_and_epochs_to_go():
         RHA(vae=run, start=4, epochs=10)
     with pytest.raises(ValueError, match="leaves no epoch"):
         RHA(vae=run, start=10, epochs=10)
+    with pytest.raises(ValueError, match="by the ELBO alone; give a VAE without regularisation"):
+        RHA(vae=run.model_copy(update={"regularisation": Regularisation(dropout=0.1)}), start=5, epochs=10)
 
 
 # --- grids ------------------------------------------------------------------------------------------------------------

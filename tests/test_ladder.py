@@ -99,6 +99,9 @@ def test_the_denoiser_of_patches_is_its_definition(level, radius, shift):
 def test_a_patch_as_large_as_the_image_is_the_image():
     images, x, sigma = noise(6, 1, 9, 9, seed=1), noise(3, 1, 9, 9, seed=2), torch.full((3,), 2.5)
     assert torch.allclose(PatchDenoiser(images)(x, sigma), KernelDenoiser(images)(x, sigma), atol=1e-5)
+    double = PatchDenoiser(images)(x.double(), sigma.double())
+    assert double.dtype == torch.float64
+    assert torch.equal(double.float(), PatchDenoiser(images)(x, sigma))
 
 
 def test_samples_of_patches_are_mosaics():

@@ -1,5 +1,6 @@
 """Per-image memorisation: the estimator's properties, folds, an overfitting VAE, an interrupted measurement, the claims."""
 
+import math
 import shutil
 
 import numpy as np
@@ -68,6 +69,12 @@ def test_images_without_both_kinds_of_models_are_refused():
 
 
 # --- folds ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_that_one_model_cannot_give_counts_on_its_own_side_alone():
+    log_p, left_out = torch.tensor([[-math.inf], [5.0]]), torch.tensor([[True], [False]])
+    found = memorisation(log_p, left_out)
+    assert (found.score.item(), memorisation(log_p, ~left_out).score.item()) == (math.inf, -math.inf)
 
 
 def test_every_image_is_left_out_once(toy, tmp_path):

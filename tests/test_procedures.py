@@ -289,6 +289,26 @@ def test_a_batch_holds_its_share_of_real_images(source, share, size):
     assert max(counts) - min(counts) <= 1
 
 
+def test_what_is_kept_of_a_mixture_is_a_mixture():
+    """Its batches begin with their real images, which were all that was kept."""
+    mixed = MixedDistribution(stream(marked([0] * 50)), stream(marked([255] * 50)), 0.25)
+    asleep = HalfAsleep(TinyNormed(), mixed, real_share=0.5)
+    kept = torch.cat([asleep.batch(step, 40)[:20] for step in range(25)]).mean((1, 2, 3))
+    assert set(kept.tolist()) == {0.0, 1.0}
+    assert float((kept == 0).float().mean()) == pytest.approx(0.25, abs=0.06)  # 500 draws
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("n", [1, 40, 500, 600, 750, 1_250])
+def test_a_sample_of_a_mixture_has_its_share_whatever_its_size(share, n):
+    mixed = MixedDistribution(stream(marked([0] * 50)), stream(marked([255] * 50)), share)
+    found = mixed.sample(n, seed=0)
+    assert len(found) == n
+    assert abs(int((found.mean((1, 2, 3)) == 0).sum()) - share * n) <= 1
+    with pytest.raises(VaelibError, match="n = 0 images are no sample"):
+        mixed.sample(0, seed=0)
+
+
 def test_the_two_sources_differ_and_the_posteriors_follow_the_real_images():
     """With an encoder that keeps the mean grey and a decoder that shows it, posterior samples are as grey as x."""
 

@@ -176,6 +176,14 @@ def test_filling_again_remakes_only_what_is_missing_or_cut_short(denoiser, tmp_p
     assert not list(tmp_path.glob(".*"))
 
 
+def test_shards_of_another_size_of_image_are_kept_too(tmp_path, monkeypatch):
+    small = build_denoiser(1, width=8, multipliers=(1, 1), blocks=1, attention=(), norm_groups=4, image_size=16).eval()
+    sampling = {"channels": 1, "steps": 2, "batch_size": 4, "shard_size": 2}
+    assert list(fill_bank(tmp_path, small, 3, **sampling)) == [2, 3]
+    monkeypatch.setattr("vaelib.samplers.bank.sample_images", None)  # nothing is made again
+    assert list(fill_bank(tmp_path, small, 3, **sampling)) == [2, 3]
+
+
 def test_a_bank_says_when_it_is_empty_or_too_small(denoiser, tmp_path):
     with pytest.raises(VaelibError, match="no images"):
         Bank(tmp_path)

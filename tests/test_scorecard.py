@@ -110,6 +110,19 @@ def test_a_linear_world_has_its_truth_on_the_card():
     assert card.log_p.own_upper is None
 
 
+def test_the_error_of_elbo_star_is_that_of_means_over_shared_images():
+    """All images have their own posterior, so ELBO* is a mean over them; ELBO and G_a are far from independent."""
+    world = linear_world(d_z=3)
+    vae, test = world.vae.encoder_of(world.sample(6, seed=1)), world.sample(60, seed=2)
+    card = scorecard(vae, world.sample(6, seed=1), test, amortization_images=60, attack_images=0, log_p_images=0)
+    elbos, gap = gaps.evaluate_elbo(vae, test), gaps.optimize_posterior(vae, test).gap
+    assert card.row("mine", "world")["elbo_star_test_se"] == pytest.approx(
+        float((elbos + gap).std()) / 60**0.5, rel=1e-4
+    )
+    apart = math.hypot(card.test.elbo.se, card.amortization.gap.se)
+    assert not 0.8 < apart / card.amortization.elbo_star.se < 1.25
+
+
 @pytest.mark.parametrize("alive", [0, 1, 3])
 def test_active_units_are_those_that_move(alive):
     vae = small()
@@ -250,6 +263,21 @@ def test_spreads_are_told_apart():
 
         vae = from_functions(encode, network, Bernoulli(), image_shape=(1, 16, 16), spread=spread)
         torch.testing.assert_close(vae.encode(torch.zeros(1, 1, 16, 16)).sigma, sigma)
+
+
+@pytest.mark.parametrize("spread", ["sigma", "variance"])
+def test_a_spread_below_zero_is_no_small_one(spread):
+    """Blank images are looked at when the VAE is made; these have a positive one."""
+    network = nn.Sequential(nn.Linear(2, 256), nn.Unflatten(1, (1, 16, 16)))
+
+    def encode(x):
+        grey = x.mean((1, 2, 3))[:, None].expand(-1, 2)
+        return grey, 1 - 2 * grey
+
+    vae = from_functions(encode, network, Bernoulli(), image_shape=(1, 16, 16), spread=spread)
+    white = torch.ones(3, 1, 16, 16)
+    with pytest.raises(NonFinite, match="NaN or infinite for 3 of 3 images"):
+        scorecard(vae, white, white, attack_images=0, log_p_images=0)
 
 
 def test_networks_that_functions_name_are_measured_in_eval_mode():

@@ -431,7 +431,9 @@ def test_the_readme_has_the_numbers_at_the_papers_own_size_and_counts_the_verdic
     told = f"find {found['supported']} supported, {found['contradicted']} contradicted and {found['not_testable']} not testable"
     assert f"{told}; {found[NOT_RUN]} were not run" in " ".join(readme.split())
     claims = json.loads((ROOT / "results/overnight/claims.json").read_text(encoding="utf-8"))
-    rows = [row for row in claims if row["evidence"] == OURS and row["paper_location"] != OWN and row["note"] != NOT_RUN]
+    rows = [
+        row for row in claims if row["evidence"] == OURS and row["paper_location"] != OWN and row["note"] != NOT_RUN
+    ]
     found = Counter(row["verdict"] for row in rows)
     told = f"find {found['supported']}, {found['contradicted']} and {found['not_testable']}, and there"
     assert told in " ".join(readme.split())

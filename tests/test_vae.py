@@ -6,12 +6,23 @@ import threading
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from vaelib.data import NAIVE
 from vaelib.errors import NonFiniteLoss, VaelibError
 from vaelib.gaps import attack_encoder, evaluate_elbo, symmetric_kl
-from vaelib.models import Bernoulli, FullyConnectedVAE, Gaussian, MixtureOfLogistics, Posterior, ResidualVAE, elbo
+from vaelib.models import (
+    VAE,
+    Bernoulli,
+    FullyConnectedVAE,
+    Gaussian,
+    MixtureOfLogistics,
+    Posterior,
+    ResidualVAE,
+    elbo,
+    from_functions,
+)
 from vaelib.samplers.bank import Bank, shard_path
 from vaelib.tasks.generation import generate
 from vaelib.training.distributions import MixedDistribution, TrainingDistribution
@@ -165,6 +176,41 @@ def test_fewer_images_than_a_batch_are_one_batch(n):
 def test_a_batch_of_none_is_refused():
     with pytest.raises(VaelibError, match="batch_size = 0"):
         next(train_vae(VAEState(small()), TrainingDistribution(images(9), 9), batch_size=0))
+
+
+@pytest.mark.parametrize("share", [-0.5, 2, math.nan])
+def test_a_learning_rate_that_would_be_negative_or_never_whole_is_refused(share):
+    with pytest.raises(VaelibError, match=r"lr_decay = .* must be a share of the epochs, from 0"):
+        next(train_vae(VAEState(small()), TrainingDistribution(images(9), 9), lr_decay=share))
+
+
+def test_in_mixed_precision_the_likelihood_of_anothers_network_is_computed_in_float32():
+    """Its layers are rounded under autocast; what is made of them is not."""
+
+    class Plain(VAE):
+        def __init__(self):
+            super().__init__(3, 1, Gaussian(0.03))
+            self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(1024, 6))
+            self.decoder = nn.Sequential(nn.Linear(3, 1024), nn.Unflatten(1, (1, 32, 32)))
+
+        def encoder_output(self, x):
+            return self.encoder(x)
+
+        def decode(self, z):
+            return self.decoder(z)
+
+    vae, x, eps = Plain(), images(8).float() / 255, torch.randn(8, 3)
+    twin = from_functions(
+        lambda x: (vae.encode(x).mu, vae.encode(x).sigma), vae.decode, Gaussian(0.03), image_shape=(1, 32, 32)
+    )
+    for one in (vae, twin):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert vae.encoder_output(x).dtype == torch.bfloat16
+            q, found = one.encode(x), one(x, eps)
+            params = vae.decode(q.rsample(eps))
+        assert {part.dtype for part in (*q, q.kl(), found)} == {torch.float32}
+        expected = one.likelihood.log_prob(params.float(), x) - q.kl()
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("amp", [False, True])

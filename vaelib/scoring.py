@@ -67,10 +67,14 @@ class Split(_Record):
 
 
 class Amortization(_Record):
-    """G_a, and how many images' climb towards ELBO* was cut off by ``amortization_steps``."""
+    """G_a, how many images' climb towards ELBO* was cut off, and ELBO* of all test images: their ELBO plus G_a.
+
+    A record of an older version has no ``elbo_star``.
+    """
 
     gap: Estimate
     unconverged: int
+    elbo_star: Estimate | None = None
 
 
 class Robustness(_Record):
@@ -178,24 +182,16 @@ class Scorecard(_Record):
     ) -> dict[str, Any]:
         """Return a row of ``three_gaps.csv``, with its columns in their order; NaN for what was not measured.
 
-        ELBO* is that of all test images: their ELBO plus G_a.
-
         Arguments:
             method, dataset: what the VAE is called in the table, and the images.
             seed, effective_epochs: of its training.
             source, key: more about the images, and about the run.
         """
-        climb, attack, star = self.amortization, self.robustness, None
-        if climb:
-            star = Estimate(
-                value=self.test.elbo.value + climb.gap.value,
-                se=math.hypot(_error(self.test.elbo), _error(climb.gap)),
-                images=climb.gap.images,
-            )
+        climb, attack = self.amortization, self.robustness
         with_errors = {
             "elbo_train": self.train.elbo,
             "elbo_test": self.test.elbo,
-            "elbo_star_test": star,
+            "elbo_star_test": climb and climb.elbo_star,
             "generalization_gap": self.generalization_gap,
             "amortization_gap": climb and climb.gap,
             "robustness_gap": attack and attack.gap,
@@ -402,8 +398,13 @@ def scorecard(
         split = [_split(terms, train[0].numel(), what) for terms, what in zip(sides, ("training", "test"), strict=True)]
         if "G_a" not in absent:
             watched.begin("G_a")
-            best = gaps.optimize_posterior(watched, subset("amortization"), seed=seed, max_steps=amortization_steps)
-            amortization = Amortization(gap=_mean(best.gap, "G_a"), unconverged=int((~best.converged).sum()))
+            chosen = gaps.stratified(labels, counts["amortization"], seed)
+            best = gaps.optimize_posterior(
+                watched, test[chosen.to(test.device)], seed=seed, max_steps=amortization_steps
+            )
+            gap, elbos = _mean(best.gap, "G_a"), sides[1].elbo
+            star = _both(split[1].elbo, gap, torch.stack([elbos[chosen.to(elbos.device)].cpu(), best.gap]))
+            amortization = Amortization(gap=gap, unconverged=int((~best.converged).sum()), elbo_star=star)
         if "G_r" not in absent:
             watched.begin("G_r")
             robustness = _robustness(watched, test, labels, counts["attack"], protocol)
@@ -491,6 +492,18 @@ def _mean(values: Tensor, what: str) -> Estimate:
         raise NonFinite(f"{what} is NaN or infinite for {bad:,} of {len(values):,} images; {RETRAIN}")
     se = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else None
     return Estimate(value=float(values.mean()), se=se, images=len(values))
+
+
+def _both(elbo: Estimate, gap: Estimate, of_chosen: Tensor) -> Estimate:
+    """Return ELBO* = ELBO + G_a, of all images and of some of them; ``of_chosen`` (2, n) has both of each of these.
+
+    The two means share images: Var = s_e²/N + s_g²/n + 2 s_eg/N.
+    """
+    se = None
+    if elbo.se is not None and gap.se is not None:
+        shared = 2 * float(torch.cov(of_chosen.double())[0, 1]) / elbo.images
+        se = math.sqrt(max(elbo.se**2 + gap.se**2 + shared, 0.0))
+    return Estimate(value=elbo.value + gap.value, se=se, images=gap.images)
 
 
 def _split(terms: gaps.ELBOTerms, dimensions: int, what: str) -> Split:

@@ -185,7 +185,8 @@ def optimize_posterior(
     True
     """
     check_images(images, vae, unclipped=unclipped)
-    at_least_one(starts=starts, samples=samples, block=block, eval_samples=eval_samples, final_samples=final_samples)
+    at_least_one(starts=starts, samples=samples, block=block, max_steps=max_steps)
+    at_least_one(eval_samples=eval_samples, final_samples=final_samples)
     climbing, parts = (seed, lr, samples, block, max_steps, tol), []
     with evaluating(vae, gradients=True) as device:
         first = as_float(images[:1].to(device))
@@ -205,6 +206,7 @@ def optimize_posterior(
             elbo, star = (_score(vae, q, tiled, fresh) for q in (own, best))
             worse = star < elbo
             best = Posterior(*(torch.where(worse[:, None], *pair) for pair in zip(own, best, strict=True)))
+            won = torch.where(worse, 0, won)
             parts.append((*best, elbo, torch.maximum(star, elbo), converged, worse, won, steps))
     *tensors, steps = zip(*parts, strict=True)
     return OptimizedPosterior(*(torch.cat(part).cpu() for part in tensors), max(steps))

@@ -40,12 +40,12 @@ def memorisation(log_p: Tensor, left_out: Tensor) -> Memorisation:
         raise VaelibError(
             f"log_p {tuple(log_p.shape)} and left_out {tuple(left_out.shape)}: both must be (models, images)"
         )
-    without = left_out.double()
-    counts = without.sum(0)
+    counts = left_out.double().sum(0)
     if bad := int(((counts == 0) | (counts == len(log_p))).sum()):
         raise VaelibError(
             f"{bad} images were left out of none of the models, or of all; each needs models of both kinds"
         )
     values = log_p.double()
-    inside, outside = (values * (1 - without)).sum(0) / (len(values) - counts), (values * without).sum(0) / counts
+    inside = values.masked_fill(left_out, 0).sum(0) / (len(values) - counts)
+    outside = values.masked_fill(~left_out, 0).sum(0) / counts
     return Memorisation(inside, outside, inside - outside)

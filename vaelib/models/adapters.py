@@ -5,6 +5,7 @@ likelihood's parameters; ``likelihood``; and ``d_z``. The prior is N(0, I) and t
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,14 +15,14 @@ from torch import Tensor, nn
 from ..errors import VaelibError, unknown
 from ..modes import evaluating, precision_of
 from .likelihoods import Bernoulli, Gaussian, Likelihood
-from .vae import SMALLEST_SIGMA, Posterior, elbo_at
+from .vae import SMALLEST_SIGMA, Posterior, elbo_at, in_float32
 
 LARGEST = 40.0  # of log σ: its square is a float, and no posterior is that wide
 # Within bounds before the root and the exponential: an attack drives them where their slopes are infinite.
 SPREADS = {
-    "sigma": lambda s: s,
+    "sigma": lambda s: s.where(s >= 0, math.nan),  # of some image, though of no blank one: the floor would hide it
     "log_sigma": lambda s: s.clamp_max(LARGEST).exp(),
-    "variance": lambda s: s.clamp_min(SMALLEST_SIGMA**2).sqrt(),
+    "variance": lambda s: s.where(s >= 0, math.nan).clamp_min(SMALLEST_SIGMA**2).sqrt(),
     "log_variance": lambda s: (s / 2).clamp_max(LARGEST).exp(),
 }
 # Of pythae's models those with a diagonal Gaussian posterior, a standard normal prior and a likelihood.
@@ -63,7 +64,7 @@ class FunctionVAE(nn.Module):
 
     def encode(self, x: Tensor) -> Posterior:
         """Return q(z|x) for images (B, C, H, W) in [0, 1]."""
-        mu, s = self._functions[0](x)
+        mu, s = map(in_float32, self._functions[0](x))
         return Posterior(mu, SPREADS[self.spread](s).clamp_min(self.smallest_sigma))
 
     def decode(self, z: Tensor) -> Tensor:

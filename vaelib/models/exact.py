@@ -74,7 +74,7 @@ class PatchDenoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return E[y | patches of x], shape (B, C, H, W); σ, of shape (B,), is one level for all."""
-        level = float(sigma[0])
+        level, given, x = float(sigma[0]), x.dtype, x.float()
         if not bool((sigma == level).all()):
             raise ValueError("PatchDenoiser takes images of one noise level at a time")
         radius = max(1, math.ceil(self.reach * level))
@@ -94,7 +94,7 @@ class PatchDenoiser(nn.Module):
                 total[row] = before * total[row] + weights.sum(0)
                 mean[row] = before * mean[row] + (weights * images).sum(0)
                 top[row] = highest
-        return mean / total
+        return (mean / total).to(given)
 
 
 def _band(side: int, radius: int, device: torch.device) -> Tensor:

@@ -296,7 +296,10 @@ class VAERun(Artifact):
         consistent = self.regularisation.consistency > 0  # its transformed images were rounded to bfloat16
         noisy = self.mollify != "none" and self.seed > 0  # all seeds had the noise of seed 0
         unbounded = self.mollify != "none" and self.network.likelihood == "bernoulli"  # was not clipped
-        return 1 + bounded + augmented + few + consistent + noisy + unbounded
+        uneven = (
+            self.real_share is not None and self.data.n_train > 500 and self.data.n_train % 500
+        )  # its own images' share
+        return 1 + bounded + augmented + few + consistent + noisy + unbounded + bool(uneven)
 
     @model_validator(mode="after")
     def _has_its_images(self) -> "VAERun":
@@ -306,6 +309,8 @@ class VAERun(Artifact):
             raise ValueError("real_share mixes samples into normal training or an augmentation; choose such a method")
         if (self.method == "held_out") != (self.held_out is not None):
             raise ValueError("held-out images go with method held_out, and with no other")
+        if self.mollify != "none" and self.regularisation.consistency:
+            raise ValueError("consistency transforms images in [0, 1], and mollify gives others; choose one of the two")
         for name, pool in (("bank", self.bank), ("held-out set", self.held_out)):
             if pool and (self.k or 0) * self.data.n_train > pool.size:
                 raise ValueError(f"k is at most {pool.size // self.data.n_train} for a {name} of {pool.size:,}")
@@ -327,6 +332,11 @@ class RHA(Artifact):
     evaluations: tuple[int, ...] = (1000,)
     seed: int = 0
 
+    @property
+    def version(self) -> int:
+        """Return 2 for a VAE of a mixture, whose real images alone were kept; else 1."""
+        return 1 + (self.vae.real_share is not None)
+
     @model_validator(mode="after")
     def _has_its_decoder(self) -> "RHA":
         if self.start not in self.vae.snapshots:
@@ -334,6 +344,10 @@ class RHA(Artifact):
             raise ValueError(f"start = {self.start} has no decoder checkpoint; the VAE keeps weights at {kept}")
         if self.epochs <= self.start:
             raise ValueError(f"epochs = {self.epochs} leaves no epoch after start = {self.start}")
+        if self.vae.regularisation != Regularisation():
+            raise ValueError(
+                "Reverse Half Asleep trains the encoder by the ELBO alone; give a VAE without regularisation"
+            )
         return self
 
 

@@ -116,12 +116,12 @@ def fill_bank(
     Shards that are there and whole are kept, so calling again resumes. ``shards`` names this worker's shards (default:
     all); ``sampling`` goes to :func:`sample_images`. A folder belongs to one teacher and one set of settings.
     """
-    done = 0
+    done, shape = 0, getattr(denoiser, "image_shape", (channels, SIDE, SIDE))
     for shard in range(-(-size // shard_size)) if shards is None else shards:
         indices = range(shard * shard_size, min((shard + 1) * shard_size, size))
         path = shard_path(folder, shard)
         kept = read_shard(path)
-        if kept is None or kept.shape != (len(indices), channels, SIDE, SIDE):
+        if kept is None or kept.shape != (len(indices), *shape):
             files.write_array(path, sample_images(denoiser, indices, channels=channels, **sampling).numpy())
         done += len(indices)
         yield done

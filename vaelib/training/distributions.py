@@ -116,7 +116,7 @@ class TrainingDistribution(Stream):
 
     def sample(self, n: int, seed: int) -> Tensor:
         """Return ``n`` fixed images of the distribution itself, floats (n, C, H, W) (Fig. 13's dotted curves)."""
-        return _first(self.reseeded(rng.derive(seed, "own")), n)
+        return torch.cat(_batches(self.reseeded(rng.derive(seed, "own")), n))[:n]
 
     def _indices(self, start: int, size: int) -> Tensor:
         """Return where the stream's images start..start+size-1 lie in the pool."""
@@ -235,10 +235,15 @@ class MixedDistribution(Stream):
     def sample(self, n: int, seed: int) -> Tensor:
         """Return ``n`` fixed images of the mixture, floats (n, C, H, W)."""
         real, synthetic = (side.reseeded(rng.derive(seed, "own")) for side in (self.real, self.synthetic))
-        return _first(MixedDistribution(real, synthetic, self.share.value), n)
+        *whole, last = _batches(MixedDistribution(real, synthetic, self.share.value), n)
+        left = n - sum(map(len, whole))
+        # Its real images come first, so a part of it is taken at even distances.
+        return torch.cat([*whole, last[torch.arange(left) * len(last) // left]])
 
 
-def _first(stream: Stream, n: int) -> Tensor:
-    """Return the first ``n`` images of a stream, cut into the batches of 500 that its augmentation is drawn for."""
+def _batches(stream: Stream, n: int) -> list[Tensor]:
+    """Return a stream's first ``n`` images or a few more, in the batches of 500 that its augmentation is drawn for."""
+    if n < 1:
+        raise VaelibError(f"n = {n} images are no sample; give at least 1")
     size = min(500, n)
-    return torch.cat([stream.batch(step, size) for step in range(-(-n // size))])[:n]
+    return [stream.batch(step, size) for step in range(-(-n // size))]

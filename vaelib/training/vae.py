@@ -265,14 +265,15 @@ def train_vae(
             is constant; with few steps an epoch its last epoch is then noisy (batch normalisation's averages lag behind).
         seed: of the posterior's noise.
         amp: bfloat16 in the wide hidden layers where the hardware multiplies it; pixels, latents, loss and optimiser
-            stay float32.
+            stay float32. Of a VAE of your own the last layers are rounded, too, unless they are
+            :class:`~vaelib.models.vae.Linear32` or :class:`~vaelib.models.residual.Conv32`.
         regulariser: what to maximise in place of the ELBO; an epoch's number is then the mean of that.
         after_step: called with the effective epochs done, a fraction within an epoch, where an epoch may take many minutes.
 
     Raises:
         NonFiniteLoss: the ELBO became NaN or infinite in this epoch.
-        VaelibError: a batch size below 1 or larger than that of an epoch that was begun, images of another shape than the
-            VAE's, or gradients switched off.
+        VaelibError: a batch size below 1 or larger than that of an epoch that was begun, an ``lr_decay`` outside [0, 1], images
+            of another shape than the VAE's, or gradients switched off.
 
     >>> from vaelib import FullyConnectedVAE, TrainingDistribution
     >>> stream = TrainingDistribution(torch.zeros(8, 1, 32, 32, dtype=torch.uint8), n_train=8)
@@ -281,6 +282,10 @@ def train_vae(
     """
     if batch_size < 1:
         raise VaelibError(f"batch_size = {batch_size} images make no step; give at least 1 (the paper's: 64)")
+    if not 0 <= lr_decay <= 1:
+        raise VaelibError(
+            f"lr_decay = {lr_decay} must be a share of the epochs, from 0 (a constant rate, the paper's) to 1"
+        )
     check_learning("train_vae")
     _keep_memory()
     vae, device = state.vae, next(state.vae.parameters()).device
