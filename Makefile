@@ -28,6 +28,8 @@ ENV          := $(or $(value VIRTUAL_ENV),$(value CONDA_PREFIX),$(CURDIR)/.venv)
 # What is given may hold any character: make expands none of it, and recipes read it from the environment, in quotes.
 GIVEN := PROFILE DATASET LIKELIHOOD SET SLOW ONLY LONG TORCH UPGRADE VAELIB_BUILD ENV
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
+# Not every shell reads ~/ in what follows a =.
+override VAELIB_BUILD := $(if $(filter ~/%,$(firstword $(VAELIB_BUILD))),$(subst :~/,$(value HOME)/,:$(VAELIB_BUILD)),$(VAELIB_BUILD))
 override VAELIB_BUILD := $(if $(filter /%,$(firstword $(VAELIB_BUILD))),,$(CURDIR)/)$(VAELIB_BUILD)
 export PROFILE DATASET LIKELIHOOD SET SLOW ONLY LONG TORCH UPGRADE VAELIB_BUILD
 export PYTHON := $(ENV)/bin/python

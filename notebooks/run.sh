@@ -22,7 +22,7 @@ keep() { # write standard input to the file $1, unless it says the same already
 # Copies that change only when the text does: a checkout or a save in JupyterLab must not restart a long run.
 mkdir -p "$VAELIB_BUILD"/{src,"$PROFILE"/notebooks,"$PROFILE"/logs}
 for notebook in notebooks/[0-9]*.py; do keep "$VAELIB_BUILD/src/${notebook##*/}" < "$notebook"; done
-find vaelib -type f -not -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum | keep "$VAELIB_BUILD/src/lib.sum"
+find vaelib -type f -not -name '*.pyc' -not -name '.*' -print0 | LC_ALL=C sort -z | xargs -0 cat | cksum | keep "$VAELIB_BUILD/src/lib.sum"
 printf '%s\n' "$SET" | keep "$VAELIB_BUILD/src/$PROFILE.$TAG.set"
 
 export TAG LEFT_OUT ROOT=$PWD

@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from vaelib import __version__
+from vaelib.__main__ import main
 from vaelib.cli import app
 from vaelib.errors import VaelibError
 from vaelib.notebooks import execution
@@ -90,6 +91,45 @@ def test_a_plan_of_images_of_ones_own_is_json(vaelib, toy):
 def test_a_count_of_no_hardware_is_refused(vaelib):
     with pytest.raises(VaelibError, match="--count 8 counts what --hardware names; give both, or neither"):
         raise vaelib("plan", "--quick", "--count", "8").exception
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["plan", "--quick", "--hardware", "h100"], "--quick takes .* and --hardware h100 that card's; give one"),
+        (["claims", "--workers", "7"], "--workers 7 is for the runs of --resolve ID"),
+        (["teacher", "--profile", "smoke", "--set", "use_results=true"], "use_results trains nothing"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(vaelib, words, said):
+    with pytest.raises(VaelibError, match=said):
+        raise vaelib(*words).exception
+
+
+def test_json_is_all_that_a_plan_prints_while_it_times_the_machine(vaelib, toy, monkeypatch):
+    monkeypatch.setattr("vaelib.planning.machine_speed.calibrate", lambda: print("timing"))
+    monkeypatch.setattr("vaelib.runs.cost.price.measured", lambda: None)
+    done = vaelib("plan", "three_gaps", "--profile", "smoke", "--dataset", toy, "--json")
+    assert json.loads(done.stdout)["profile"] == "smoke"
+
+
+@pytest.mark.parametrize("name", ["scipy", "scipy.special"])
+def test_a_package_that_is_missing_within_a_command_is_named(monkeypatch, name):
+    def needs():
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("vaelib.cli.app", needs)
+    with pytest.raises(SystemExit, match=f"needs {name}; install it with: pip install"):
+        main()
+
+
+def test_a_module_of_ours_that_is_missing_is_a_fault(monkeypatch):
+    def needs():
+        raise ModuleNotFoundError("No module named 'vaelib.gone'", name="vaelib.gone")
+
+    monkeypatch.setattr("vaelib.cli.app", needs)
+    with pytest.raises(ModuleNotFoundError):
+        main()
 
 
 def test_ctrl_c_says_how_to_go_on(vaelib, tmp_path, monkeypatch):

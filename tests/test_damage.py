@@ -1,5 +1,6 @@
 """Damaged files, full and read-only disks, wrong clocks: a plain line that names the file and the way out, or made again."""
 
+import errno
 import json
 import os
 import resource
@@ -13,7 +14,7 @@ import torch
 from tests.small import TINY
 from tests.test_runs import data
 from tests.test_survival import FORK
-from vaelib import runs
+from vaelib import files, runs
 from vaelib.cli import verify
 from vaelib.errors import VaelibError
 from vaelib.runs import Store
@@ -217,6 +218,36 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(gaps, small_disk, store):
     for one in (full, store):
         runs.run([gaps.vae], store=one, workers=0)
     assert files_of(full, gaps.vae) == files_of(store, gaps.vae)
+
+
+def test_a_checkpoint_stays_until_the_artifact_is_whole(gaps, tmp_path, monkeypatch):
+    """What is refused after the last epoch (here the manifest) costs no epoch."""
+    monkeypatch.setenv("VAELIB_CHECKPOINT_SECONDS", "0")
+    store, told = Store(tmp_path / "other"), []
+    write = files.write_json
+
+    def full(path, content):
+        if path.name == MANIFEST and content["kind"] == "vae":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_json", full)
+        with pytest.raises(VaelibError, match="it goes on from its checkpoint"):
+            runs.run([gaps.vae], store=store, workers=0)
+    monkeypatch.setattr(
+        "vaelib.runs.stages.vae.train_vae", lambda state, *_, **__: told.append(state.epochs) or iter(())
+    )
+    runs.run([gaps.vae], store=store, workers=0)
+    assert told == [gaps.vae.epochs]  # nothing was left to train
+    assert not list(store.folder(gaps.vae).rglob("checkpoint"))
+
+
+@pytest.mark.parametrize("place", ["a file/x.json", "/proc/none/x.json"])
+def test_a_folder_that_cannot_be_is_one_line(place, tmp_path):
+    (tmp_path / "a file").write_text("mine")
+    with pytest.raises(VaelibError, match=r"cannot write .*x.json"):
+        files.write_json(tmp_path / place, {})
 
 
 def limited(root, artifact, said):

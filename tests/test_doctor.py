@@ -29,7 +29,18 @@ def test_data_is_seen_where_the_library_looks(tmp_path, monkeypatch):
     monkeypatch.setenv("VAELIB_DATA", str(tmp_path))
     assert "downloads" in found("fashion_mnist").cost
     (tmp_path / "FashionMNIST/raw").mkdir(parents=True)
+    assert "downloads" in found("fashion_mnist").cost  # it is empty
+    (tmp_path / "FashionMNIST/raw/train-images-idx3-ubyte").touch()
     assert found("fashion_mnist") == ("fashion_mnist", str(tmp_path / "FashionMNIST/raw"), "")
+
+
+def test_a_data_folder_that_is_none_is_told(monkeypatch):
+    monkeypatch.setenv("VAELIB_DATA", "/nope")
+    assert found("VAELIB_DATA") == (
+        "VAELIB_DATA",
+        "/nope is no folder",
+        "correct it or unset it: no data set is read before",
+    )
 
 
 @pytest.mark.parametrize(("browser", "cost"), [("/bin/chromium", False), (None, True)])

@@ -1,9 +1,11 @@
 """Workers that die: the run is tried once more, told with its log, and the independent rest goes on."""
 
+import contextlib
 import os
 import shutil
 import signal
 import time
+from collections import Counter
 from types import SimpleNamespace
 from typing import ClassVar, get_args, get_type_hints
 
@@ -305,6 +307,53 @@ def test_what_needs_no_gpu_holds_up_no_worker_of_one(monkeypatch, tmp_path):
     for one in todo:
         shutil.rmtree(store.folder(one))
     assert places("cpu") == {"0 on cpu", "fine"}
+
+
+def test_what_a_scheduler_took_back_is_not_made(tmp_path, monkeypatch):
+    """Somebody cancels it, or restarts the cluster: what needs it does not begin."""
+
+    class Client:
+        asked: ClassVar[list[str]] = []
+        subscribe_topic = unsubscribe_topic = lambda self, *_: None
+
+        def ncores(self):
+            return {"one": 1}
+
+        def submit(self, *_, key, **__):
+            self.asked.append(key)
+            return Future()
+
+    class Future:
+        status = "cancelled"
+
+    class Waiting(list):
+        add = list.append
+
+    monkeypatch.setattr("distributed.as_completed", Waiting)
+    monkeypatch.setattr(engine, "dashboard", lambda client: contextlib.nullcontext())
+    below = Link(name="below", above=Link(name="above"))
+    monkeypatch.setattr(engine, "_needs", lambda artifact: [artifact.above] if artifact.above else [])
+    with pytest.raises(VaelibError, match="the scheduler took it back"):
+        engine._run_on(Client(), [below.above, below], Store(tmp_path), "cpu", "title", "tcp://x", Counter({"": 1}))
+    assert len(Client.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"workers": 0}, "'tcp://x:1'"), ({"workers": 3}, "'tcp://x:1'"), ({}, "''")]
+)
+def test_a_scheduler_is_an_address_and_has_its_own_workers(options, said, tmp_path):
+    with pytest.raises(VaelibError, match=rf"scheduler = {said} must be an address.*without a number of workers"):
+        run([Link(name="a")], store=Store(tmp_path), scheduler=said.strip("'"), **options)
+
+
+@pytest.mark.parametrize(("given", "threads"), [("2,1", "2"), (" 4 ", "4"), ("many", None)])
+def test_threads_are_read_as_openmp_reads_them(given, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    if threads is None:
+        with pytest.raises(VaelibError, match="OMP_NUM_THREADS = many is no number of threads"):
+            cluster._threads_each(1, "cpu")
+    else:
+        assert cluster._threads_each(1, "cpu") == threads
 
 
 def test_the_longest_chain_of_runs_begins_first(monkeypatch, tmp_path):

@@ -239,6 +239,14 @@ def test_a_failed_run_leaves_no_target_but_its_part(tmp_path, capsys):
     part = nbformat.read(tmp_path / ".out.part.ipynb", 4)
     assert str(tmp_path) not in str(part.metadata)
     assert "ZeroDivisionError" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.glob(".*ipynb")] == [".out.part.ipynb"]
+    run(notebook(tmp_path, "# %%\nprint(1)\n"), out, {}, log=False)
+    assert not list(tmp_path.glob(".*ipynb"))  # it tells of no run but the last
+
+
+def test_a_folder_is_no_notebook(tmp_path):
+    with pytest.raises(VaelibError, match=r"is a folder; give the name of a file, as .*01_x.ipynb"):
+        run(notebook(tmp_path, "# %%\n1 / 0\n"), tmp_path, {}, log=False)
 
 
 @kernel

@@ -21,7 +21,7 @@ import yaml
 from pydantic import ValidationError
 
 from tests.small import TINY
-from vaelib import files, progress, runs
+from vaelib import files, paths, progress, runs
 from vaelib.data import load_dataset
 from vaelib.data.identity import dataset_tag
 from vaelib.errors import VaelibError
@@ -152,6 +152,23 @@ def test_several_overrides_in_one_text_are_several():
     assert parse_overrides(["", "epochs=20  mz_grid=[1, 2] source=a b", "k=2"]) == {
         "epochs": 20, "mz_grid": [1, 2], "source": "a b", "k": 2
     }  # fmt: skip
+
+
+def test_a_path_with_an_equals_sign_in_it_is_one(tmp_path, monkeypatch):
+    (tmp_path / "run lr=0.1").mkdir()
+    (tmp_path / "run lr=0.1/s.npz").touch()
+    monkeypatch.chdir(tmp_path)
+    assert parse_overrides(["bank_from=run lr=0.1/s.npz", "k=3"]) == {
+        "bank_from": str(tmp_path / "run lr=0.1/s.npz"),
+        "k": 3,
+    }
+    assert parse_overrides(["bank_from=none k=3"]) == {"bank_from": None, "k": 3}
+
+
+@pytest.mark.parametrize("name", ["~nobody_of_this_name/images", "~"])
+def test_a_tilde_that_is_no_home_is_a_name(name, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert paths.expanded(name) == Path("/home/me" if name == "~" else name)
 
 
 def test_a_path_among_the_overrides_becomes_absolute(tmp_path, monkeypatch):

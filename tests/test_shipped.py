@@ -108,6 +108,7 @@ def test_a_packed_build_gives_the_same_report_where_nothing_is_made(build, tmp_p
     assert {path.name for path in kept} >= {"three_gaps.csv", "fig11_fashion_mnist.png", "claims.json"}
     assert not any(path.suffix in (".log", ".svg") for path in kept)
     before = bytes_of(paths.results_folder("laptop"))
+    write_json(build / "claims.json", [])  # judged by other tables, or not yet: what is packed is
     shipped.pack("laptop")
     assert bytes_of(paths.results_folder("laptop")) == before
     monkeypatch.setenv("VAELIB_BUILD", str(tmp_path / "fresh"))

@@ -142,6 +142,18 @@ def test_it_shows_in_a_browser_from_disk_without_a_network(site, browser):
     context.close()
 
 
+def test_a_file_is_no_folder_for_a_site_and_a_link_is_followed(tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(VaelibError, match=r"notes.txt is a file; give a folder"):
+        write_site("laptop", tmp_path / "notes.txt")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    monkeypatch.setattr(building, "write_api", lambda folder: None)
+    index, _ = write_site("laptop", tmp_path / "link")
+    assert index == tmp_path / "disk/index.html"
+    assert index.exists()
+
+
 def test_a_folder_of_something_else_stays_and_a_site_that_is_too_large_is_refused(tmp_path, monkeypatch):
     other = tmp_path / "mine"
     other.mkdir()

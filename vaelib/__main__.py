@@ -5,14 +5,16 @@ import sys
 
 def main() -> None:
     """Run the command line; mistakes a person can fix are one line on stderr and exit code 2."""
-    try:
-        from .cli import app
-    except ModuleNotFoundError as error:
-        sys.exit(f"the command line needs {error.name}; install it with: pip install 'vaelib[all]'")
     from .errors import VaelibError
 
     try:
+        from .cli import app
+
         app()
+    except ModuleNotFoundError as error:
+        if (error.name or "vaelib").partition(".")[0] == "vaelib":
+            raise  # a fault of ours, or of a study of somebody's
+        sys.exit(f"this command needs {error.name}; install it with: pip install 'vaelib[all]'")
     except VaelibError as error:
         print(f"vaelib: {error}", file=sys.stderr)
         sys.exit(2)

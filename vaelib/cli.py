@@ -158,6 +158,10 @@ def plan(
     from .runs.cost.price import hardware as known_hardware
     from .runs.cost.price import measured, this_machine
 
+    if quick and hardware:
+        raise VaelibError(
+            f"--quick takes the reference machine's rates and --hardware {hardware} that card's; give one"
+        )
     if count and not hardware:
         raise VaelibError(f"--count {count} counts what --hardware names; give both, or neither for this machine")
     only, settings = study_named(study) if study else None, parse_overrides(overrides or [])
@@ -165,11 +169,11 @@ def plan(
         raise VaelibError("use_results makes nothing that could be planned; leave it out")
     _tag(profile, dataset, likelihood, overrides)  # mistakes are told before this machine is timed
     chosen = [only] if only else [study for study in wanted(dataset, likelihood) if study.runs]
-    if hardware is None and not quick and measured() is None:
-        calibrate()
-    machine = known_hardware(hardware, count or 1) if hardware else this_machine(quick)
     functions, titles = {one.name: one.runs for one in chosen}, {one.name: one.paper for one in chosen}
-    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what is said of the data is no JSON
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what is said on the way is no JSON
+        if hardware is None and not quick and measured() is None:
+            calibrate()
+        machine = known_hardware(hardware, count or 1) if hardware else this_machine(quick)
         made = planning.make_plan(functions, machine, profile, dataset, likelihood, settings, titles=titles)
     print(json.dumps(planning.as_json(made), indent=1) if as_json else planning.format_plan(made))
 
@@ -213,7 +217,10 @@ def teacher(
 
     from .runs.ddp import train_teachers
 
-    count = train_teachers(_experiment(study, profile, dataset, "default", overrides).runs)
+    chosen = _experiment(study, profile, dataset, "default", overrides)
+    if chosen.profile.use_results:
+        raise VaelibError("use_results trains nothing; leave it out")
+    count = train_teachers(chosen.runs)
     if os.environ.get("RANK", "0") == "0":
         print(f"{count} teachers are in the store")
 
@@ -342,6 +349,8 @@ def claims(
 
     build = paths.build_root() / profile
     if resolve is None:
+        if workers is not None:
+            raise VaelibError(f"--workers {workers} is for the runs of --resolve ID; give both, or neither")
         print(format_claims(judged(profile)))
         return
     from .studies.claims.resolve import cheapest, plan_line

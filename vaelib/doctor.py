@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -96,11 +97,22 @@ def _places() -> list[Finding]:
 
 def _data() -> list[Finding]:
     roots, found = paths.data_roots(), []
+    if given := [root for root in roots[:-1] if not root.is_dir()]:
+        found.append(
+            Finding("VAELIB_DATA", f"{given[0]} is no folder", "correct it or unset it: no data set is read before")
+        )
     for name in dataset_names():
         places, cost = PLACES.get(name, ((), ""))
-        there = [root / place for root in roots for place in places if (root / place).exists()]
+        there = [
+            root / place for root in roots for place in places if (root / place).is_file() or _holds_files(root / place)
+        ]
         found.append(Finding(name, paths.shown(there[0]) if there else "not here yet", "" if there else cost))
     return found
+
+
+def _holds_files(folder: Path) -> bool:
+    """Return whether a folder is there and has a file in it."""
+    return folder.is_dir() and any(one.is_file() for one in folder.iterdir())
 
 
 def _packages() -> list[Finding]:

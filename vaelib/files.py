@@ -1,5 +1,6 @@
 """Files that are either whole or absent: written beside their final name, synced, renamed."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,9 +37,9 @@ def sync(path: Path) -> None:
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     """Call ``write(part)`` on a name beside ``path``, then sync and rename; a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{_PROCESS}{PART}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         sync(part)
         os.replace(part, path)
@@ -48,7 +49,8 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
             f"cannot write {path}: {error.strerror or error}; free or change the disk and run again"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):  # the folder is a file
+            part.unlink(missing_ok=True)
 
 
 def is_part(path: Path) -> bool:

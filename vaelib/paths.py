@@ -10,9 +10,17 @@ def project_root() -> Path:
     return checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
 
 
+def expanded(name: str | Path) -> Path:
+    """Return a path with ``~`` read as the home folder; where there is no such home, ``~name`` is a name like any other."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
 def build_root() -> Path:
     """Return the folder of everything made: ``$VAELIB_BUILD``, else ``build/`` in the checkout."""
-    return Path(os.environ.get("VAELIB_BUILD") or project_root() / "build").expanduser().resolve()
+    return expanded(os.environ.get("VAELIB_BUILD") or project_root() / "build").resolve()
 
 
 def results_folder(profile: str) -> Path:
@@ -28,7 +36,7 @@ def weights_file(folder: Path, name: str) -> Path:
 def data_roots() -> list[Path]:
     """Return the folders searched for data sets: ``$VAELIB_DATA`` (only read), then our own cache."""
     given = os.environ.get("VAELIB_DATA")
-    return ([Path(given).expanduser().resolve()] if given else []) + [build_root() / "data"]
+    return ([expanded(given).resolve()] if given else []) + [build_root() / "data"]
 
 
 def from_here(name: str) -> str:
@@ -36,7 +44,7 @@ def from_here(name: str) -> str:
 
     A kernel works in the notebooks' folder and workers anywhere, so paths are made absolute where they are given.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     return os.path.abspath(path) if name and path.exists() else name
 
 

@@ -112,7 +112,7 @@ def _read(name: str, source: str, roots: list[Path], download: bool, strict: boo
 
 def own_path(name: str) -> Path:
     """Return the folder or .npz of images of one's own at ``name``; raises VaelibError: there is none."""
-    path = Path(name).expanduser()
+    path = paths.expanded(name)
     if name and (path.is_dir() or (path.suffix == ".npz" and path.is_file())):
         return path
     raise VaelibError(

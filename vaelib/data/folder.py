@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import VaelibError
 from ..images import SIDE
 from ..progress import track
-from .own import SPLITS, eighty_twenty, left_out, to_bytes
+from .own import SPLITS, as_text, eighty_twenty, left_out, to_bytes
 from .splits import Raw
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -185,9 +185,9 @@ def image_folder(path: Path, strict: bool = False) -> Raw:
     parts = [_read_folder(path, folder, classes, strict) for folder in folders]
     grey = all(x.ndim == 2 for part in parts for x in part.images)
     stacked, binary = to_bytes([_stack(part.images, grey) for part in parts])
-    source = ", ".join([given.name, *sorted(set().union(*(part.done for part in parts)))]) + binary
+    source = ", ".join([as_text(given.name), *sorted(set().union(*(part.done for part in parts)))]) + binary
     if len(folders) == 2 and SPLITS[folders[1].name.lower()] == "val":
-        source += f", {folders[1].name} as the test set"
+        source += f", {as_text(folders[1].name)} as the test set"
     if classes != [""]:
         loose = [file for place in sorted({path, *folders}) for file in _images_in(place)]
         left |= {str(file.relative_to(path)): "in no class folder" for file in loose}

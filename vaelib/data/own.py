@@ -120,6 +120,11 @@ def _say(path: Path, line: str) -> None:
     print(f"{path.name}: {line}", flush=True)
 
 
+def as_text(name: str) -> str:
+    """Return the name of a file, which may hold bytes that are no text, or a line break, as one that tables can hold."""
+    return " ".join(name.encode(errors="replace").decode().split())
+
+
 def left_out(path: Path, left: dict[str, str]) -> str:
     """Print once what of the data set at ``path`` is left out, and why, and return a note for its label."""
     if not left:
@@ -129,8 +134,7 @@ def left_out(path: Path, left: dict[str, str]) -> str:
         more = f" and {len(items) - NAMED:,} more" if len(items) > NAMED else ""
         return ", ".join(items[:NAMED]) + more
 
-    # A file's name may hold bytes that are no text, or a line break.
-    left = {" ".join(item.encode(errors="replace").decode().split()): why for item, why in left.items()}
+    left = {as_text(item): why for item, why in left.items()}
     _say(path, f"left out {len(left):,}: {listed([f'{item} ({why})' for item, why in left.items()])}")
     return f", left out {len(left):,}: {listed(list(left))}"
 

@@ -19,6 +19,7 @@ import nbformat
 from ..data.identity import dataset_from_here
 from ..errors import VaelibError, hint
 from ..files import write_atomic
+from ..paths import expanded
 from ..runs.cluster import environment_kept
 from ..runs.profiles import from_this_folder, parse_overrides, parse_pairs
 from ..text import listed
@@ -32,7 +33,7 @@ def _set_environment() -> None:
     """
     os.environ.pop("MPLBACKEND", None)
     for name in {"VAELIB_BUILD", "VAELIB_DATA"} & set(os.environ):  # a kernel works in its notebook's folder
-        os.environ[name] = os.path.abspath(Path(os.environ[name]).expanduser()) if os.environ[name] else ""
+        os.environ[name] = os.path.abspath(expanded(os.environ[name])) if os.environ[name] else ""
     # A kernel that Ctrl-C ended leaves its semaphores to multiprocessing, which frees them and warns of it.
     quiet = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
     os.environ.update(VAELIB_HEADLESS="1", PYDEVD_DISABLE_FILE_VALIDATION="1", PYTHONWARNINGS=quiet)
@@ -42,8 +43,8 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     """Execute ``source`` with ``parameters`` in the source's folder and return ``out``.
 
     ``log`` streams the cells' text; ``timeout`` bounds each cell in seconds. Raises VaelibError for an unknown
-    parameter and for a run that failed; then ``out`` is untouched and ``.<name>.part.ipynb`` beside it shows how far
-    it came.
+    parameter, for an ``out`` that is a folder, and for a run that failed; then ``out`` is untouched and
+    ``.<name>.part.ipynb`` beside it shows how far it came.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -56,8 +57,11 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
     known = list(papermill.inspect_notebook(notebook))
     for name in sorted(set(parameters) - set(known)):
         raise VaelibError(f"{source.stem} has no parameter {name}; it has {', '.join(known)}{hint(name, known)}")
+    if out.is_dir():
+        raise VaelibError(f"{out} is a folder; give the name of a file, as {out / source.stem}.ipynb")
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.stem}.part.ipynb")
+    # Each process writes into a file of its own, for two makes of one build may run the same notebook.
+    part, own = (out.with_name(f".{out.stem}.{tag}part.ipynb") for tag in ("", f"{os.getpid()}."))
     pair = source.with_suffix(".ipynb")
     if pair.exists() and compare(source, pair) == "edited":
         told = f"{pair.name} has an edit that {source.name} has not: the .py is what runs"
@@ -75,25 +79,28 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
         with environment_kept():
             _set_environment()
             done = papermill.execute_notebook(
-                notebook, str(part), parameters=parameters, kernel_name=KERNEL["name"], cwd=str(source.parent),
+                notebook, str(own), parameters=parameters, kernel_name=KERNEL["name"], cwd=str(source.parent),
                 progress_bar=False, execution_timeout=timeout, config=config, extra_arguments=quiet, **streams,
             )  # fmt: skip
+        # sys.exit(0) in a cell ends a run early, and papermill calls that a success.
+        skipped = [c for c in done.cells if c.cell_type == "code" and c.source.strip() and not c.execution_count]
+        if skipped:
+            raise VaelibError(f"{source.name} stopped early: {len(skipped)} cells did not run; see {part.name}")
+        _tidy(own, source.name, out.name)
+        os.replace(own, out)
+        part.unlink(missing_ok=True)  # of a run before this one
     except KeyboardInterrupt:
-        logging.getLogger("asyncio").setLevel(
-            logging.CRITICAL
-        )  # else it tells of the cell that nobody waits for any more
+        # Else it tells of the cell that nobody waits for any more.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise
     except (papermill.PapermillExecutionError, DeadKernelError, TimeoutError) as error:
-        _tidy(part, source.name, out.name)
         last = str(error).strip().splitlines()[-1:]
-        print(_last_lines(part), file=sys.stderr)
+        print(_last_lines(own), file=sys.stderr)
         raise VaelibError(f"{source.name} failed: {''.join(last)[:200]}; {part.name} shows how far it came") from error
-    _tidy(part, source.name, out.name)
-    # sys.exit(0) in a cell ends a run early, and papermill calls that a success.
-    skipped = [c for c in done.cells if c.cell_type == "code" and c.source.strip() and not c.execution_count]
-    if skipped:
-        raise VaelibError(f"{source.name} stopped early: {len(skipped)} cells did not run; see {part.name}")
-    os.replace(part, out)
+    finally:
+        if own.exists():
+            _tidy(own, source.name, out.name)
+            os.replace(own, part)
     return out
 
 

@@ -150,7 +150,7 @@ def origin(record: Mapping[str, Any]) -> str:
     parts = [
         record["command"],
         f"tables/{record['table']}.csv" if record["table"] else "",
-        f"notebook {study.notebook}" if study else "",
+        f"notebook {study.notebook}" if study and study.notebook else "",  # a study of somebody's may have none
         short(record["runs"]),
         f"commit {', '.join(record['commits'] or [record['commit']])}",
     ]

@@ -111,9 +111,13 @@ def compare(shipped: Path, build: Path) -> Comparison:
             one["verdict"] = "differs" if one["p"] < ALARM / len(tested) else "agrees"
         found += judged
     if all(one["quantity"] in FIXED for one in found):
+        if not theirs:
+            raise NothingToCompare(
+                f"nothing to compare: {paths.shown(shipped)} came without results; choose laptop or overnight"
+            )
         raise NothingToCompare(
             f"nothing to compare: {paths.shown(build)} has no numbers that were made here under the settings of "
-            f"{paths.shown(shipped)}; make the same data set with `make`, without settings of your own"
+            f"{paths.shown(shipped)}; make the same data set with `make PROFILE={shipped.name}`, without settings of your own"
         )
     return Comparison(pd.DataFrame(found).drop(columns="p"), [name for name in exact if name in ours], alone)
 

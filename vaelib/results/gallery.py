@@ -49,7 +49,7 @@ def _numbers(three_gaps: pd.DataFrame) -> list[str]:
     parts = ["## The three gaps"]
     for (dataset, likelihood), rows in three_gaps.groupby(SETTING, sort=False):
         seeds, most = int(rows["seed"].nunique()), rows.max(numeric_only=True)
-        about = f"{rows['source'].iloc[0]}: {int(most['n_train']):,} training and {int(most['n_test']):,} test images"
+        about = f"{in_markdown(rows['source'].iloc[0])}: {int(most['n_train']):,} training and {int(most['n_test']):,} test images"
         about += f", {int(most['effective_epochs']):,} effective epochs" if "effective_epochs" in rows else ""
         parts.append(
             f"### {setting(dataset, likelihood)}\n\n{about}, {how_many(seeds, 'seed')}; "

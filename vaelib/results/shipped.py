@@ -89,6 +89,7 @@ def pack(profile: str, join: bool = False) -> list[Path]:
         write_json(part / "build.json", {n: _both(n, known, record) for n in sorted(known | record)})
         if join:
             _derive(part, profile)
+        judge_build(part, profile)  # by the tables that are packed, whatever the build's own ledger was judged by
         (part / "README.md").write_text(gallery(part, profile), encoding="utf-8")
         _refuse_large(part, out, build)
         shutil.rmtree(out, ignore_errors=True)
@@ -119,14 +120,13 @@ def _both(name: str, shipped: dict[str, Any], build: dict[str, Any]) -> dict[str
 
 
 def _derive(folder: Path, profile: str) -> None:
-    """Compute anew what was computed over seeds: tables of means, and the ledger."""
+    """Compute anew the tables of means over seeds."""
     for name, source, compute in (one for study in studies().values() for one in study.derived):
         path, of = folder / f"tables/{name}.csv", folder / f"tables/{source}.csv"
         if path.exists() and of.exists():
             kept = read_table(path)
             new, settings = _anew(kept, compute(read_table(of))), set(map(tuple, kept[SETTING].to_numpy()))
             new[[tuple(row) in settings for row in new[SETTING].to_numpy()]].to_csv(path, index=False)
-    judge_build(folder, profile)
 
 
 def _anew(kept: pd.DataFrame, computed: pd.DataFrame) -> pd.DataFrame:

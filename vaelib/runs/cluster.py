@@ -100,7 +100,10 @@ def places(workers: int | None, scheduler: str | None, device: str) -> Counter:
 
 def _threads_each(workers: int | None, device: str) -> str:
     """Return the threads of each worker."""
-    return os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // share_out(workers, device)[0]))
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "2,1": that of the outermost level
+    if given and not given.isdecimal():
+        raise VaelibError(f"OMP_NUM_THREADS = {given} is no number of threads; give one, or unset it")
+    return given or str(max(1, cores() // share_out(workers, device)[0]))
 
 
 @contextlib.contextmanager

@@ -23,6 +23,9 @@ from .store import Store
 from .worker import TOPIC, attempt, make_task
 
 STARTING = 10.0  # seconds of one core that starting workers takes, since each imports torch
+TAKEN_BACK = (
+    "the scheduler took it back before it was made (somebody cancelled it, or restarted the cluster); run again"
+)
 KILLED = "its workers died again and again; their logs, where they were started, say why"
 
 
@@ -69,15 +72,20 @@ def run(
         scheduler: address of a running Dask scheduler (``tcp://host:8786``) whose workers see the same store.
 
     Raises:
-        VaelibError: no such device or a negative number of workers, at once; or runs failed, and the independent rest has
-            been finished.
+        VaelibError: no such device, a negative number of workers, or workers beside a scheduler, at once; or runs failed, and
+            the independent rest has been finished.
     """
     if workers is not None and workers < 0:
         raise VaelibError(
             f"workers = {workers} must be 0 (none but this process) or more; leave it out for one a core or GPU"
         )
-    if scheduler is None:  # its workers know their own devices
+    if scheduler is None:
         pick_device(device)
+    elif not scheduler or workers is not None:  # its workers are there already, and know their own devices
+        raise VaelibError(
+            f"scheduler = {scheduler!r} must be an address, tcp://host:8786, and comes without a number of workers: leave one of "
+            "the two out"
+        )
     store = store or Store()
     todo = missing(wanted, store)
     if not todo:
@@ -158,13 +166,15 @@ def _run_on(
         for future in finished:
             name, place = under_way.pop(future)
             free[place] += 1
-            if future.status == "error":
-                error = future.exception()
-                unmade[name] = KILLED if isinstance(error, KilledWorker) else str(error)
-            else:
+            if future.status == "finished":
                 made.add(name)
                 if name in path:
                     shown.finish(name)
+            elif future.status == "error":
+                error = future.exception()
+                unmade[name] = KILLED if isinstance(error, KilledWorker) else str(error)
+            else:
+                unmade[name] = TAKEN_BACK
             begin()
         client.unsubscribe_topic(TOPIC)
     _refuse(todo, {name: cause for name, cause in unmade.items() if name in path})

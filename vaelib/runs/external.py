@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from .. import files
+from .. import files, paths
 from ..errors import VaelibError
 from ..models.pretrained import AVERAGE, WEIGHTS, check_model, model_files, model_shape, network_folder
 from ..samplers.published import open_samples
@@ -22,7 +22,7 @@ def pretrained_for(data: Data, profile: Profile) -> Pretrained:
         VaelibError: no such folder, no safetensors in it, another checksum, or a hub id that is not pinned.
     """
     name, pinned = str(profile.teacher_from), profile.teacher_sha256
-    folder = Path(name).expanduser()
+    folder = paths.expanded(name)
     if folder.is_dir():
         check_model(folder, data.channels)
         found = files.sha256(model_files(folder)[WEIGHTS])
@@ -47,7 +47,7 @@ def samples_for(data: Data, profile: Profile, binarize: bool) -> Samples:
     Raises:
         VaelibError: absent, damaged, too small, or of other images.
     """
-    path = Path(str(profile.bank_from)).expanduser().resolve()
+    path = paths.expanded(str(profile.bank_from)).resolve()
     found, size = open_samples(path), profile.k * data.n_train
     if found.channels != data.channels:
         raise VaelibError(
@@ -72,7 +72,7 @@ def source_of_samples(profile: Profile) -> str:
         known = " (filtered: of each class the 20 % that a classifier was surest of)" if name.startswith("1m") else ""
         return f"samples of others, {name}{known}, drawn from all of it by seed, k = {profile.k}"
     if profile.teacher_from:
-        folder, name = Path(profile.teacher_from).expanduser(), profile.teacher_from
+        folder, name = paths.expanded(profile.teacher_from), profile.teacher_from
         if folder.is_dir():
             name = folder.name + (f", its {AVERAGE}" if network_folder(folder) == folder / AVERAGE else "")
         return f"teacher of others, {name} (it may have seen images that are not in D_train), k = {profile.k}, {steps}"

@@ -1,5 +1,6 @@
 """Profiles: one ladder of budgets over the same code, from CI to a cluster, and what each data set fixes."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -299,6 +300,14 @@ def from_this_folder(overrides: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _apart(text: str) -> list[str]:
+    """Return the items of a text; a path that is there is one, though ``a b=c`` stand in its name."""
+    name, _, value = text.partition("=")
+    if name.strip() in PATHS and os.path.exists(from_here(value.strip())):
+        return [text]
+    return re.split(r"\s+(?=\w+=)", text)
+
+
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     """Return ``["epochs=20", "amp=false", "k_grid=1,2"]`` as ``{"epochs": 20, "amp": False, "k_grid": [1, 2]}``.
 
@@ -308,7 +317,7 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     Raises:
         VaelibError: an item without ``=``, an unknown setting, a value that is none of its kind or out of range.
     """
-    each = [pair for text in pairs for pair in re.split(r"\s+(?=\w+=)", text.strip()) if pair]
+    each = [pair for text in pairs for pair in _apart(text.strip()) if pair]
     values: dict[str, Any] = dict(parse_pairs(each, "--set", "epochs=20"))
     for name, text in values.items():
         kinds = get_args(field.annotation) if (field := Profile.model_fields.get(name)) else ()

@@ -149,7 +149,6 @@ class Store:
         lock.check()
         for path in (work / SCRATCH).glob("*.seconds"):  # parts made elsewhere
             seconds += float(path.read_text(encoding="ascii"))
-        shutil.rmtree(work / SCRATCH, ignore_errors=True)
         whole = (path for path in work.rglob("*") if path.is_file() and not files.is_part(path))
         kept = (path for path in whole if path.name != MANIFEST and work / SCRATCH not in path.parents)
         names = sorted(path.relative_to(work).as_posix() for path in kept)
@@ -171,7 +170,8 @@ class Store:
         shutil.rmtree(final, ignore_errors=True)  # without a manifest it is nobody's
         os.replace(work, final)
         files.sync(final.parent)
-        # What is left was being written by a process that was killed, or that will find the folder gone (`make_shard`).
+        # The checkpoint is needed until here. What else is left was being written by a process that was killed, or that will
+        # find the folder gone (`make_shard`).
         shutil.rmtree(final / SCRATCH, ignore_errors=True)
         for part in filter(files.is_part, final.rglob("*")):
             part.unlink(missing_ok=True)

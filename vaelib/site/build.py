@@ -43,8 +43,10 @@ def write_site(profile: str, out: Path | None = None) -> tuple[Path, int]:
         VaelibError: there is nothing to show; ``out`` holds something else; the site would take more than 40 MB.
     """
     build, own = shown_build(profile)
-    out = Path(out) if out else paths.build_root() / "site"
+    out = paths.expanded(out).resolve() if out else paths.build_root() / "site"
     index = out / "index.html"
+    if out.exists() and not out.is_dir():
+        raise VaelibError(f"{paths.shown(out)} is a file; give a folder for the site")
     if out.exists() and any(out.iterdir()) and not (index.exists() and MARK in index.read_text(errors="replace")):
         raise VaelibError(
             f"{paths.shown(out)} holds something that is no site made by vaelib, and it would be deleted: give another folder, or "

@@ -12,7 +12,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from .. import files
+from .. import files, paths
 from ..errors import VaelibError
 from ..images import SIDE, check_images
 from ..models.weights import load_weights
@@ -64,7 +64,7 @@ def load_inception(path: str | Path, sha256: str) -> Inception:
         VaelibError: no such file, another checksum (checked before the file is opened), another network's weights, or
             torch-fidelity missing.
     """
-    path = Path(path).expanduser()
+    path = paths.expanded(path)
     if not path.is_file():
         raise VaelibError(
             f"{path} is no file; Inception's weights are wanted there: see the head of vaelib/tasks/inception.py"

@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ... import files
+from ... import files, paths
 from ...data import load_dataset
 from ...data.datasets import DATASETS
 from ...data.identity import dataset_tag
@@ -99,7 +98,7 @@ def _resolve(
         lowered(tag, setting, wanted, len(there))
     return Data(
         name=tag,
-        path=os.path.abspath(Path(name).expanduser()) if own else None,
+        path=os.path.abspath(paths.expanded(name)) if own else None,
         n_train=len(data.train),
         n_test=len(data.test),
         seed=seed,

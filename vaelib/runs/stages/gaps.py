@@ -101,7 +101,9 @@ def measure(settings: Gaps, context: Context, epoch: int, which: tuple[Gap, ...]
     broken = ", ".join(q for q, (value, _) in measured.items() if not math.isfinite(value))
     if broken:
         who = f"{settings.vae.method}, seed {settings.vae.seed}, epoch {epoch}"
-        raise VaelibError(f"{broken} of {who} is not finite; lower attack_lr or amortization_lr; the VAE is kept")
+        raise VaelibError(
+            f"{broken} of {who} is not finite; lower lr and train it again, or try attack_gradient = sign; the VAE is kept"
+        )
     return [{"effective_epoch": epoch, "quantity": q, "value": v, "se": se} for q, (v, se) in measured.items()]
 
 
