@@ -50,6 +50,14 @@ def test_help_lists_every_goal():
     assert sorted(listed) == sorted(re.search(r"^\.PHONY: (.*)", TEXT, re.MULTILINE).group(1).split())
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("~/a b", "/home/me/a b"), ("/a b", "/a b"), ("a b", f"{ROOT}/a b"), ("~me/a", f"{ROOT}/~me/a")],
+)
+def test_a_build_folder_is_read_as_the_commands_read_it(given, meant):
+    assert f"\nVAELIB_BUILD := {meant}\n" in make("-pn", "help", f"VAELIB_BUILD={given}", HOME="/home/me")
+
+
 @pytest.fixture
 def told(tmp_path):
     """Return make's variables for a Python that has been told what `vaelib studies --make` says: it starts in no time."""
