@@ -123,7 +123,7 @@ def plane_table(kl, seeds=3, noise=0.0):
     [(0.02, 0.001, "supported"), (0.2, 0.001, "contradicted"), (0.05, 0.2, "not_testable")],
 )
 def test_table_1_can_be_supported_contradicted_or_neither(dmaapx, noise, expected):
-    kl = {"normal": math.nan, "aug_tuned": 0.05, "aug_naive": 0.15, "dmaapx": dmaapx}
+    kl = {"p_data": 0.0, "normal": math.nan, "aug_tuned": 0.05, "aug_naive": 0.15, "dmaapx": dmaapx}
     found = evaluate_claims({"plane": plane_table(kl, noise=noise)}, "laptop")
     rows = {row["id"].split("/")[0]: row for row in found if row["evidence"] == OURS}
     assert rows["t1-tuned"]["verdict"] == expected

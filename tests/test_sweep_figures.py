@@ -13,7 +13,7 @@ from tests.test_report import boxes, clash
 from vaelib.errors import VaelibError
 from vaelib.report.canvas import COLOURS
 from vaelib.report.publish import provenance_line
-from vaelib.report.reference import digitised
+from vaelib.report.reference import digitised, epochs_done
 from vaelib.runs import load_profile
 from vaelib.runs.experiments import Point
 from vaelib.runs.settings import Data, Network, VAERun
@@ -325,6 +325,27 @@ def test_no_text_overlaps_another_or_leaves_the_sheet(seeds, times, monkeypatch)
 
 
 # --- plain errors -------------------------------------------------------------------------------------------------------
+
+
+def test_the_gaps_of_fig_6_are_those_that_it_prints():
+    """Its labels are cut off after two digits of G_r, and after the point of G_a; the curves of mz = 10 end at epoch 700."""
+    gaps = paper_sweep("latents").set_index("series")
+    assert {name: int(100 * gap) for name, gap in gaps["robustness_gap"].items()} == {"mz1": 32, "mz10": 4}
+    assert {name: int(gap) for name, gap in gaps["amortization_gap"].items()} == {"mz1": 857, "mz10": 361}
+
+
+def test_the_papers_elbos_are_counted_from_the_first_epoch():
+    """Fig. 6 shows one VAE's test ELBO twice: in the raw curve, and every 100 epochs beside q*."""
+    raw = digitised("raw_cifar_fig6").query("series == 'mz10_test'")
+    raw = raw[(raw["epoch"] - raw["epoch"].round()).abs() < 0.1]
+    raw = raw.set_index(epochs_done(raw["epoch"].round(), pd.Series("elbo_test", index=raw.index)))["elbo"]
+    encoder = paper_sweep_curves("latents").query("series == 'mz10' and quantity == 'elbo_test_subset'")
+    encoder = encoder.set_index(encoder["effective_epoch"].round())["value"]
+    both = encoder.index.intersection(raw.index)
+    assert len(both) >= 5
+    assert (encoder[both] - raw[both]).abs().max() < 2
+    beside = encoder.index.intersection(raw.index - 1)
+    assert (encoder[beside] - raw.set_axis(raw.index - 1)[beside]).abs().max() > 30
 
 
 @pytest.mark.parametrize("name", [*SWEEPS])

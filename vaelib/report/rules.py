@@ -14,7 +14,8 @@ so; ``not_testable`` otherwise. Where a claim says that *some* point exists (the
 alternatives does, with the same correction for the choice; it is contradicted if every alternative is. A trend is also
 contradicted by a single step that is clearly against it, corrected for the number of steps. "The same" means: closer than a
 fifth (``SAME``) of the effect under discussion.
-The paper's own numbers have no seeds and no errors: there the sign decides.
+The paper's own numbers have no seeds and no errors: there the sign decides. The headline's claims are judged over seeds alone:
+from one seed they are not testable, since no run-to-run noise of G_a and G_r at other sizes is known.
 """
 
 import itertools
@@ -76,11 +77,12 @@ def value(*term: Hashable) -> Quantity:
 
 
 def same(a: Quantity, b: Quantity, effect: Quantity) -> tuple[Quantity, ...]:
-    """Return what must be positive for ``a`` and ``b`` to differ by less than a fifth of ``effect``.
+    """Return what must be positive for ``a`` and ``b`` to differ by less than a fifth of ``effect``."""
+    return two_sided(SAME * effect - (a - b), SAME * effect + (a - b))
 
-    The two count as one, for by chance at most one of them is negative.
-    """
-    halves = SAME * effect - (a - b), SAME * effect + (a - b)
+
+def two_sided(*halves: Quantity) -> tuple[Quantity, ...]:
+    """Return two differences that count as one, for by chance at most one of them is negative: their sum is positive."""
     return tuple(Quantity(one.weights, chances=0.5) for one in halves)
 
 

@@ -85,7 +85,7 @@ ENTRIES = [
     Entry("t1-few", "At the smallest N, too, p_DM beats p_aug, tuned", TABLE_1, "KL", "plane",
           less("kl", "dmaapx", "aug_tuned", True), PLANE),
     Entry("f1-outside", "p_aug has density outside the support of p_data", FIG_1, "share outside", "plane",
-          less("outside", "dmaapx", "aug_naive"), PLANE),
+          less("outside", "p_data", "aug_naive"), PLANE),
     Entry("f1-gaps", "p_DM interpolates between data where p_aug leaves gaps", FIG_1, "share missed", "plane",
           less("missed", "dmaapx", "aug_tuned", True), PLANE),
     Entry("b5-bound", "The mean ELBO on a distribution is at most minus its entropy", REMARK, "−H − ELBO", "remark_b5",
