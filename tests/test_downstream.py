@@ -22,7 +22,6 @@ from vaelib.report.claims import OURS, PAPER, evaluate_claims
 from vaelib.report.html import write_report
 from vaelib.report.pictures import mosaic
 from vaelib.runs import (
-    Classifier,
     Experiment,
     Network,
     Point,
@@ -37,6 +36,7 @@ from vaelib.runs import (
 from vaelib.runs.cost.price import cost
 from vaelib.runs.cost.work import work
 from vaelib.runs.stages import make
+from vaelib.runs.stages.classifier import Classifier
 from vaelib.runs.tables import measured_tensors
 from vaelib.studies.downstream import figures as task_plots
 from vaelib.studies.downstream import pages as task_figures

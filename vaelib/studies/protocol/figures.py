@@ -1,8 +1,8 @@
 """Which protocol is the paper's: candidates of :mod:`vaelib.studies.protocol.runs` against the raw curves of Figs. 6 and 10-12.
 
 The figures' thin lines are ELBOs of single epochs, read off the PDF. Their x starts at 0, which is the first epoch
-(:func:`~vaelib.report.reference.epochs_done`). A candidate's distance is the root mean square of (ours − paper) / |paper| over train and test ELBO of
-every epoch that both have, in percent; that of G_g is in nats.
+(:func:`~vaelib.report.reference.epochs_done`). A candidate's distance is the root mean square of (ours − paper) / |paper| over
+train and test ELBO of every epoch that both have, in percent; that of G_g is in nats.
 
 A lossy copy of the images is easier by some constant. It is left free: the mean of ours − paper is taken away, and what is
 left is compared, in nats.

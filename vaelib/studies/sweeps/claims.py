@@ -15,6 +15,7 @@ from ...report.entries import Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import (
     PAPER_ELBO_NOISE,
+    PAPER_GAP_NOISE,
     SAME,
     Case,
     Evidence,
@@ -51,7 +52,10 @@ def sweep_evidence(
         for name in quantities:
             term = (row["series"], point, name)
             number = row.get(name, math.nan)
-            error = noise_share(term, PAPER_ELBO_NOISE) * abs(number) if exact else row.get(f"{name}_se", math.nan)
+            error = row.get(f"{name}_se", math.nan)
+            if exact:
+                error = noise_share(term, PAPER_ELBO_NOISE) * abs(number)
+                error = max(error, PAPER_GAP_NOISE) if name == "generalization_gap" else error
             found.append((term, row["seed"], number, error))
     return Evidence.of(found, exact=exact, noise=noise)
 

@@ -1,12 +1,25 @@
 """The claims about the three gaps (Sec. 5.2, Appendices B.3-B.5, E): each sentence with what must be positive for it."""
 
+import math
 from functools import cache
 
 import pandas as pd
 
 from ...report.entries import Entry, Part, Tables
 from ...report.reference import FIGURES, of_setting
-from ...report.rules import AUGMENTATIONS, OTHERS, Evidence, Quantity, larger, needs, smaller, value
+from ...report.rules import (
+    AUGMENTATIONS,
+    OTHERS,
+    PAPER_ELBO_NOISE,
+    PAPER_SEEDS,
+    Evidence,
+    Quantity,
+    larger,
+    needs,
+    noise_share,
+    smaller,
+    value,
+)
 from ...runs.tables import SETTING
 from .paper import last_values, paper_values
 
@@ -69,9 +82,14 @@ def evidence(values: pd.DataFrame, dataset: str, likelihood: str, exact: bool = 
     """Return the last values of every run of one setting: ``(method, quantity)`` over seeds."""
     rows = of_setting(values, dataset, likelihood).dropna(subset="value")
     groups = rows.groupby(["method", "quantity"])
-    return Evidence(
-        {term: dict(zip(group["seed"], group["value"], strict=True)) for term, group in groups}, exact=exact
-    )
+    found = {term: dict(zip(group["seed"], group["value"], strict=True)) for term, group in groups}
+    if not exact:
+        return Evidence(found)
+    shares = {
+        term: noise_share(term, PAPER_ELBO_NOISE) / math.sqrt(PAPER_SEEDS) for term in found
+    }  # of means of its seeds
+    errors = {term: {seed: shares[term] * abs(one) for seed, one in known.items()} for term, known in found.items()}
+    return Evidence(found, errors, exact=True)
 
 
 @cache
