@@ -119,7 +119,7 @@ def test_a_package_that_is_missing_within_a_command_is_named(monkeypatch, name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr("vaelib.cli.app", needs)
-    with pytest.raises(SystemExit, match=f"needs {name}; install it with: pip install"):
+    with pytest.raises(SystemExit, match=f"needs {name}; if it is one of vaelib's extras: pip install"):
         main()
 
 

@@ -111,8 +111,10 @@ def test_what_needs_no_run_must_be_equal(shipped, tmp_path):
 
 @pytest.mark.parametrize("other", [{"epochs": 9}, {"data": "Another"}, {TAKEN: "results/laptop"}])
 def test_other_settings_and_what_was_taken_are_not_compared(shipped, tmp_path, other):
-    with pytest.raises(NothingToCompare, match="nothing to compare"):
+    with pytest.raises(NothingToCompare, match=f"nothing to compare.*`make PROFILE={shipped.name}`, without settings"):
         compare(shipped, build(tmp_path / "b", gaps(1), **other))
+    with pytest.raises(NothingToCompare, match="came without results; choose laptop or overnight"):
+        compare(tmp_path / "none", tmp_path / "b")
     for folder in (shipped, tmp_path / "b"):  # what the paper prints is equal everywhere, and no result
         pd.DataFrame([PLACE | {"likelihood": "mol", "paper": 1.5}]).to_csv(folder / "tables/table_07.csv", index=False)
     with pytest.raises(NothingToCompare):

@@ -39,7 +39,7 @@ def test_a_data_folder_that_is_none_is_told(monkeypatch):
     assert found("VAELIB_DATA") == (
         "VAELIB_DATA",
         "/nope is no folder",
-        "correct it or unset it: no data set is read before",
+        "correct it or unset it: until then no data set can be read",
     )
 
 

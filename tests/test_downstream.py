@@ -491,6 +491,6 @@ def test_audit_of_table_11():
     assert {name for name, row in found.items() if row["verdict"] == "contradicted"} == {"samples", "aug-rc"}
     assert {row["verdict"] for row in found.values()} == {"contradicted", "supported"}
     assert found["rl-kNN"]["paper_value"] == pytest.approx(0.002)
-    assert found["rl-kNN"]["note"] == "within the scatter of single runs"
+    assert found["rl-kNN"]["note"] == "within the scatter of the paper's runs"
     assert found["fid"]["paper_value"] == pytest.approx(219.256 - 219.081)
     assert found["c-linear"]["paper_value"] == pytest.approx(0.016)

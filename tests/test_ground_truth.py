@@ -114,7 +114,7 @@ def plane_table(kl, seeds=3, noise=0.0):
                 shift = noise * (seed - 1) * (1 if method == "dmaapx" else -1)
                 rows.append({"dataset": S[0], "likelihood": S[1], "method": method, "n_train": n, "seed": seed,
                              "kl": factor * value + shift, "unique": 0.01 if method == "normal" else 1.0,
-                             "outside": 0.1 if "aug" in method else 0.02, "missed": 0.01, "key": "k"})  # fmt: skip
+                             "outside": {"p_data": 0.02, "dmaapx": 0.3}.get(method, 0.1), "missed": 0.01, "key": "k"})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -41,6 +41,13 @@ def test_each_of_the_papers_raw_curves_has_candidates_that_differ_in_what_their_
     assert default.evaluations == (1, 2, 3, 4)
 
 
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "overnight", "gpu", "paper"])
+@pytest.mark.parametrize("setting", [one for one in CANDIDATES if one[0] != "cifar10"])
+def test_no_candidate_is_another_one(profile, setting):
+    runs = [point.run.key for point in calibrate_protocol(profile, *setting).points]
+    assert len(set(runs)) == len(runs)
+
+
 def test_what_is_far_off_under_a_mixture_is_not_trained_on():
     points = calibrate_protocol("laptop", "fashion_mnist", "mol").points
     assert [point.vae.evaluations[-1] for point in points] == [12, 12, 12, 12, 3, 3]
@@ -122,6 +129,8 @@ def test_of_a_lossy_copy_a_constant_is_free():
     assert found.index.tolist() == [DEFAULT, "half"]
     assert found.loc[DEFAULT, ["distance", "test", "gap"]].tolist() == pytest.approx([0, 0, 0], abs=1e-9)
     assert found["constant"].tolist() == pytest.approx([300, -200])
+    with_one_more = pd.concat([curves, curve("half", [2], [0.0], [0.0]), curve(DEFAULT, [6], [0.0], [0.0])])
+    assert distances(with_one_more, paper, lossy=True)["epochs"].tolist() == [4, 4]  # what both have, and the paper
     own = paper["elbo_train"] - paper["elbo_test"]
     half_as_far = paper["elbo_test"].std(ddof=0) / 2, own.std(ddof=0) / 2
     assert found.loc["half", ["test", "gap"]].tolist() == pytest.approx(half_as_far)
@@ -134,6 +143,13 @@ def test_of_a_lossy_copy_a_constant_is_free():
     texts = [text.get_text().strip() for ax in figure.axes for text in ax.texts]
     assert texts[0] == f"{DEFAULT}: 0.00; 0.00; +300"
     assert texts[1].endswith("; −200")
+    one = curves[curves["effective_epoch"] <= 2]  # would leave nothing beside a constant
+    with pytest.raises(VaelibError, match="two epochs of the paper's are needed; give epochs >= 3"):
+        distances(one, paper, lossy=True)
+    plain = protocols_figure(one, paper, lossy=True, title_note="title", footer="", watermark=None)
+    texts = [text.get_text().strip() for ax in plain.axes for text in ax.texts]
+    assert [text.partition(":")[0] for text in texts] == distances(one, paper)["candidate"].tolist()
+    assert all("%" in text for text in texts)
 
 
 def test_a_part_of_the_images_is_repeated_and_compared_at_the_papers_epochs(monkeypatch):

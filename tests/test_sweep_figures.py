@@ -13,7 +13,7 @@ from tests.test_report import boxes, clash
 from vaelib.errors import VaelibError
 from vaelib.report.canvas import COLOURS
 from vaelib.report.publish import provenance_line
-from vaelib.report.reference import digitised, epochs_done
+from vaelib.report.reference import digitised, epochs_done, paper_curves
 from vaelib.runs import load_profile
 from vaelib.runs.experiments import Point
 from vaelib.runs.settings import Data, Network, VAERun
@@ -332,6 +332,14 @@ def test_the_gaps_of_fig_6_are_those_that_it_prints():
     gaps = paper_sweep("latents").set_index("series")
     assert {name: int(100 * gap) for name, gap in gaps["robustness_gap"].items()} == {"mz1": 32, "mz10": 4}
     assert {name: int(gap) for name, gap in gaps["amortization_gap"].items()} == {"mz1": 857, "mz10": 361}
+
+
+def test_no_curve_of_the_papers_runs_on_after_its_1000_epochs():
+    """Fig. 5 counts epochs done already."""
+    for curves in (paper_curves(), *map(paper_sweep_curves, ("rha", "latents", "mollify"))):
+        ends = curves.groupby("quantity")["effective_epoch"].max()
+        assert ends.max() <= 1000.01
+        assert ends["elbo_test"] == pytest.approx(1000, abs=0.01)
 
 
 def test_the_papers_elbos_are_counted_from_the_first_epoch():

@@ -14,7 +14,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "vaelib").partition(".")[0] == "vaelib":
             raise  # a fault of ours, or of a study of somebody's
-        sys.exit(f"this command needs {error.name}; install it with: pip install 'vaelib[all]'")
+        sys.exit(f"this command needs {error.name}; if it is one of vaelib's extras: pip install 'vaelib[all]'")
     except VaelibError as error:
         print(f"vaelib: {error}", file=sys.stderr)
         sys.exit(2)

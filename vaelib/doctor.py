@@ -99,7 +99,9 @@ def _data() -> list[Finding]:
     roots, found = paths.data_roots(), []
     if given := [root for root in roots[:-1] if not root.is_dir()]:
         found.append(
-            Finding("VAELIB_DATA", f"{given[0]} is no folder", "correct it or unset it: no data set is read before")
+            Finding(
+                "VAELIB_DATA", f"{given[0]} is no folder", "correct it or unset it: until then no data set can be read"
+            )
         )
     for name in dataset_names():
         places, cost = PLACES.get(name, ((), ""))

@@ -49,7 +49,7 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
             f"cannot write {path}: {error.strerror or error}; free or change the disk and run again"
         ) from error
     finally:
-        with contextlib.suppress(NotADirectoryError):  # the folder is a file
+        with contextlib.suppress(OSError):  # of the folder; what it refused before says more
             part.unlink(missing_ok=True)
 
 

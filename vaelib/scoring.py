@@ -188,10 +188,11 @@ class Scorecard(_Record):
             source, key: more about the images, and about the run.
         """
         climb, attack = self.amortization, self.robustness
+        star = climb and (climb.elbo_star or _both(self.test.elbo, climb.gap))
         with_errors = {
             "elbo_train": self.train.elbo,
             "elbo_test": self.test.elbo,
-            "elbo_star_test": climb and climb.elbo_star,
+            "elbo_star_test": star,
             "generalization_gap": self.generalization_gap,
             "amortization_gap": climb and climb.gap,
             "robustness_gap": attack and attack.gap,
@@ -494,13 +495,13 @@ def _mean(values: Tensor, what: str) -> Estimate:
     return Estimate(value=float(values.mean()), se=se, images=len(values))
 
 
-def _both(elbo: Estimate, gap: Estimate, of_chosen: Tensor) -> Estimate:
+def _both(elbo: Estimate, gap: Estimate, of_chosen: Tensor | None = None) -> Estimate:
     """Return ELBO* = ELBO + G_a, of all images and of some of them; ``of_chosen`` (2, n) has both of each of these.
 
-    The two means share images: Var = s_e²/N + s_g²/n + 2 s_eg/N.
+    The two means share images: Var = s_e²/N + s_g²/n + 2 s_eg/N. Without ``of_chosen`` the error is not known.
     """
     se = None
-    if elbo.se is not None and gap.se is not None:
+    if elbo.se is not None and gap.se is not None and of_chosen is not None:
         shared = 2 * float(torch.cov(of_chosen.double())[0, 1]) / elbo.images
         se = math.sqrt(max(elbo.se**2 + gap.se**2 + shared, 0.0))
     return Estimate(value=elbo.value + gap.value, se=se, images=gap.images)

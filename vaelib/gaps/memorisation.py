@@ -40,6 +40,7 @@ def memorisation(log_p: Tensor, left_out: Tensor) -> Memorisation:
         raise VaelibError(
             f"log_p {tuple(log_p.shape)} and left_out {tuple(left_out.shape)}: both must be (models, images)"
         )
+    left_out = left_out.bool()
     counts = left_out.double().sum(0)
     if bad := int(((counts == 0) | (counts == len(log_p))).sum()):
         raise VaelibError(

@@ -5,6 +5,7 @@ budget), the target appears by rename after every cell has run, and a failed run
 """
 
 import ast
+import contextlib
 import json
 import logging
 import os
@@ -99,7 +100,8 @@ def run(source: Path, out: Path, parameters: dict[str, Any], log: bool = True, t
         raise VaelibError(f"{source.name} failed: {''.join(last)[:200]}; {part.name} shows how far it came") from error
     finally:
         if own.exists():
-            _tidy(own, source.name, out.name)
+            with contextlib.suppress(Exception):  # half a file, or a full disk: the error on its way says more
+                _tidy(own, source.name, out.name)
             os.replace(own, part)
     return out
 

@@ -14,8 +14,9 @@ so; ``not_testable`` otherwise. Where a claim says that *some* point exists (the
 alternatives does, with the same correction for the choice; it is contradicted if every alternative is. A trend is also
 contradicted by a single step that is clearly against it, corrected for the number of steps. "The same" means: closer than a
 fifth (``SAME``) of the effect under discussion.
-The paper's own numbers have no seeds and no errors: there the sign decides. The headline's claims are judged over seeds alone:
-from one seed they are not testable, since no run-to-run noise of G_a and G_r at other sizes is known.
+The paper's own numbers have no seeds: there the sign decides, and a note says what lies within their scatter. The headline's
+claims are judged over seeds alone: from one seed they are not testable, since no run-to-run noise of G_a and G_r at other
+sizes is known.
 """
 
 import itertools
@@ -44,7 +45,7 @@ PAPER_SEEDS = 3  # of its headline and of Table 11; its sweeps have one
 PAPER_GAP_NOISE = 1.4
 ONE_SEED = "one seed: interval over images and run-to-run noise"
 MEASURED = f"{ONE_SEED}, measured from several seeds"
-SCATTER = "within the scatter of single runs"
+SCATTER = "within the scatter of the paper's runs"
 
 
 def noise_share(term: Term, elbo: float = ELBO_NOISE) -> float:

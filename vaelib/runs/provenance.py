@@ -42,7 +42,7 @@ def commit() -> str:
     try:
         text = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
         status = [*git, "status", "--porcelain", "--", "."]
-        if paths.build_root().is_relative_to(paths.project_root()):  # of another name than build/ it is not ignored
+        if paths.project_root() in paths.build_root().parents:  # of another name than build/ it is not ignored
             status.append(f":(exclude,literal){paths.build_root().relative_to(paths.project_root()).as_posix()}")
         clean = not subprocess.run(status, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

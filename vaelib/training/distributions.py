@@ -40,10 +40,12 @@ class Stream(ABC):
     Attributes:
         n_train: N, the images of one effective epoch.
         seed: of everything random in the stream.
+        real_first: a batch is no random order of its images: the real ones come first.
     """
 
     n_train: int
     seed: int
+    real_first: bool = False
 
     @abstractmethod
     def batch(self, step: int, size: int) -> Tensor:
@@ -222,7 +224,7 @@ class MixedDistribution(Stream):
                 raise VaelibError(
                     f"{name} = {ours} for the real images and {theirs} for the synthetic: give one to both"
                 )
-        self.real, self.synthetic = real, synthetic
+        self.real, self.synthetic, self.real_first = real, synthetic, True
         self.n_train, self.seed = real.n_train, real.seed
 
     def batch(self, step: int, size: int) -> Tensor:

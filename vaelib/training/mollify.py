@@ -85,7 +85,7 @@ class Mollified(Stream):
 
     def __init__(self, distribution: Stream, mollify: Mollify, *, epochs: int, seed: int = 0, clip: bool = True):
         self.distribution, self.mollify, self.epochs, self.seed, self.clip = distribution, mollify, epochs, seed, clip
-        self.n_train = distribution.n_train
+        self.n_train, self.real_first = distribution.n_train, distribution.real_first
 
     def batch(self, step: int, size: int) -> Tensor:
         """Return batch number ``step`` (from 0) at its level of noise, (size, C, 32, 32)."""

@@ -14,7 +14,7 @@ from ..errors import VaelibError, unknown
 from ..images import check_form
 from ..models.vae import VAE
 from ..modes import evaluating
-from .distributions import MixedDistribution, Share, Stream
+from .distributions import Share, Stream
 from .vae import Epoch, VAEState, train_vae
 
 SOURCES = ("posterior", "prior")
@@ -49,7 +49,7 @@ class HalfAsleep(Stream):
         """Return batch number ``step`` (from 0): real images, then samples x ~ p(x|z), (size, C, 32, 32)."""
         x, reals = self.distribution.batch(step, size), len(self.share.part(step, size))
         check_form(x, self.vae, name="batch")
-        if isinstance(self.distribution, MixedDistribution):  # whose real images come first
+        if self.distribution.real_first:  # so that what is kept is a sample of the distribution
             x = x[torch.randperm(len(x), generator=rng.generator(self.seed, "rha-order", step)).to(x.device)]
         real, replaced = x[:reals], x[reals:]
         if not len(replaced):

@@ -95,25 +95,36 @@ def distances(curves: pd.DataFrame, paper: pd.DataFrame, lossy: bool = False) ->
     Arguments:
         curves: a sweep's curves, with ``series, effective_epoch, quantity, value``.
         paper: :func:`paper_epochs` of the same setting.
-        lossy: take the mean of each quantity's differences away first; ``constant`` is the test ELBO's.
+        lossy: take the mean of each quantity's differences away first; ``constant`` is the test ELBO's. All candidates are
+            compared at the same epochs then, and the nearest is that of the smallest ``test``.
 
     Raises:
-        VaelibError: no epoch in common.
+        VaelibError: a candidate has no epoch in common with the paper; of a lossy copy, not two that all candidates have.
     """
-    rows, theirs = [], paper.set_index("epoch")
-    for name, curve in curves.groupby("series", sort=False):
+    rows, theirs, kept = [], paper.set_index("epoch"), _shared(curves, paper) if lossy else set(paper["epoch"])
+    if lossy and len(kept) < 2:
+        raise VaelibError(
+            "of a lossy copy a constant is free, so two epochs of the paper's are needed; give epochs >= 3"
+        )
+    near = curves[curves["effective_epoch"].isin(kept)]
+    for name in sorted(set(curves["series"]) - set(near["series"])):
+        first = paper["epoch"].min()
+        raise VaelibError(f"{name}: no epoch in common with the paper's curve; give epochs >= {first:g}")
+    for name, curve in near.groupby("series", sort=False):
         ours = curve.pivot(index="effective_epoch", columns="quantity", values="value")
         off = (ours - theirs)[[*QUANTITIES]].dropna(how="all")
-        if off.empty:
-            first = paper["epoch"].min()
-            raise VaelibError(f"{name}: no epoch in common with the paper's curve; give epochs >= {first:g}")
         off["gap"] = off["elbo_train"] - off["elbo_test"]
         constants = off.mean() * float(lossy)
         off -= constants
         row = {"distance": 100 * _root_mean_square([off[q] / theirs[q] for q in QUANTITIES])}
         row |= {"test": _root_mean_square(off["elbo_test"]), "gap": _root_mean_square(off["gap"])}
         rows.append({"candidate": name} | row | {"constant": constants["elbo_test"], "epochs": len(off)})
-    return pd.DataFrame(rows).sort_values("distance").reset_index(drop=True)
+    return pd.DataFrame(rows).sort_values("test" if lossy else "distance").reset_index(drop=True)
+
+
+def _shared(curves: pd.DataFrame, paper: pd.DataFrame) -> set[float]:
+    """Return the epochs of the paper's curve that all candidates have."""
+    return set(paper["epoch"]).intersection(*curves.groupby("series")["effective_epoch"].agg(set))
 
 
 def _root_mean_square(values: Sequence[pd.Series] | pd.Series) -> float:
@@ -144,9 +155,11 @@ def protocols_figure(
 
     Arguments:
         curves, paper: as in :func:`distances`; an ``effective_epoch`` that is not whole is drawn, not compared.
-        repeated: whether few images stand for all; the curves' noise is told then in place of G_g, which has no panel.
-        lossy: as in :func:`distances`; every curve is drawn less its constant.
+        repeated: whether few images stand for all; the curves' noise is told then in place of G_g's distance. A single epoch
+            has no panel of G_g.
+        lossy: as in :func:`distances`, where two epochs are shared; every curve is drawn less its constant then.
     """
+    lossy = lossy and len(_shared(curves, paper)) > 1
     found = distances(curves, paper, lossy)
     colours = dict(zip([n for n in curves["series"].unique() if n != DEFAULT], PALETTE, strict=False)) | {
         DEFAULT: "black"
@@ -164,7 +177,7 @@ def protocols_figure(
             axes[0], curves.assign(value=curves["value"] - constants), near, colours
         )
         if lossy:
-            axes[0].set_title("The same, each less its constant", pad=8)
+            axes[0].set_title("Train (dashed) and test ELBO, less a constant", pad=8)
         axes[0].set(xlabel="epochs", ylabel=ELBO_LABEL)
         nats(axes[0])
         if not alone:
