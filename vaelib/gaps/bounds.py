@@ -167,7 +167,7 @@ def optimize_posterior(
         lr: Adam's first step size; divided by 3 for an image after each block that did not improve it.
         samples: of z an image and step, in antithetic pairs.
         block: steps between two scorings of the candidates.
-        max_steps: the most steps an image may take.
+        max_steps: the most steps an image may take; with 0 none, and every gap is 0.
         tol: a block improved an image if its best ELBO rose by more than tol · (1 + |ELBO|); after three blocks in
             a row without improvement the image has converged and leaves the batch.
         eval_samples, final_samples: of z an image, to select the best candidate and for the report.
@@ -177,7 +177,7 @@ def optimize_posterior(
         unclipped: as for :func:`evaluate_elbo`.
 
     Raises:
-        VaelibError: no batch of images (:mod:`vaelib.images`), a number below 1, no memory.
+        VaelibError: no batch of images (:mod:`vaelib.images`), another number below 1, no memory.
 
     >>> from vaelib import FullyConnectedVAE
     >>> best = optimize_posterior(FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32), max_steps=20)
@@ -185,8 +185,7 @@ def optimize_posterior(
     True
     """
     check_images(images, vae, unclipped=unclipped)
-    at_least_one(starts=starts, samples=samples, block=block, max_steps=max_steps)
-    at_least_one(eval_samples=eval_samples, final_samples=final_samples)
+    at_least_one(starts=starts, samples=samples, block=block, eval_samples=eval_samples, final_samples=final_samples)
     climbing, parts = (seed, lr, samples, block, max_steps, tol), []
     with evaluating(vae, gradients=True) as device:
         first = as_float(images[:1].to(device))
