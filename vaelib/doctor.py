@@ -97,24 +97,20 @@ def _places() -> list[Finding]:
 
 def _data() -> list[Finding]:
     roots, found = paths.data_roots(), []
-    if given := [root for root in roots[:-1] if not root.is_dir()]:
-        found.append(
-            Finding(
-                "VAELIB_DATA", f"{given[0]} is no folder", "correct it or unset it: until then no data set can be read"
-            )
-        )
+    for given in roots[:-1]:
+        if not given.is_dir():
+            cure = "correct it or unset it: until then no data set can be read"
+            found.append(Finding("VAELIB_DATA", f"{given} is no folder", cure))
     for name in dataset_names():
         places, cost = PLACES.get(name, ((), ""))
-        there = [
-            root / place for root in roots for place in places if (root / place).is_file() or _holds_files(root / place)
-        ]
+        there = [root / place for root in roots for place in places if _has_files(root / place)]
         found.append(Finding(name, paths.shown(there[0]) if there else "not here yet", "" if there else cost))
     return found
 
 
-def _holds_files(folder: Path) -> bool:
-    """Return whether a folder is there and has a file in it."""
-    return folder.is_dir() and any(one.is_file() for one in folder.iterdir())
+def _has_files(place: Path) -> bool:
+    """Return whether a place is a file, or a folder with one in it."""
+    return place.is_file() or (place.is_dir() and any(one.is_file() for one in place.iterdir()))
 
 
 def _packages() -> list[Finding]:

@@ -20,15 +20,20 @@ from .vae import SMALLEST_SIGMA, Posterior, elbo_at, in_float32
 LARGEST = 40.0  # of log σ: its square is a float, and no posterior is that wide
 # Within bounds before the root and the exponential: an attack drives them where their slopes are infinite.
 SPREADS = {
-    "sigma": lambda s: s.where(s >= 0, math.nan),  # of some image, though of no blank one: the floor would hide it
+    "sigma": lambda s: _no_less_than_0(s),
     "log_sigma": lambda s: s.clamp_max(LARGEST).exp(),
-    "variance": lambda s: s.where(s >= 0, math.nan).clamp_min(SMALLEST_SIGMA**2).sqrt(),
+    "variance": lambda s: _no_less_than_0(s).clamp_min(SMALLEST_SIGMA**2).sqrt(),
     "log_variance": lambda s: (s / 2).clamp_max(LARGEST).exp(),
 }
 # Of pythae's models those with a diagonal Gaussian posterior, a standard normal prior and a likelihood.
 PYTHAE = (
     "VAE", "BetaVAE", "BetaTCVAE", "DisentangledBetaVAE", "FactorVAE", "INFOVAE_MMD", "IWAE", "MIWAE", "CIWAE", "PIWAE",
 )  # fmt: skip
+
+
+def _no_less_than_0(spread: Tensor) -> Tensor:
+    """Return NaN where a spread is negative, for some image though for no blank one: the floor of σ would hide it."""
+    return spread.where(spread >= 0, math.nan)
 
 
 class FunctionVAE(nn.Module):

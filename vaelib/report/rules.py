@@ -55,6 +55,11 @@ def noise_share(term: Term, elbo: float = ELBO_NOISE) -> float:
     return elbo if str(term[-1]).startswith("elbo") else GAP_NOISE
 
 
+def papers_noise(term: Term, number: float) -> float:
+    """Return a single run's standard deviation over seeds of a number of the paper's, which gives none."""
+    return noise_share(term, PAPER_ELBO_NOISE) * abs(number)
+
+
 class Quantity:
     """A linear combination of measured values; ``0.2 * (a - b) - (a - c)`` is one.
 

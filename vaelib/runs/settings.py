@@ -296,10 +296,9 @@ class VAERun(Artifact):
         consistent = self.regularisation.consistency > 0  # its transformed images were rounded to bfloat16
         noisy = self.mollify != "none" and self.seed > 0  # all seeds had the noise of seed 0
         unbounded = self.mollify != "none" and self.network.likelihood == "bernoulli"  # was not clipped
-        uneven = (
-            self.real_share is not None and self.data.n_train > 500 and self.data.n_train % 500
-        )  # its own images' share
-        return 1 + bounded + augmented + few + consistent + noisy + unbounded + bool(uneven)
+        n = self.data.n_train
+        uneven = self.real_share is not None and n > 500 and n % 500 > 0  # its own images had another share
+        return 1 + bounded + augmented + few + consistent + noisy + unbounded + uneven
 
     @model_validator(mode="after")
     def _has_its_images(self) -> "VAERun":

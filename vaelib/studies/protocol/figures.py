@@ -27,7 +27,7 @@ from ...data.sources import CIFAR_LOSSY
 from ...errors import VaelibError
 from ...report.canvas import ELBO_LABEL, STYLE, ReportFigure, canvas, nats
 from ...report.publish import framed, provenance_line, publish, title
-from ...report.reference import digitised
+from ...report.reference import digitised, epochs_done
 from ...report.study import Figure
 from ...runs import Experiment, Store
 from ...runs.stages.data import PUBLISHED, spare_images
@@ -82,7 +82,8 @@ def paper_epochs(dataset: str, likelihood: str) -> pd.DataFrame:
         series = f"{prefix}_{quantity.removeprefix('elbo_')}"
         whole = table[(table["series"] == series) & ~cut].sort_values("epoch")
         kept = whole[(whole["epoch"] - whole["epoch"].round()).abs() < WHOLE]
-        columns[quantity] = pd.Series(kept["elbo"].to_numpy(), index=kept["epoch"].round() + 1)
+        done = epochs_done(kept["epoch"].round(), pd.Series(quantity, index=kept.index))
+        columns[quantity] = pd.Series(kept["elbo"].to_numpy(), index=done)
     return pd.DataFrame(columns).rename_axis("epoch").reset_index()
 
 

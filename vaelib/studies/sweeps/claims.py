@@ -14,7 +14,6 @@ import pandas as pd
 from ...report.entries import Entry, Part, Tables
 from ...report.reference import of_setting
 from ...report.rules import (
-    PAPER_ELBO_NOISE,
     PAPER_GAP_NOISE,
     SAME,
     Case,
@@ -23,7 +22,7 @@ from ...report.rules import (
     Quantity,
     Rule,
     needs,
-    noise_share,
+    papers_noise,
     same,
     steps,
     two_sided,
@@ -54,7 +53,7 @@ def sweep_evidence(
             number = row.get(name, math.nan)
             error = row.get(f"{name}_se", math.nan)
             if exact:
-                error = noise_share(term, PAPER_ELBO_NOISE) * abs(number)
+                error = papers_noise(term, number)
                 error = max(error, PAPER_GAP_NOISE) if name == "generalization_gap" else error
             found.append((term, row["seed"], number, error))
     return Evidence.of(found, exact=exact, noise=noise)

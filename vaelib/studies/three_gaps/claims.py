@@ -10,13 +10,12 @@ from ...report.reference import FIGURES, of_setting
 from ...report.rules import (
     AUGMENTATIONS,
     OTHERS,
-    PAPER_ELBO_NOISE,
     PAPER_SEEDS,
     Evidence,
     Quantity,
     larger,
     needs,
-    noise_share,
+    papers_noise,
     smaller,
     value,
 )
@@ -85,10 +84,10 @@ def evidence(values: pd.DataFrame, dataset: str, likelihood: str, exact: bool = 
     found = {term: dict(zip(group["seed"], group["value"], strict=True)) for term, group in groups}
     if not exact:
         return Evidence(found)
-    shares = {
-        term: noise_share(term, PAPER_ELBO_NOISE) / math.sqrt(PAPER_SEEDS) for term in found
-    }  # of means of its seeds
-    errors = {term: {seed: shares[term] * abs(one) for seed, one in known.items()} for term, known in found.items()}
+    errors = {  # of means of its seeds
+        term: {seed: papers_noise(term, one) / math.sqrt(PAPER_SEEDS) for seed, one in known.items()}
+        for term, known in found.items()
+    }
     return Evidence(found, errors, exact=True)
 
 
