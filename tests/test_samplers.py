@@ -220,6 +220,33 @@ def test_a_bank_reads_any_images_and_keeps_no_file_open(tmp_path):
         bank[torch.tensor([22])]
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot be told what will be read")
+def test_a_bank_asks_the_disk_for_what_it_will_read_and_nothing_else(tmp_path, monkeypatch):
+    """Images that follow each other in one request; those of the first shards before any is waited for."""
+    asked = []
+
+    def fadvise(descriptor, start, length, advice):
+        assert advice == os.POSIX_FADV_WILLNEED
+        asked.append((os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")), start, length))
+
+    np.save(shard_path(tmp_path, 0), np.zeros((8, 1, 32, 32), np.uint8))
+    np.save(shard_path(tmp_path, 1), np.zeros((8, 1, 32, 32), np.uint8))
+    bank = Bank(tmp_path)
+    monkeypatch.setattr(os, "posix_fadvise", fadvise)
+    bank[torch.tensor([9, 2, 3, 3, 7, 15, 4])]
+    first, second = (shard_path(tmp_path, shard).name for shard in (0, 1))
+    header = 128  # bytes before the images
+    assert asked == [
+        (first, header + 2 * 1024, 3 * 1024),
+        (first, header + 7 * 1024, 1024),
+        (second, header + 1024, 1024),
+        (second, header + 7 * 1024, 1024),
+    ]
+    asked.clear()
+    bank.images()
+    assert asked == [(first, header, 8 * 1024), (second, header, 8 * 1024)]
+
+
 class Breaks(torch.nn.Module):
     """A denoiser that gives ``value`` for the images whose first pixel of noise is one of ``pixels``, else zeros."""
 

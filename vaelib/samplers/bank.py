@@ -8,9 +8,9 @@ size (the last batch is padded), because convolution kernels may round otherwise
 filled in any order, by any number of workers and in shards of any size, and image i is the same image.
 """
 
-import mmap
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,7 @@ from ..precision import require_finite
 from .dpmpp import dpmpp_2m_sample
 from .heun import heun_sample
 
-READERS = 4  # threads that read shards: a disk answers several requests in the time of one
-APART = 2**16  # bytes between two images from which on the kernel's reading ahead, of 128 KiB, is mostly for nothing
+AHEAD = 16  # shards that the disk is asked for before the first of them is read: it answers many requests in the time of one
 SAMPLERS = {"heun": heun_sample, "dpmpp_2m": dpmpp_2m_sample}
 
 
@@ -127,6 +126,24 @@ def fill_bank(
         yield done
 
 
+def _ask(path: Path, images: np.memmap, rows: np.ndarray) -> None:
+    """Let the system fetch images ``rows``, in rising order, of a mapped shard without waiting for them.
+
+    Waited for one by one, 60,000 images all over a bank of 4 GB took 2.4 seconds in place of 0.7. Not by ``madvise``, for which
+    Python keeps its lock.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    each, apart = images[0].nbytes, rows[1:] > rows[:-1] + 1
+    begins, ends = (
+        rows[np.r_[True, apart]] * each,
+        (rows[np.r_[apart, True]] + 1) * each,
+    )  # of images that follow each other
+    with open(path, "rb") as file:
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            os.posix_fadvise(file.fileno(), images.offset + begin, end - begin, os.POSIX_FADV_WILLNEED)
+
+
 class Bank:
     """A filled bank on disk: ``len(bank)``, ``bank.shape``; ``bank.images(a, b)`` is a range, ``bank.gather(rows)`` any images.
 
@@ -169,7 +186,7 @@ class Bank:
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
         """Return images ``rows`` (n,), in any order and as often as they are named, uint8 (n, C, 32, 32); ``out`` takes them.
 
-        They are read in the order of the disk by a few threads, which do not hold Python's lock while they wait for it.
+        They are read in the order of the disk, which is asked for those of some shards before it is waited for.
         """
         out = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8) if out is None else out
         rows, places = rows.sort()
@@ -177,21 +194,28 @@ class Bank:
             raise VaelibError(
                 f"rows from {int(rows[0]):,} to {int(rows[-1]):,} of a bank of {len(self):,} images; give others"
             )
-        cuts = [0, *torch.searchsorted(rows, self._ends).tolist()]  # where in `rows` each shard ends
-        wanted = [shard for shard in range(len(self._ends)) if cuts[shard] < cuts[shard + 1]]
+        asked: deque[tuple[np.ndarray, Tensor, Tensor]] = deque()  # a shard's images, which of them, and where they go
 
-        def read(shard: int) -> None:
-            images, here = self._mapped(shard), slice(cuts[shard], cuts[shard + 1])
-            first = int(self._ends[shard]) - len(images)
-            if images.nbytes > APART * (here.stop - here.start) and hasattr(mmap, "MADV_RANDOM"):
-                images.base.madvise(mmap.MADV_RANDOM)
-            out.index_copy_(0, places[here], torch.from_numpy(images).index_select(0, rows[here] - first))
+        def read() -> None:
+            images, some, where = asked.popleft()
+            out.index_copy_(0, where, torch.from_numpy(images).index_select(0, some))
 
-        with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(read, wanted))
+        begin = 0
+        for shard, end in enumerate(torch.searchsorted(rows, self._ends).tolist()):  # where in `rows` each shard ends
+            if begin == end:
+                continue
+            images = self._mapped(shard)
+            some = rows[begin:end] - (int(self._ends[shard]) - len(images))
+            _ask(shard_path(self.folder, shard), images, some.numpy())
+            asked.append((images, some, places[begin:end]))
+            begin = end
+            if len(asked) > AHEAD:
+                read()
+        while asked:
+            read()
         return out
 
-    def _mapped(self, shard: int) -> np.ndarray:
+    def _mapped(self, shard: int) -> np.memmap:
         """Return a shard as a memory map, without its header, which Python 3.11 cannot parse in two threads at once."""
         size = int(self._ends[shard]) - (int(self._ends[shard - 1]) if shard else 0)
         try:
