@@ -31,6 +31,10 @@ def batch(n=6, d_z=3):
     return images(n).float() / 255, torch.randn(n, d_z, generator=torch.Generator().manual_seed(1))
 
 
+def objective(regulariser, vae, x, eps, step, progress):
+    return regulariser.objective(vae, x, eps, regulariser.draws(x, eps, step, progress, regulariser.units(vae, x)))
+
+
 def trained(epochs=4, before=None, weight_decay=0.0, lr=1e-3, **remedies):
     state = VAEState(network(), lr, weight_decay=weight_decay)
     if before is not None:
@@ -61,7 +65,7 @@ def test_denoising_encodes_a_noisy_image_and_scores_the_clean_one():
     vae, (x, eps) = network(), batch()
     noise = rng.normal(tuple(x.shape), 5, "denoising", 7)
     by_hand = elbo_at(vae, vae.encode(x + 0.2 * noise), x, eps).mean()
-    identical(Regulariser(denoising=0.2, seed=5).objective(vae, x, eps, 7, 0.0), by_hand)
+    identical(objective(Regulariser(denoising=0.2, seed=5), vae, x, eps, 7, 0.0), by_hand)
 
 
 def test_consistency_is_half_of_two_elbos_less_the_divergence():
@@ -71,7 +75,7 @@ def test_consistency_is_half_of_two_elbos_less_the_divergence():
     q, other = vae.encode(x), vae.encode(transformed)
     divergence = kl_divergence(Normal(*other), Normal(*q)).sum(-1)
     by_hand = (elbo_at(vae, q, x, eps) + elbo_at(vae, other, transformed, fresh) - 0.7 * divergence).mean() / 2
-    found = Regulariser(consistency=0.7, transform=TUNED_MNIST, seed=2).objective(vae, x, eps, 4, 0.0)
+    found = objective(Regulariser(consistency=0.7, transform=TUNED_MNIST, seed=2), vae, x, eps, 4, 0.0)
     torch.testing.assert_close(found, by_hand)
 
 
@@ -80,7 +84,7 @@ def test_the_kl_warms_up_linearly_and_stays():
     q, plain = vae.encode(x), vae(x, eps).mean()
     for progress, beta in ((0.0, 0.0), (0.1, 0.25), (0.4, 1.0), (0.9, 1.0)):
         expected = plain + (1 - beta) * q.kl().mean()
-        found = Regulariser(kl_warmup=0.4).objective(vae, x, eps, 0, progress)
+        found = objective(Regulariser(kl_warmup=0.4), vae, x, eps, 0, progress)
         torch.testing.assert_close(found, expected)
 
 
@@ -94,8 +98,11 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean_of_a_layer():
     vae.encoder[2].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
     x, eps = batch()
     regulariser = Regulariser(dropout=0.25)
+    shapes = regulariser.units(vae, x)
+    assert shapes == 4 * [(6, 64)]
+    seen.clear()
     for step in range(40):
-        regulariser.objective(vae, x, eps, step, 0.0)
+        regulariser.objective(vae, x, eps, regulariser.draws(x, eps, step, 0.0, shapes))
     units = torch.stack(seen)
     torch.testing.assert_close(units.unique(), torch.tensor([0.0, 4 / 3]))
     standard_error = math.sqrt(0.25 / 0.75 / units.numel())
@@ -119,7 +126,7 @@ def test_dropout_needs_layers_to_act_on():
 
     x, eps = batch(d_z=2)
     with pytest.raises(VaelibError, match=r"no nn\.ReLU layer"):
-        Regulariser(dropout=0.5).objective(Plain(), x, eps, 0, 0.0)
+        objective(Regulariser(dropout=0.5), Plain(), x, eps, 0, 0.0)
 
 
 @pytest.mark.parametrize("wrong", [{"dropout": 1.0}, {"denoising": -0.1}, {"consistency": 1.0}, {"kl_warmup": 1.5}])

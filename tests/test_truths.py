@@ -132,9 +132,9 @@ def test_a_regulariser_is_told_its_step_and_how_far_the_training_is():
     told = []
 
     class Told(Regulariser):
-        def objective(self, vae, x, eps, step, progress):
+        def draws(self, x, eps, step, progress, units=()):
             told.append((step, progress))
-            return super().objective(vae, x, eps, step, progress)
+            return super().draws(x, eps, step, progress, units)
 
     list(train_vae(VAEState(small()), TrainingDistribution(images(), 50), epochs=2, batch_size=10, regulariser=Told()))
     assert told == [(step, step / 10) for step in range(10)]

@@ -11,7 +11,7 @@ They may be combined. Weight decay acts on the weights themselves (:class:`~vael
 stopped early by fewer ``epochs``. What is measured afterwards never knows of any of them: the ELBO is Eq. (2)'s.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from .. import rng
 from ..data.augment import Augmentation
 from ..errors import VaelibError
 from ..models.vae import VAE, Posterior, log_likelihood_at
+from ..modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Regulariser:
 
     >>> from vaelib import FullyConnectedVAE
     >>> vae, x = FullyConnectedVAE(d_z=2), torch.rand(3, 1, 32, 32)
-    >>> bool(Regulariser().objective(vae, x, torch.zeros(3, 2), 0, 0.0) == vae(x, torch.zeros(3, 2)).mean())
+    >>> remedy, eps = Regulariser(kl_warmup=0.5), torch.zeros(3, 2)
+    >>> warm = remedy.draws(x, eps, step=5, progress=0.5)  # β = 1: the ELBO itself
+    >>> bool(remedy.objective(vae, x, eps, warm) == vae(x, eps).mean())
     True
     """
 
@@ -71,58 +74,110 @@ class Regulariser:
         """
         return min(progress / self.kl_warmup, 1.0) if self.kl_warmup else 1.0
 
-    def objective(self, vae: VAE, x: Tensor, eps: Tensor, step: int, progress: float) -> Tensor:
+    def units(self, vae: VAE, x: Tensor) -> list[torch.Size]:
+        """Return the shapes of what ``dropout`` leaves units out of, in the order of the network's ReLU layers; none without it.
+
+        Arguments:
+            vae: in any mode, which it keeps.
+            x: a batch of the training's size, (B, C, H, W).
+
+        Raises:
+            VaelibError: ``dropout`` for a network without such layers.
+        """
+        if not self.dropout:
+            return []
+        found: list[torch.Size] = []
+        handles = [
+            layer.register_forward_hook(lambda module, inputs, output: found.append(output.shape))
+            for layer in _layers(vae)
+        ]
+        try:
+            with evaluating(vae):
+                vae.decode(vae.encode(x).mu)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not found:
+            raise VaelibError("dropout finds no nn.ReLU layer in this VAE to act after; set dropout to 0")
+        return found
+
+    def draws(
+        self, x: Tensor, eps: Tensor, step: int, progress: float, units: Sequence[torch.Size] = ()
+    ) -> list[Tensor]:
+        """Return all that changes from step to step besides the batch, on its device: what :meth:`objective` is given.
+
+        Arguments:
+            x: the batch, floats in [0, 1], (B, C, H, W).
+            eps: the posterior's noise, (B, d_z).
+            step: its number, which the noise of the remedies belongs to.
+            progress: the share of all steps that are done, in [0, 1].
+            units: of the network, from :meth:`units`.
+        """
+        masks = rng.generator(self.seed, "dropout", step)
+
+        def drawn(purpose: str) -> list[Tensor]:
+            noise = (
+                [rng.normal(tuple(x.shape), self.seed, f"denoising{purpose}", step, x.device)] if self.denoising else []
+            )
+            kept = [
+                torch.empty(shape, dtype=torch.bool).bernoulli_(1 - self.dropout, generator=masks) for shape in units
+            ]
+            return noise + [rng.sent(mask, x.device) for mask in kept]
+
+        found = [rng.sent(torch.tensor(self.beta(progress)), x.device), *drawn("")]
+        if not self.consistency:
+            return found
+        with torch.autocast(x.device.type, enabled=False):  # whose products would round the images to bfloat16
+            other = self.transform.apply(x, rng.generator(self.seed, "consistency", step))
+        fresh = rng.normal(tuple(eps.shape), self.seed, "consistency-posterior", step, eps.device)
+        return [*found, other, fresh, *drawn("-transformed")]
+
+    def objective(self, vae: VAE, x: Tensor, eps: Tensor, draws: Sequence[Tensor]) -> Tensor:
         """Return what a step maximises, a scalar in nats per image.
 
         Arguments:
             vae: in training mode.
             x: the batch, floats in [0, 1], (B, C, H, W).
             eps: the posterior's noise, (B, d_z).
-            step: its number, which the noise of the remedies belongs to.
-            progress: the share of all steps that are done, in [0, 1].
+            draws: of this step, from :meth:`draws`.
         """
-        beta = self.beta(progress)
-        with self._dropped(vae, step):
-            q, elbo = self._elbo(vae, x, eps, beta, step, "")
+        coming = iter(draws)
+        beta = next(coming)
+        with self._dropped(vae, coming):
+            q, elbo = self._elbo(vae, x, eps, beta, coming)
             if not self.consistency:
                 return elbo.mean()
-            with torch.autocast(x.device.type, enabled=False):  # whose products would round the images to bfloat16
-                other = self.transform.apply(x, rng.generator(self.seed, "consistency", step))
-            fresh = rng.normal(tuple(eps.shape), self.seed, "consistency-posterior", step, eps.device)
-            q_other, elbo_other = self._elbo(vae, other, fresh, beta, step, "-transformed")
+            other, fresh = next(coming), next(coming)
+            q_other, elbo_other = self._elbo(vae, other, fresh, beta, coming)
         return (elbo + elbo_other - self.consistency * kl_between(q_other, q)).mean() / 2
 
-    def _elbo(self, vae: VAE, x: Tensor, eps: Tensor, beta: float, step: int, purpose: str) -> tuple[Posterior, Tensor]:
+    def _elbo(
+        self, vae: VAE, x: Tensor, eps: Tensor, beta: Tensor, draws: Iterator[Tensor]
+    ) -> tuple[Posterior, Tensor]:
         """Return the posterior that the encoder finds for (noisy) images, and E_q[log p(x|z)] − β KL of the clean ones."""
-        seen = x
-        if self.denoising:
-            noise = rng.normal(tuple(x.shape), self.seed, f"denoising{purpose}", step, x.device)
-            seen = x + self.denoising * noise
-        q = vae.encode(seen)
+        q = vae.encode(x + self.denoising * next(draws) if self.denoising else x)
         return q, log_likelihood_at(vae, q, x, eps) - beta * q.kl()
 
     @contextmanager
-    def _dropped(self, vae: VAE, step: int) -> Iterator[None]:
+    def _dropped(self, vae: VAE, draws: Iterator[Tensor]) -> Iterator[None]:
         """Leave out units after each of the network's ReLU layers within the block."""
         if not self.dropout:
             yield
             return
-        layers = [module for module in vae.modules() if isinstance(module, nn.ReLU)]
-        if not layers:
-            raise VaelibError("dropout finds no nn.ReLU layer in this VAE to act after; set dropout to 0")
-        draws = rng.generator(self.seed, "dropout", step)
-        kept = 1 - self.dropout
 
         def drop(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-            mask = torch.empty(output.shape, dtype=output.dtype).bernoulli_(kept, generator=draws)
-            return output * rng.sent(mask, output.device) / kept
+            return output * next(draws) / (1 - self.dropout)
 
-        handles = [layer.register_forward_hook(drop) for layer in layers]
+        handles = [layer.register_forward_hook(drop) for layer in _layers(vae)]
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _layers(vae: VAE) -> list[nn.Module]:
+    return [module for module in vae.modules() if isinstance(module, nn.ReLU)]
 
 
 def kl_between(q: Posterior, p: Posterior) -> Tensor:

@@ -10,7 +10,7 @@ step is one CUDA graph. The noise is drawn on the CPU and has the same numbers e
 
 import ctypes
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 import torch
@@ -186,17 +186,18 @@ class _Captured:
         RuntimeError: something in the step asks the GPU for a value, which cannot be captured; nothing of the state has changed.
     """
 
-    def __init__(self, state: VAEState, objective: Callable[[Tensor, Tensor], Tensor], x: Tensor, eps: Tensor):
-        self.state, self.x, self.eps, self.graph = state, x.clone(), eps.clone(), torch.cuda.CUDAGraph()
+    def __init__(self, state: VAEState, objective: Callable[..., Tensor], inputs: Sequence[Tensor]):
+        self.state, self.inputs, self.graph = state, [one.clone() for one in inputs], torch.cuda.CUDAGraph()
         before = {name: tensor.clone() for name, tensor in state.tensors().items()}
 
         def step() -> Tensor:
-            elbo = objective(self.x, self.eps)
+            elbo = objective(*self.inputs)
             state.ascend(elbo, None)
             return elbo.detach()
 
         # The inner block gives this thread its stream back, whatever happens during the capture.
-        with torch.cuda.device(x.device), torch.cuda.stream(torch.cuda.current_stream(x.device)):
+        device = inputs[0].device
+        with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
             beside = torch.cuda.Stream()
             try:
                 beside.wait_stream(torch.cuda.current_stream())
@@ -212,21 +213,19 @@ class _Captured:
                 for name, tensor in state.tensors().items():
                     tensor.copy_(before[name])
 
-    def __call__(self, x: Tensor, eps: Tensor, rate: float) -> Tensor:
+    def __call__(self, inputs: Sequence[Tensor], rate: float) -> Tensor:
         """Take the step; return the batch's mean ELBO, which the next step overwrites."""
-        self.x.copy_(x)
-        self.eps.copy_(eps)
+        for ours, given in zip(self.inputs, inputs, strict=True):
+            ours.copy_(given)
         self.state.pace(rate)
         self.graph.replay()
         return self.elbo
 
 
-def _captured(
-    state: VAEState, objective: Callable[[Tensor, Tensor], Tensor], x: Tensor, eps: Tensor
-) -> _Captured | None:
+def _captured(state: VAEState, objective: Callable[..., Tensor], inputs: Sequence[Tensor]) -> _Captured | None:
     """Return the captured step, or None with a line that says why there is none."""
     try:
-        return _Captured(state, objective, x, eps)
+        return _Captured(state, objective, inputs)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -290,16 +289,12 @@ def train_vae(
     _keep_memory()
     vae, device = state.vae, next(state.vae.parameters()).device
     batch_size = min(batch_size, distribution.n_train)
-    # What a regulariser adds has noise and weights that change with the step.
-    capture, captured = device.type in CAPTURED_ON and regulariser is None, None
+    capture, captured = device.type in CAPTURED_ON, None
+    last, units = max(distribution.steps(epochs, batch_size), 1), None
 
-    last = max(distribution.steps(epochs, batch_size), 1)
-
-    def objective(x: Tensor, eps: Tensor, step: int = 0) -> Tensor:
+    def objective(x: Tensor, eps: Tensor, *draws: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=amp and bf16_pays(device.type)):
-            if regulariser is not None:
-                return regulariser.objective(vae, x, eps, step, step / last)
-            return vae(x, eps).mean()
+            return vae(x, eps).mean() if regulariser is None else regulariser.objective(vae, x, eps, draws)
 
     for number in range(state.epochs + 1, epochs + 1):
         vae.eval()
@@ -316,13 +311,17 @@ def train_vae(
             x = distribution.batch(step, batch_size)
             if step == steps[0]:
                 check_form(x, vae, name="batch")
+            inputs = [x, eps]
+            if regulariser is not None:
+                units = regulariser.units(vae, x) if units is None else units
+                inputs += regulariser.draws(x, eps, step, step / last, units)
             if capture and captured is None:
-                captured = _captured(state, objective, x, eps)
+                captured = _captured(state, objective, inputs)
                 capture = captured is not None
             if captured is not None:
-                state.total += captured(x, eps, rate)
+                state.total += captured(inputs, rate)
             else:
-                mean_elbo = objective(x, eps, step)
+                mean_elbo = objective(*inputs)
                 state.ascend(mean_elbo, rate)
                 state.total += mean_elbo.detach()
                 if step % STEPS_BETWEEN == 0 and device.type == "cpu":  # a GPU takes no longer for small numbers

@@ -188,9 +188,7 @@ def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
     work = vae_work(run, passes, passes, 0)
     work = work._replace(fc=work.fc + AUGMENT_FLOPS * PIXELS * run.data.channels * epochs * n * augmented)
     started = steps * besides + scored / 1_000 * SCORING * kernels
-    if regulariser_of(run):  # its steps are not captured
-        return work._replace(kernels=started + steps * kernels * twice)
-    return work._replace(kernels=started, captured=steps * kernels)
+    return work._replace(kernels=started, captured=steps * kernels * twice)
 
 
 @makes(
