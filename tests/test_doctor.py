@@ -49,6 +49,16 @@ def test_a_missing_browser_costs_the_browser_tests(monkeypatch, browser, cost):
     assert bool(found("browser").cost) == cost
 
 
+def test_workers_that_take_turns_on_a_gpu_are_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert "CUDA MPS" not in {one.name for one in doctor.examine()}
+    monkeypatch.setattr(doctor, "usable_gpus", lambda: [0])
+    monkeypatch.setattr(doctor.torch.cuda, "get_device_name", lambda number=0: "a card")
+    assert "take turns on a GPU: start `nvidia-cuda-mps-control -d`" in found("CUDA MPS").cost
+    (tmp_path / "control").touch()
+    assert found("CUDA MPS") == ("CUDA MPS", "on", "")
+
+
 def test_a_small_disk_and_a_missing_package_are_told(monkeypatch):
     usage = doctor.shutil.disk_usage("/")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage._replace(free=2**30))

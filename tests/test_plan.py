@@ -15,6 +15,7 @@ from vaelib.errors import VaelibError
 from vaelib.gaps import evaluate_elbo
 from vaelib.planning import machine_speed as calibrate
 from vaelib.planning import plan as planning
+from vaelib.precision import mps_runs
 from vaelib.progress import duration
 from vaelib.report.study import studies, wanted
 from vaelib.runs import Bank, Data, Network, Store, Teacher, VAERun
@@ -160,6 +161,34 @@ def test_workers_fill_the_time_that_one_waits_for_python_but_not_the_time_that_a
     assert busy < one.seconds
     assert all_of_them.seconds == pytest.approx(max(one.seconds, 8 * busy))
     assert planning.price(vaes, Store(), machine._replace(workers=1)).seconds == pytest.approx(8 * one.seconds)
+
+
+def test_under_mps_workers_also_fill_the_time_that_one_waits_for_its_own_kernels():
+    """Eight small VAEs then take as long as one, until it is arithmetic that takes longer; one alone takes as long as before."""
+    turns, together = (price.hardware("h100", together=on) for on in (False, True))
+    vaes = [VAERun(data=CIFAR, seed=seed) for seed in range(80)]
+    alone = [planning.price(vaes[:1], Store(), machine).seconds for machine in (turns, together)]
+    assert alone[0] == alone[1]
+    eight, many = (planning.price(vaes[:n], Store(), together) for n in (8, 80))
+    assert eight.seconds == pytest.approx(alone[1])
+    assert many.seconds == pytest.approx(max(10 * alone[1], 80 * together.busy(work(vaes[0]))))
+    assert planning.price(vaes[:8], Store(), turns).seconds > 4 * eight.seconds
+    teacher = Teacher(data=CIFAR)  # which leaves nothing of the card
+    assert turns.busy(work(teacher)) == together.busy(work(teacher)) == pytest.approx(together.seconds(work(teacher)))
+
+
+def test_mps_is_seen_where_its_daemon_listens(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert not mps_runs()
+    (tmp_path / "control").touch()
+    assert mps_runs()
+    monkeypatch.setattr(price, "gpus_for", lambda device: [0])
+    monkeypatch.setattr(price, "usable_gpus", lambda: [0])
+    monkeypatch.setattr(price, "share_out", lambda workers, device: (8, "2GB"))
+    assert price.this_machine(quick=True).together
+    (tmp_path / "control").unlink()
+    assert not price.this_machine(quick=True).together
+    assert "CUDA MPS on" in price.hardware("h100", together=True).name
 
 
 def test_the_kernels_that_prices_count_are_the_operations_of_the_networks(monkeypatch):
@@ -316,9 +345,12 @@ def test_the_documentation_has_what_the_plan_says_of_a_gpu(row, monkeypatch, tmp
     monkeypatch.setenv("VAELIB_DATA", str(tmp_path))  # nothing is here: sizes as published
     dataset, likelihood = PLANNED[row]
     functions = {study.name: study.runs for study in wanted(dataset, likelihood) if study.runs}
-    plan = planning.make_plan(functions, price.hardware("h100"), "gpu", dataset, likelihood, store=Store(tmp_path))
-    assert not plan.skipped
-    cells = [duration(seconds) for seconds in (plan.figures["three_gaps"].seconds, plan.total.seconds)]
+    cells = []
+    for together in (False, True):
+        card = price.hardware("h100", together=together)
+        plan = planning.make_plan(functions, card, "gpu", dataset, likelihood, store=Store(tmp_path))
+        assert not plan.skipped
+        cells += [duration(seconds) for seconds in (plan.figures["three_gaps"].seconds, plan.total.seconds)]
     assert f"| {row} | {' | '.join(cells)} |" in (ROOT / "docs/machines.md").read_text(encoding="utf-8")
 
 

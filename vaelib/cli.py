@@ -143,6 +143,7 @@ def plan(
     overrides: SetOption = None,
     hardware: Annotated[str | None, typer.Option(help="a100, h100 or rtx2080ti in place of this machine")] = None,
     count: Annotated[int | None, typer.Option(help="how many of them; default 1", min=1)] = None,
+    mps: Annotated[bool, typer.Option("--mps", help="with NVIDIA's MPS on: workers compute on a card at once")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="do not calibrate: take the reference machine's rates")
     ] = False,
@@ -162,8 +163,9 @@ def plan(
         raise VaelibError(
             f"--quick takes the reference machine's rates and --hardware {hardware} that card's; give one"
         )
-    if count and not hardware:
-        raise VaelibError(f"--count {count} counts what --hardware names; give both, or neither for this machine")
+    if (count or mps) and not hardware:
+        option = f"--count {count} counts" if count else "--mps is of"
+        raise VaelibError(f"{option} what --hardware names; give both, or neither for this machine")
     only, settings = study_named(study) if study else None, parse_overrides(overrides or [])
     if settings.get("use_results"):
         raise VaelibError("use_results makes nothing that could be planned; leave it out")
@@ -173,7 +175,7 @@ def plan(
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what is said on the way is no JSON
         if hardware is None and not quick and measured() is None:
             calibrate()
-        machine = known_hardware(hardware, count or 1) if hardware else this_machine(quick)
+        machine = known_hardware(hardware, count or 1, mps) if hardware else this_machine(quick)
         made = planning.make_plan(functions, machine, profile, dataset, likelihood, settings, titles=titles)
     print(json.dumps(planning.as_json(made), indent=1) if as_json else planning.format_plan(made))
 

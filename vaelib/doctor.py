@@ -11,7 +11,7 @@ import torch
 from . import paths
 from .data import dataset_names
 from .data.sources import CIFAR_FOLDER, CIFAR_TAR
-from .precision import bf16_pays, usable_gpus
+from .precision import bf16_pays, mps_runs, usable_gpus
 from .runs import Store
 from .runs.provenance import commit, cores, packages
 from .version import __version__
@@ -66,11 +66,18 @@ def _machine() -> list[Finding]:
         slow = f"this PyTorch has no kernels for the {torch.cuda.get_device_name()}: install one that has; {slow}"
     bf16 = bf16_pays("cuda" if gpu else "cpu")
     few = "" if gpu or cores() > 1 else "runs wait for each other: the headline takes twice as long as on two cores"
+    sharing = []
+    if gpu:
+        turns = (
+            "" if mps_runs() else "workers take turns on a GPU: start `nvidia-cuda-mps-control -d` (docs/machines.md)"
+        )
+        sharing = [Finding("CUDA MPS", "off" if turns else "on", turns)]
     return [
         Finding("vaelib", f"{__version__}, commit {commit()}"),
         Finding("python", platform.python_version()),
         Finding("torch", build),
         Finding("device", device, slow),
+        *sharing,
         Finding("cores", str(cores()), few),
         Finding(
             "bfloat16", "yes" if bf16 else "no", "" if bf16 else "everything in float32: the teacher trains slower"

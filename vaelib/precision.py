@@ -5,9 +5,11 @@ Which GPUs can be used at all: those that this build of PyTorch has kernels for.
 And what no precision may yield: NaN or infinity, which comparing, clipping and bytes would turn into black or white pixels.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +84,11 @@ def usable_gpus() -> list[int]:
         )
 
     return [number for number in numbers if not known or fits(torch.cuda.get_device_capability(number))]
+
+
+def mps_runs() -> bool:
+    """Return True if NVIDIA's MPS is there, under which kernels of several processes run on a GPU at once, not in turn."""
+    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or "/tmp/nvidia-mps", "control").exists()
 
 
 def gpus_for(device: str) -> list[int]:

@@ -3,7 +3,8 @@
 The order of starting, the progress bar and ``vaelib plan`` stand on it, never a result. :mod:`vaelib.runs.cost.work` says how
 much work there is; a :class:`Machine` says how fast each kind of it goes. A small network leaves a GPU waiting: for Python to
 start the next kernel, and in a captured step for the kernel before. A run takes the longest of arithmetic and both waits; while
-one waits for Python, the card computes for others, so several workers share it.
+one waits for Python, the card computes for others, so several workers share it, and under CUDA MPS also while one waits for
+its own kernel before.
 """
 
 import json
@@ -13,13 +14,14 @@ from typing import NamedTuple
 
 from ... import paths
 from ...errors import VaelibError, unknown
-from ...precision import gpus_for, usable_gpus
+from ...precision import gpus_for, mps_runs, usable_gpus
 from ...text import how_many
 from ..cluster import share_out, workers_a_card
 from ..provenance import cores, provenance
 from ..settings import Artifact
 from .work import Work, work
 
+WITH_MPS = ", CUDA MPS on"
 LAUNCH = 8e-6  # seconds to start a kernel from Python: a guess, until a GPU is timed
 SHORTEST = 2e-6  # seconds from a small kernel to the next in a graph: also a guess
 
@@ -31,6 +33,7 @@ class Machine(NamedTuple):
         launch, shortest: seconds until Python has started a kernel, and that a kernel takes at least; 0 on cores.
         workers: processes that work at once.
         cards: the cores or GPUs that they share.
+        together: kernels of several workers run on a card at once (CUDA MPS), not in turn.
         unit: what one of these is called.
     """
 
@@ -44,16 +47,17 @@ class Machine(NamedTuple):
     shortest: float = 0.0
     workers: int = 1
     cards: int = 1
+    together: bool = False
     unit: str = "GPU"
 
     def busy(self, amount: Work) -> float:
         """Return the time that some work keeps a core or GPU from others."""
         arithmetic = sum(getattr(amount, kind) / getattr(self, kind) for kind in RATES)
-        return max(arithmetic, (amount.kernels + amount.captured) * self.shortest)
+        return arithmetic if self.together else max(arithmetic, (amount.kernels + amount.captured) * self.shortest)
 
     def seconds(self, amount: Work) -> float:
         """Return the time of some work for one worker that has a core or GPU to itself."""
-        waits = amount.kernels * self.launch + amount.captured * self.shortest
+        waits = amount.kernels * max(self.launch, self.shortest) + amount.captured * self.shortest
         return max(self.busy(amount), waits) + amount.core
 
 
@@ -85,8 +89,8 @@ EFFICIENCY = {"sampling": 0.14, "training": 0.116, "residual": 0.1, "fc": 0.05}
 MIXTURE_BYTES = 200  # of memory traffic a component, gradient included: also a guess
 
 
-def hardware(name: str, count: int = 1) -> Machine:
-    """Return ``count`` GPUs of a kind known by name.
+def hardware(name: str, count: int = 1, together: bool = False) -> Machine:
+    """Return ``count`` GPUs of a kind known by name, ``together``: under CUDA MPS.
 
     Raises:
         VaelibError: unknown name, or none.
@@ -98,13 +102,14 @@ def hardware(name: str, count: int = 1) -> Machine:
     card = CARDS[name]
     rates = {kind: share * card.flops for kind, share in EFFICIENCY.items()}
     return Machine(
-        f"{count} {name}",
+        f"{count} {name}{WITH_MPS * together}",
         **rates,
         mixture=card.traffic / MIXTURE_BYTES,
         launch=LAUNCH,
         shortest=SHORTEST,
         workers=count * workers_a_card(card.memory),
         cards=count,
+        together=together,
     )
 
 
@@ -139,10 +144,11 @@ def this_machine(quick: bool = False, device: str = "auto") -> Machine:
         return Machine(
             f"this machine's {cores()} cores", **(rates or REFERENCE), workers=cores(), cards=cores(), unit="core"
         )
-    name, workers = f"this machine's {how_many(gpus, 'GPU')}", share_out(None, device)[0]
+    workers, together = share_out(None, device)[0], mps_runs()
+    name = f"this machine's {how_many(gpus, 'GPU')}{WITH_MPS * together}"
     if rates is None:  # some GPU: better an A100's share of guesses than a core's
-        return hardware("a100", gpus)._replace(name=f"{name}, taken for {gpus} A100", workers=workers)
-    return Machine(name, **rates, workers=workers, cards=gpus)
+        return hardware("a100", gpus, together)._replace(name=f"{name}, taken for {gpus} A100", workers=workers)
+    return Machine(name, **rates, workers=workers, cards=gpus, together=together)
 
 
 @cache
