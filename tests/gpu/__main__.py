@@ -29,7 +29,7 @@ import torch
 
 from vaelib import files, paths
 from vaelib.planning.machine_speed import calibrate
-from vaelib.precision import usable_gpus
+from vaelib.precision import mps_runs, usable_gpus
 from vaelib.runs import Store, run
 from vaelib.runs.cluster import CUDA_NEED
 from vaelib.runs.cost.price import this_machine
@@ -328,6 +328,7 @@ def main(words: list[str] | None = None) -> int:
     record = {
         "machine": provenance(),
         "device": given.device,
+        "mps": mps_runs(),
         "quick": given.quick,
         "checks": checked,
         "timings": timed,
@@ -336,7 +337,8 @@ def main(words: list[str] | None = None) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     record |= {"left_out": left, "seconds": round(time.monotonic() - start)}
     files.write_json(path, json.loads(json.dumps(record).replace("NaN", "null").replace("Infinity", "null")))
-    print(f"\n{record['machine']['device']}, torch {torch.__version__}, {record['seconds']} s")
+    turns = "at once (CUDA MPS)" if record["mps"] else "in turn (no CUDA MPS)"
+    print(f"\n{record['machine']['device']}, workers {turns}, torch {torch.__version__}, {record['seconds']} s")
     for row in timed:
         print(f"| {row['what']} | " + " | ".join(f"{k} {_shown(v)}" for k, v in row.items() if k != "what") + " |")
     print(
