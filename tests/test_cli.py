@@ -91,7 +91,7 @@ def test_a_plan_of_images_of_ones_own_is_json(vaelib, toy):
 def test_a_count_of_no_hardware_is_refused(vaelib):
     with pytest.raises(VaelibError, match="--count 8 counts what --hardware names; give both, or neither"):
         raise vaelib("plan", "--quick", "--count", "8").exception
-    with pytest.raises(VaelibError, match="--mps is of what --hardware names; give both, or neither"):
+    with pytest.raises(VaelibError, match="--mps needs --hardware; of this machine it is seen whether MPS is on"):
         raise vaelib("plan", "--quick", "--mps").exception
 
 

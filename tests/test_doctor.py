@@ -49,6 +49,14 @@ def test_a_missing_browser_costs_the_browser_tests(monkeypatch, browser, cost):
     assert bool(found("browser").cost) == cost
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_gpu_whose_driver_is_too_old_is_told(monkeypatch, there):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/bin/nvidia-smi" if there else None)
+    monkeypatch.setattr(doctor.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor.torch.version, "cuda", "13.0")
+    assert ("for CUDA 13.0 the driver may be too old; update it" in found("device").cost) == there
+
+
 def test_workers_that_take_turns_on_a_gpu_are_told(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
     assert "CUDA MPS" not in {one.name for one in doctor.examine()}

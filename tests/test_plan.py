@@ -337,6 +337,8 @@ PLANNED = {  # rows of docs/machines.md
     "BinaryMNIST": ("binary_mnist", "default"),
     "FashionMNIST, mixture of logistics": ("fashion_mnist", "mol"),
     "CIFAR-10": ("cifar10", "default"),
+    "FashionMNIST, A100": ("fashion_mnist", "default"),
+    "CIFAR-10, A100": ("cifar10", "default"),
 }
 
 
@@ -347,7 +349,7 @@ def test_the_documentation_has_what_the_plan_says_of_a_gpu(row, monkeypatch, tmp
     functions = {study.name: study.runs for study in wanted(dataset, likelihood) if study.runs}
     cells = []
     for together in (False, True):
-        card = price.hardware("h100", together=together)
+        card = price.hardware("a100" if row.endswith("A100") else "h100", together=together)
         plan = planning.make_plan(functions, card, "gpu", dataset, likelihood, store=Store(tmp_path))
         assert not plan.skipped
         cells += [duration(seconds) for seconds in (plan.figures["three_gaps"].seconds, plan.total.seconds)]

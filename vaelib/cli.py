@@ -141,7 +141,7 @@ def plan(
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
-    hardware: Annotated[str | None, typer.Option(help="a100, h100 or rtx2080ti in place of this machine")] = None,
+    hardware: Annotated[str | None, typer.Option(help="a100, h100 or rtx2080ti in place of this machine, which is timed")] = None,
     count: Annotated[int | None, typer.Option(help="how many of them; default 1", min=1)] = None,
     mps: Annotated[bool, typer.Option("--mps", help="with NVIDIA's MPS on: workers compute on a card at once")] = False,
     quick: Annotated[
@@ -164,8 +164,11 @@ def plan(
             f"--quick takes the reference machine's rates and --hardware {hardware} that card's; give one"
         )
     if (count or mps) and not hardware:
-        option = f"--count {count} counts" if count else "--mps is of"
-        raise VaelibError(f"{option} what --hardware names; give both, or neither for this machine")
+        raise VaelibError(
+            f"--count {count} counts what --hardware names; give both, or neither for this machine"
+            if count
+            else "--mps needs --hardware; of this machine it is seen whether MPS is on"
+        )
     only, settings = study_named(study) if study else None, parse_overrides(overrides or [])
     if settings.get("use_results"):
         raise VaelibError("use_results makes nothing that could be planned; leave it out")

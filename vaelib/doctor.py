@@ -61,9 +61,14 @@ def _machine() -> list[Finding]:
     gpu, idle = usable_gpus(), torch.cuda.is_available()
     build = f"{torch.__version__} ({'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPU'} build)"
     device = torch.cuda.get_device_name(gpu[0]) if gpu else "CPU"
-    slow = "" if gpu else "smoke and laptop run in minutes; gpu (hours on one GPU) and paper would take weeks"
+    slow = "" if gpu else "smoke takes minutes, laptop's headline up to an hour; gpu and paper would take months"
     if idle and not gpu:
         slow = f"this PyTorch has no kernels for the {torch.cuda.get_device_name()}: install one that has; {slow}"
+    elif torch.version.cuda and not gpu and shutil.which("nvidia-smi"):
+        slow = (
+            f"`nvidia-smi` is here, but torch sees no GPU: for CUDA {torch.version.cuda} the driver may be too old; update it, or "
+            f"install a torch that fits; {slow}"
+        )
     bf16 = bf16_pays("cuda" if gpu else "cpu")
     few = "" if gpu or cores() > 1 else "runs wait for each other: the headline takes twice as long as on two cores"
     sharing = []

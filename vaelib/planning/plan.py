@@ -149,12 +149,13 @@ def _span(seconds: float) -> str:
 
 def format_plan(plan: Plan) -> str:
     """Return the plan as a table for people."""
-    head = f"{'':42} {'runs':>5} {'made':>5} {'work':>11} {'disk':>9} {'left':>14} {'memory':>9}"
+    known = plan.total.memory > 0
+    head = f"{'':42} {'runs':>5} {'made':>5} {'work':>11} {'disk':>9} {'left':>14}" + f" {'memory':>9}" * known
 
     def line(name: str, cost: Cost) -> str:
         amounts = f"{_amount(cost.flops, 'FLOP'):>11} {_amount(cost.bytes, 'B'):>9}"
-        memory = _amount(cost.memory, "B") if cost.memory else "–"
-        return f"{name:42} {cost.runs:5} {cost.made:5} {amounts} {_span(cost.seconds):>14} {memory:>9}"
+        memory = f" {_amount(cost.memory, 'B') if cost.memory else '–':>9}" * known
+        return f"{name:42} {cost.runs:5} {cost.made:5} {amounts} {_span(cost.seconds):>14}{memory}"
 
     lines = [
         f"profile {plan.profile}: {plan.dataset} ({plan.label}), likelihood {plan.likelihood}; time left on {plan.machine.name}",
@@ -165,11 +166,12 @@ def format_plan(plan: Plan) -> str:
         ),
         line("in all, shared runs once", plan.total),
         "",
+        "the same, by kind of run",
         *(line(f"  {kind}", cost) for kind, cost in plan.kinds.items()),
         "",
-        "memory: the most that one process took for what is made already, on this kind of processor",
+        *["memory: the most that one process took for what is made already, on this kind of processor"] * known,
         f"left: {plan.total.work_seconds / 3600:,.1f} {plan.machine.unit}-hours, with "
-        f"{how_many(plan.machine.workers, 'worker')} (an estimate, good to a factor of about two)",
+        f"{how_many(plan.machine.workers, 'worker')} (an estimate, {plan.machine.trust})",
         *(f"not planned: {name}: {reason}" for name, reason in plan.skipped.items()),
     ]
     return "\n".join(lines)

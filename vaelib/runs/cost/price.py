@@ -35,6 +35,7 @@ class Machine(NamedTuple):
         cards: the cores or GPUs that they share.
         together: kernels of several workers run on a card at once (CUDA MPS), not in turn.
         unit: what one of these is called.
+        trust: how far to trust these rates.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Machine(NamedTuple):
     cards: int = 1
     together: bool = False
     unit: str = "GPU"
+    trust: str = "good to a factor of about two"
 
     def busy(self, amount: Work) -> float:
         """Return the time that some work keeps a core or GPU from others."""
@@ -110,6 +112,7 @@ def hardware(name: str, count: int = 1, together: bool = False) -> Machine:
         workers=count * workers_a_card(card.memory),
         cards=count,
         together=together,
+        trust="from data sheets; it was never measured and may be off by more than a factor of two",
     )
 
 
