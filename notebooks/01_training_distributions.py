@@ -48,8 +48,8 @@ from vaelib.studies.ground_truth.runs import brackets, ground_truth, write_brack
 # $p_\text{data}$ is the letter S, a chain of 24 Gaussians. From N of its points we make each training distribution:
 # two augmentations (*tuned*: rotation and jitter chosen on points set aside; *naive*: ±20°, jitter, and a mirror
 # image, which is wrong for an S as it is for the paper's "2"), and a diffusion model with the same preconditioning
-# and loss as those of the other notebooks. Its samples come from the paper's Heun sampler (the profiles laptop and
-# overnight use another one for images). Its density follows exactly from its probability-flow ODE.
+# and loss as those of the other notebooks. Its samples come from the paper's Heun sampler (the profiles laptop,
+# overnight and gpu use another one for images). Its density follows exactly from its probability-flow ODE.
 
 # %%
 lab = ground_truth(profile, overrides)

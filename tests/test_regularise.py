@@ -10,7 +10,8 @@ from tests.test_procedures import identical, images, stream
 from vaelib import rng
 from vaelib.data import TUNED_MNIST
 from vaelib.errors import VaelibError
-from vaelib.models import VAE, FullyConnectedVAE, Gaussian, Posterior, elbo_at
+from vaelib.models import VAE, FullyConnectedVAE, Gaussian, Posterior, ResidualVAE, elbo_at
+from vaelib.models.vae import log_likelihood_at
 from vaelib.training import Regulariser, VAEState, kl_between, train_vae
 
 REMEDIES = [
@@ -127,6 +128,59 @@ def test_dropout_needs_layers_to_act_on():
     x, eps = batch(d_z=2)
     with pytest.raises(VaelibError, match=r"no nn\.ReLU layer"):
         objective(Regulariser(dropout=0.5), Plain(), x, eps, 0, 0.0)
+
+
+def test_all_together_is_what_it_is_by_hand():
+    """Each of the two passes has its own noise on the image and goes on in the row of masks."""
+    vae, (x, eps) = network(), batch()
+    regulariser = Regulariser(dropout=0.2, denoising=0.1, consistency=0.7, kl_warmup=0.5, transform=TUNED_MNIST, seed=2)
+    found = objective(regulariser, vae, x, eps, 4, 0.2)
+    masks = rng.generator(2, "dropout", 4)
+    other = TUNED_MNIST.apply(x, rng.generator(2, "consistency", 4))
+
+    def drop(module, inputs, output):
+        return output * torch.empty(output.shape).bernoulli_(0.8, generator=masks) / 0.8
+
+    for layer in vae.modules():
+        if isinstance(layer, torch.nn.ReLU):
+            layer.register_forward_hook(drop)
+
+    def passed(image, noise, purpose):
+        q = vae.encode(image + 0.1 * rng.normal(tuple(x.shape), 2, purpose, 4))
+        return q, log_likelihood_at(vae, q, image, noise) - 0.4 * q.kl()
+
+    q, elbo = passed(x, eps, "denoising")
+    q_other, elbo_other = passed(
+        other, rng.normal(tuple(eps.shape), 2, "consistency-posterior", 4), "denoising-transformed"
+    )
+    identical(found, (elbo + elbo_other - 0.7 * kl_between(q_other, q)).mean() / 2)
+
+
+def test_units_change_nothing_of_the_network():
+    vae = ResidualVAE(4, 1, 1, Gaussian(0.1)).train()
+    vae.encoder.eval()
+    before, modes = {name: t.clone() for name, t in vae.state_dict().items()}, [part.training for part in vae.modules()]
+    shapes = Regulariser(dropout=0.5).units(vae, batch()[0])
+    assert len(shapes) > 4
+    assert all(shape[0] == 6 for shape in shapes)
+    assert [part.training for part in vae.modules()] == modes
+    for name, tensor in vae.state_dict().items():
+        identical(tensor, before[name])
+
+
+def test_masks_of_other_units_are_refused():
+    """Forgotten, of another network or batch, and of a network that calls its layers otherwise in training."""
+    vae, (x, eps), remedy = network(), batch(), Regulariser(dropout=0.5)
+    with pytest.raises(
+        VaelibError, match=r"dropout = 0.5 needs the shapes of the units; give those of Regulariser.units"
+    ):
+        remedy.draws(x, eps, 0, 0.0)
+    right = remedy.units(vae, x)
+    for shapes in (right[:-1], [*right, right[0]], remedy.units(network(hidden=16), x), remedy.units(vae, x[:1])):
+        with pytest.raises(
+            VaelibError, match="dropout: what was drawn is of other units than this VAE's; give `units` of"
+        ):
+            remedy.objective(vae, x, eps, remedy.draws(x, eps, 0, 0.0, shapes))
 
 
 @pytest.mark.parametrize("wrong", [{"dropout": 1.0}, {"denoising": -0.1}, {"consistency": 1.0}, {"kl_warmup": 1.5}])

@@ -14,6 +14,7 @@ from vaelib import rng
 from vaelib.errors import NonFinite, VaelibError
 from vaelib.models.denoiser import build_denoiser
 from vaelib.samplers import Bank, dpmpp_2m_sample, fill_bank, heun_sample, sample_images, time_steps
+from vaelib.samplers import bank as banks
 from vaelib.samplers.bank import SAMPLERS, network_calls, shard_path
 from vaelib.samplers.heun import flow_log_prob
 from vaelib.training.plane import fit_flow
@@ -221,30 +222,40 @@ def test_a_bank_reads_any_images_and_keeps_no_file_open(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot be told what will be read")
-def test_a_bank_asks_the_disk_for_what_it_will_read_and_nothing_else(tmp_path, monkeypatch):
-    """Images that follow each other in one request; those of the first shards before any is waited for."""
-    asked = []
+def test_a_bank_asks_the_disk_for_what_it_will_read_before_it_waits(tmp_path, monkeypatch):
+    """Images near each other in one request, in pieces that a system takes; of a shard while an earlier one is read."""
+    found, mapped = [], Bank._mapped
 
     def fadvise(descriptor, start, length, advice):
         assert advice == os.POSIX_FADV_WILLNEED
-        asked.append((os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")), start, length))
+        found.append((os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")), start, length))
 
-    np.save(shard_path(tmp_path, 0), np.zeros((8, 1, 32, 32), np.uint8))
-    np.save(shard_path(tmp_path, 1), np.zeros((8, 1, 32, 32), np.uint8))
-    bank = Bank(tmp_path)
+    for shard in range(3):
+        np.save(shard_path(tmp_path, shard), np.zeros((64, 1, 32, 32), np.uint8))
+    bank, names, header = Bank(tmp_path), [shard_path(tmp_path, shard).name for shard in range(3)], 128
     monkeypatch.setattr(os, "posix_fadvise", fadvise)
-    bank[torch.tensor([9, 2, 3, 3, 7, 15, 4])]
-    first, second = (shard_path(tmp_path, shard).name for shard in (0, 1))
-    header = 128  # bytes before the images
-    assert asked == [
-        (first, header + 2 * 1024, 3 * 1024),
-        (first, header + 7 * 1024, 1024),
-        (second, header + 1024, 1024),
-        (second, header + 7 * 1024, 1024),
+    monkeypatch.setattr(Bank, "_mapped", lambda self, shard: (found.append(shard), mapped(self, shard))[1])
+    monkeypatch.setattr(banks, "AHEAD", 1)
+    bank[torch.tensor([65, 3, 2, 2, 9, 63, 130])]
+    assert found == [
+        (names[0], header + 2 * 1024, 8 * 1024),
+        (names[0], header + 63 * 1024, 1024),
+        (names[1], header + 1024, 1024),
+        0,
+        (names[2], header + 2 * 1024, 1024),
+        1,
+        2,
     ]
-    asked.clear()
-    bank.images()
-    assert asked == [(first, header, 8 * 1024), (second, header, 8 * 1024)]
+    found.clear()
+    monkeypatch.setattr(banks, "AT_ONCE", 48 * 1024)
+    bank.images(0, 64)
+    assert found == [(names[0], header, 48 * 1024), (names[0], header + 48 * 1024, 16 * 1024), 0]
+
+    def refuses(*request):
+        raise OSError("a system that takes no advice")
+
+    monkeypatch.setattr(os, "posix_fadvise", refuses)
+    assert len(bank[torch.tensor([1, 100], dtype=torch.int32)]) == 2
 
 
 class Breaks(torch.nn.Module):

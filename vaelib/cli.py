@@ -141,7 +141,9 @@ def plan(
     dataset: DatasetOption = "fashion_mnist",
     likelihood: LikelihoodOption = "default",
     overrides: SetOption = None,
-    hardware: Annotated[str | None, typer.Option(help="a100, h100 or rtx2080ti in place of this machine, which is timed")] = None,
+    hardware: Annotated[
+        str | None, typer.Option(help="a100, h100 or rtx2080ti in place of this machine, which is timed")
+    ] = None,
     count: Annotated[int | None, typer.Option(help="how many of them; default 1", min=1)] = None,
     mps: Annotated[bool, typer.Option("--mps", help="with NVIDIA's MPS on: workers compute on a card at once")] = False,
     quick: Annotated[

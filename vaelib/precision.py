@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +87,8 @@ def usable_gpus() -> list[int]:
 
 def mps_runs() -> bool:
     """Return True if NVIDIA's MPS is there, under which kernels of several processes run on a GPU at once, not in turn."""
-    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or "/tmp/nvidia-mps", "control").exists()
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or "/tmp/nvidia-mps"
+    return os.path.exists(os.path.join(folder, "control"))  # Path.exists raises where another user's folder is barred
 
 
 def gpus_for(device: str) -> list[int]:

@@ -112,7 +112,14 @@ class Regulariser:
             step: its number, which the noise of the remedies belongs to.
             progress: the share of all steps that are done, in [0, 1].
             units: of the network, from :meth:`units`.
+
+        Raises:
+            VaelibError: ``dropout`` without ``units``.
         """
+        if self.dropout and not units:
+            raise VaelibError(
+                f"dropout = {self.dropout} needs the shapes of the units; give those of Regulariser.units(vae, x)"
+            )
         masks = rng.generator(self.seed, "dropout", step)
 
         def drawn(purpose: str) -> list[Tensor]:
@@ -140,22 +147,28 @@ class Regulariser:
             x: the batch, floats in [0, 1], (B, C, H, W).
             eps: the posterior's noise, (B, d_z).
             draws: of this step, from :meth:`draws`.
+
+        Raises:
+            VaelibError: ``draws`` for other units than those that are called.
         """
         coming = iter(draws)
         beta = next(coming)
         with self._dropped(vae, coming):
             q, elbo = self._elbo(vae, x, eps, beta, coming)
-            if not self.consistency:
-                return elbo.mean()
-            other, fresh = next(coming), next(coming)
-            q_other, elbo_other = self._elbo(vae, other, fresh, beta, coming)
-        return (elbo + elbo_other - self.consistency * kl_between(q_other, q)).mean() / 2
+            found = elbo.mean()
+            if self.consistency:
+                other, fresh = _next(coming, x), _next(coming, eps)
+                q_other, elbo_other = self._elbo(vae, other, fresh, beta, coming)
+                found = (elbo + elbo_other - self.consistency * kl_between(q_other, q)).mean() / 2
+        if next(coming, None) is not None:
+            raise _other_units()
+        return found
 
     def _elbo(
         self, vae: VAE, x: Tensor, eps: Tensor, beta: Tensor, draws: Iterator[Tensor]
     ) -> tuple[Posterior, Tensor]:
         """Return the posterior that the encoder finds for (noisy) images, and E_q[log p(x|z)] − β KL of the clean ones."""
-        q = vae.encode(x + self.denoising * next(draws) if self.denoising else x)
+        q = vae.encode(x + self.denoising * _next(draws, x) if self.denoising else x)
         return q, log_likelihood_at(vae, q, x, eps) - beta * q.kl()
 
     @contextmanager
@@ -166,7 +179,7 @@ class Regulariser:
             return
 
         def drop(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-            return output * next(draws) / (1 - self.dropout)
+            return output * _next(draws, output, torch.bool) / (1 - self.dropout)
 
         handles = [layer.register_forward_hook(drop) for layer in _layers(vae)]
         try:
@@ -174,6 +187,21 @@ class Regulariser:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _next(draws: Iterator[Tensor], like: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
+    """Return the next of what was drawn, which belongs to ``like``."""
+    found = next(draws, None)
+    if found is None or found.shape != like.shape or found.dtype != kind:
+        raise _other_units()
+    return found
+
+
+def _other_units() -> VaelibError:
+    return VaelibError(
+        "dropout: what was drawn is of other units than this VAE's; give `units` of this VAE and batch size, and let its "
+        "nn.ReLU layers be called alike in training and in eval mode, or set dropout to 0"
+    )
 
 
 def _layers(vae: VAE) -> list[nn.Module]:

@@ -177,6 +177,16 @@ def follow(
     files.write_json(context.folder / "curve.json", curve)
 
 
+MASKED, NOISED = 9e7, 1.5e8  # masks of dropout, and normal numbers, that a core draws a second
+
+
+def _drawing(run: VAERun) -> float:
+    """Return the seconds in which a core draws what a regulariser adds to an image; masks of fully connected networks alone."""
+    remedies, fc = run.regularisation, run.network.architecture == "fc"
+    masks = 4 * run.network.hidden if remedies.dropout and fc else 0
+    return masks / MASKED + (PIXELS * run.data.channels / NOISED if remedies.denoising else 0)
+
+
 def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
     n, test = run.data.n_train, run.data.n_test
     twice = 2 if run.regularisation.consistency else 1  # an image and its transformed one
@@ -188,7 +198,7 @@ def training_work(run: VAERun, epochs: int, evaluations: int) -> Work:
     work = vae_work(run, passes, passes, 0)
     work = work._replace(fc=work.fc + AUGMENT_FLOPS * PIXELS * run.data.channels * epochs * n * augmented)
     started = steps * besides + scored / 1_000 * SCORING * kernels
-    return work._replace(kernels=started, captured=steps * kernels * twice)
+    return work._replace(kernels=started, captured=steps * kernels * twice, core=twice * epochs * n * _drawing(run))
 
 
 @makes(
