@@ -135,7 +135,7 @@ def _ask(path: Path, begin: int, each: int, rows: np.ndarray) -> None:
 
     They begin at byte ``begin`` of the file and have ``each`` bytes. (Not by ``madvise``, for which Python keeps its lock.)
     """
-    if not hasattr(os, "posix_fadvise") or not len(rows):
+    if not hasattr(os, "posix_fadvise"):
         return
     apart = (np.diff(rows) - 1) * each > NEAR
     starts, stops = rows[np.r_[True, apart]] * each + begin, (rows[np.r_[apart, True]] + 1) * each + begin
