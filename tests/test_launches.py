@@ -229,9 +229,8 @@ class Taped(TorchDispatchMode):
     def replay(self):
         for function, args, kwargs, result in self.tape:
             for old, new in zip(tree_leaves(result), tree_leaves(function(*args, **kwargs)), strict=True):
-                if (
-                    isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr()
-                ):  # the same, of what works in place
+                # What works in place has given the same memory again.
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
 
 

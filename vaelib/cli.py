@@ -165,12 +165,10 @@ def plan(
         raise VaelibError(
             f"--quick takes the reference machine's rates and --hardware {hardware} that card's; give one"
         )
-    if (count or mps) and not hardware:
-        raise VaelibError(
-            f"--count {count} counts what --hardware names; give both, or neither for this machine"
-            if count
-            else "--mps needs --hardware; of this machine it is seen whether MPS is on"
-        )
+    if count and not hardware:
+        raise VaelibError(f"--count {count} counts what --hardware names; give both, or neither for this machine")
+    if mps and not hardware:
+        raise VaelibError("--mps needs --hardware; of this machine it is seen whether MPS is on")
     only, settings = study_named(study) if study else None, parse_overrides(overrides or [])
     if settings.get("use_results"):
         raise VaelibError("use_results makes nothing that could be planned; leave it out")

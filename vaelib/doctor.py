@@ -71,18 +71,14 @@ def _machine() -> list[Finding]:
         )
     bf16 = bf16_pays("cuda" if gpu else "cpu")
     few = "" if gpu or cores() > 1 else "runs wait for each other: the headline takes twice as long as on two cores"
-    sharing = []
-    if gpu:
-        turns = (
-            "" if mps_runs() else "workers take turns on a GPU: start `nvidia-cuda-mps-control -d` (docs/machines.md)"
-        )
-        sharing = [Finding("CUDA MPS", "off" if turns else "on", turns)]
+    turns = "workers take turns on a GPU: start `nvidia-cuda-mps-control -d` (docs/machines.md)"
+    sharing = Finding("CUDA MPS", "on") if mps_runs() else Finding("CUDA MPS", "off", turns)
     return [
         Finding("vaelib", f"{__version__}, commit {commit()}"),
         Finding("python", platform.python_version()),
         Finding("torch", build),
         Finding("device", device, slow),
-        *sharing,
+        *([sharing] if gpu else []),
         Finding("cores", str(cores()), few),
         Finding(
             "bfloat16", "yes" if bf16 else "no", "" if bf16 else "everything in float32: the teacher trains slower"

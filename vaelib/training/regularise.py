@@ -120,16 +120,14 @@ class Regulariser:
             raise VaelibError(
                 f"dropout = {self.dropout} needs the shapes of the units; give those of Regulariser.units(vae, x)"
             )
-        masks = rng.generator(self.seed, "dropout", step)
+        masks = rng.generator(self.seed, "dropout", step) if self.dropout else None
 
-        def drawn(purpose: str) -> list[Tensor]:
-            noise = (
-                [rng.normal(tuple(x.shape), self.seed, f"denoising{purpose}", step, x.device)] if self.denoising else []
-            )
-            kept = [
-                torch.empty(shape, dtype=torch.bool).bernoulli_(1 - self.dropout, generator=masks) for shape in units
-            ]
-            return noise + [rng.sent(mask, x.device) for mask in kept]
+        def drawn(purpose: str) -> Iterator[Tensor]:
+            if self.denoising:
+                yield rng.normal(tuple(x.shape), self.seed, f"denoising{purpose}", step, x.device)
+            for shape in units:
+                kept = torch.empty(shape, dtype=torch.bool).bernoulli_(1 - self.dropout, generator=masks)
+                yield rng.sent(kept, x.device)
 
         found = [rng.sent(torch.tensor(self.beta(progress)), x.device), *drawn("")]
         if not self.consistency:
